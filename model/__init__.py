@@ -1,0 +1,1 @@
+"""STELLAR in PyTorch."""

@@ -1,0 +1,1 @@
+"""HTTP service over ONNX bundles; never imports torch."""
