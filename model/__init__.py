@@ -1,1 +1,20 @@
-"""STELLAR in PyTorch."""
+"""STELLAR in PyTorch: the model, its checkpoints and its export to a bundle."""
+
+from model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from model.clustering import ClusteringHead
+from model.config import PRESETS, StellarConfig, get_preset
+from model.stellar import Encoding, Stellar
+from model.vqgan import Vqgan
+
+__all__ = [
+    "PRESETS",
+    "CheckpointError",
+    "ClusteringHead",
+    "Encoding",
+    "Stellar",
+    "StellarConfig",
+    "Vqgan",
+    "get_preset",
+    "load_checkpoint",
+    "save_checkpoint",
+]

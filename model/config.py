@@ -1,0 +1,144 @@
+"""What a STELLAR model is made of: a frozen description and the presets that have names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+Head = Literal["pixel", "vq"]
+
+DECODER_HEADS = 8
+"""Attention heads of every decoder, whatever its width."""
+
+CODEBOOK_SIZE = 1024
+"""Codes of the MaskGIT-VQGAN that a VQ head predicts."""
+
+HEADS_BY_WIDTH = {64: 4, 192: 3, 256: 4, 768: 12, 1024: 16, 1280: 16}
+"""Encoder attention heads for each known width: tensor shapes do not tell them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StellarConfig:
+    """The architecture of one model. Counts are plain numbers; sizes are pixels or channels."""
+
+    image_size: int
+    """Native side of the square input, in pixels."""
+    patch_size: int
+    """Side of a square patch, in pixels."""
+    num_sparse_tokens: int = 16
+    """r, the semantic tokens of an image."""
+    width: int
+    """D, the encoder's channels."""
+    depth: int
+    """Encoder layers."""
+    num_heads: int
+    """Attention heads of an encoder layer."""
+    mlp_width: int
+    """Hidden channels of an encoder layer's MLP."""
+    decoder_width: int = 512
+    """C, the decoder's channels."""
+    decoder_depth: int = 6
+    """Decoder layers."""
+    decoder_mlp_width: int = 2048
+    """Hidden channels of a decoder layer's MLP."""
+    head: Head = "vq"
+    """What the decoder predicts: pixels, or codes of the MaskGIT-VQGAN."""
+    num_prototypes: int = 16384
+    """K, the prototypes of each clustering head."""
+    prototype_width: int = 256
+    """Channels of a prototype."""
+    predictor_width: int = 2048
+    """Hidden channels of a clustering head's MLP."""
+    vqgan_channels: int = 128
+    """Base channels of the VQGAN; read only when `head` is "vq"."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "head" and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{field.name}: expected a positive integer, got {value!r}")
+        if self.head not in ("pixel", "vq"):
+            raise ValueError(f"head: expected 'pixel' or 'vq', got {self.head!r}")
+        for name, whole, part in (
+            ("image_size", self.image_size, self.patch_size),
+            ("width", self.width, self.num_heads),
+            ("decoder_width", self.decoder_width, DECODER_HEADS),
+        ):
+            if whole % part:
+                raise ValueError(f"{name}: expected a multiple of {part}, got {whole}")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches down and across (h, w) at the native size."""
+        side = self.image_size // self.patch_size
+        return side, side
+
+    @property
+    def num_patches(self) -> int:
+        """N, the patches of an image at the native size."""
+        return self.grid[0] * self.grid[1]
+
+
+def _base(num_sparse_tokens: int) -> StellarConfig:
+    return StellarConfig(
+        image_size=224,
+        patch_size=16,
+        num_sparse_tokens=num_sparse_tokens,
+        width=768,
+        depth=12,
+        num_heads=12,
+        mlp_width=3072,
+    )
+
+
+# The published models are named after their ViT's size and their number of tokens: "b8" is B/16 with 8 tokens.
+PRESETS: dict[str, StellarConfig] = {
+    "b8": _base(8),
+    "b16": _base(16),
+    "b24": _base(24),
+    "l16": StellarConfig(image_size=224, patch_size=16, width=1024, depth=24, num_heads=16, mlp_width=4096),
+    "h16": StellarConfig(image_size=224, patch_size=14, width=1280, depth=32, num_heads=16, mlp_width=5120),
+    "tiny": StellarConfig(
+        image_size=128,
+        patch_size=16,
+        width=192,
+        depth=6,
+        num_heads=3,
+        mlp_width=768,
+        decoder_width=192,
+        decoder_depth=4,
+        decoder_mlp_width=768,
+        head="pixel",
+        num_prototypes=1024,
+        prototype_width=128,
+        predictor_width=512,
+    ),
+    "debug": StellarConfig(
+        image_size=32,
+        patch_size=8,
+        num_sparse_tokens=4,
+        width=64,
+        depth=2,
+        num_heads=4,
+        mlp_width=96,
+        decoder_width=32,
+        decoder_depth=1,
+        decoder_mlp_width=64,
+        head="pixel",
+        num_prototypes=24,
+        prototype_width=16,
+        predictor_width=32,
+        vqgan_channels=32,
+    ),
+}
+"""Named architectures: the published sizes, `tiny` (ours, bundled) and `debug` (for tests)."""
+
+
+def get_preset(name: str, **overrides: int | str) -> StellarConfig:
+    """The preset called `name`, with some fields replaced.
+
+    Raises `ValueError` for an unknown preset or an impossible value.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}: expected one of {', '.join(PRESETS)}")
+    return replace(PRESETS[name], **overrides)  # type: ignore[arg-type]

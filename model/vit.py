@@ -1,0 +1,105 @@
+"""The pre-norm vision transformer that the encoder and the decoder share.
+
+B batch · T sequence length · D width · N patches · H, W pixels · h, w patches down and across
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+LAYER_NORM_EPS = 1e-12
+INIT_STD = 0.02
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with biases; queries, keys and values in one matrix."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+
+    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        batch, length, width = x.shape
+        qkv = self.qkv(x).view(batch, length, 3, self.num_heads, width // self.num_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, T, D / heads)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.output(mixed.transpose(1, 2).reshape(batch, length, width))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """One transformer layer: attention and MLP, each behind a LayerNorm and beside a shortcut."""
+
+    def __init__(self, width: int, num_heads: int, mlp_width: int) -> None:
+        super().__init__()
+        self.norm_before = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.attention = Attention(width, num_heads)
+        self.norm_after = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.fc1 = nn.Linear(width, mlp_width)
+        self.fc2 = nn.Linear(mlp_width, width)
+
+    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        x = x + self.attention(self.norm_before(x))
+        return x + self.fc2(F.gelu(self.fc1(self.norm_after(x))))  # type: ignore[no-any-return]
+
+
+class Transformer(nn.Module):
+    """A stack of blocks and the final LayerNorm."""
+
+    def __init__(self, width: int, depth: int, num_heads: int, mlp_width: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width, num_heads, mlp_width) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+
+    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+
+class PatchEmbedding(nn.Module):
+    """CLS and patch embeddings with learned positions; positions adapt to other input sizes."""
+
+    def __init__(self, image_size: int, patch_size: int, width: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.native_side = image_size // patch_size
+        self.projection = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.positions = nn.Parameter(torch.zeros(1, 1 + self.native_side**2, width))
+
+    def forward(
+        self, image: Float[Tensor, "B 3 H W"], kept: Int[Tensor, "B K"] | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """Sequence of CLS and the patches, or only those in `kept` (ids in row-major order)."""
+        grid = image.shape[2] // self.patch_size, image.shape[3] // self.patch_size
+        positions = self._positions(grid)
+        patches = self.projection(image).flatten(2).transpose(1, 2)  # (B, N, D)
+        patches = patches + positions[:, 1:]
+        if kept is not None:
+            patches = patches.gather(1, kept[:, :, None].expand(-1, -1, patches.shape[2]))  # (B, K, D)
+        cls = self.cls_token + positions[:, :1]
+        return torch.cat([cls.expand(patches.shape[0], -1, -1), patches], dim=1)
+
+    def _positions(self, grid: tuple[int, int]) -> Float[Tensor, "1 T D"]:
+        side = self.native_side
+        if grid == (side, side):
+            return self.positions
+        plane = self.positions[:, 1:].transpose(1, 2).unflatten(2, (side, side))  # (1, D, side, side)
+        resized = F.interpolate(plane, size=grid, mode="bicubic", align_corners=False)
+        return torch.cat([self.positions[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
+
+
+def init_weights(module: nn.Module) -> None:
+    """Draw the ViT's usual start: truncated normal weights (std 0.02), zero biases."""
+    if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.trunc_normal_(module.weight, std=INIT_STD)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, PatchEmbedding):
+        nn.init.trunc_normal_(module.cls_token, std=INIT_STD)
+        nn.init.trunc_normal_(module.positions, std=INIT_STD)
