@@ -1,8 +1,8 @@
-"""Checkpoints in the published names: read with every key accounted for, written so that others can read ours.
+"""Checkpoints in the published names: every key is accounted for, and others can read ours.
 
-The published layout is that of transformers' ViT (version 4 names); version 5 names and a `model.` prefix are
-understood too. Some published tensors (poolers, the decoder's unused embeddings) take no part in the model: they
-are checked when read and written as zeros.
+The published layout is that of transformers' ViT (version 4 names); version 5 names and a `model.` prefix
+are understood too. Some published tensors (poolers, the decoder's unused embeddings) take no part in the
+model: they are checked when read and written as zeros.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ def load_checkpoint(
 ) -> Stellar:
     """Read a model from a safetensors file or a torch checkpoint (weights only, no code is unpickled).
 
-    The architecture is read off the shapes. `vqgan` is a file with the tokenizer's weights, for a VQ checkpoint
-    without them; `num_heads` tells the encoder's attention heads where its width is not a known one.
+    The architecture is read off the shapes. `vqgan` is a file with the tokenizer's weights, for a VQ
+    checkpoint without them; `num_heads` tells the encoder's attention heads where its width is an
+    unknown one.
 
     Raises `CheckpointError` for an unknown or missing key, a wrong shape, or a file of another kind, and
     `FileNotFoundError`.
@@ -157,7 +158,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise FileNotFoundError(f"checkpoint: no file {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+            tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118 (no mapping)
     except SafetensorError:
         tensors, metadata = _read_torch(path), {}
     return {_version_4_name(key): tensor for key, tensor in tensors.items()}, metadata

@@ -91,7 +91,7 @@ def _base(num_sparse_tokens: int) -> StellarConfig:
     )
 
 
-# The published models are named after their ViT's size and their number of tokens: "b8" is B/16 with 8 tokens.
+# The published names give the ViT's size and the number of tokens: "b8" is B/16 with 8 tokens.
 PRESETS: dict[str, StellarConfig] = {
     "b8": _base(8),
     "b16": _base(16),

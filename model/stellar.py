@@ -88,11 +88,12 @@ class Stellar(nn.Module):
 
     def predict(
         self, features: Float[Tensor, "B N C"], grid: tuple[int, int] | None = None
-    ) -> Float[Tensor, "B *prediction"]:
+    ) -> Float[Tensor, "B ..."]:
         """The head's output: an image (B, 3, H, W) not yet clamped, or logits over codes (B, N, 1024)."""
         if self.config.head == "vq":
             return self.reconstruction_head(features)  # type: ignore[no-any-return]
-        plane = features.transpose(1, 2).unflatten(2, grid or _square(features))  # (B, C, h, w)
+        height, width = grid or _square(features)
+        plane = features.transpose(1, 2).reshape(features.shape[0], -1, height, width)  # (B, C, h, w)
         return self.reconstruction_head(plane)  # type: ignore[no-any-return]
 
     def render(
@@ -106,7 +107,7 @@ class Stellar(nn.Module):
         prediction = self.predict(self.decode(semantics, localization, grid), grid)
         if self.tokenizer is None:
             return prediction.clamp(0, 1)
-        return self.tokenizer.decode(prediction.argmax(dim=-1), grid)  # type: ignore[no-any-return]
+        return self.tokenizer.decode(prediction.argmax(dim=-1), grid)
 
     def vq_targets(self, image: Float[Tensor, "B 3 H W"]) -> Int[Tensor, "B N"]:
         """The VQGAN codes that a VQ head should predict: one for each patch.

@@ -89,7 +89,7 @@ class PatchEmbedding(nn.Module):
         side = self.native_side
         if grid == (side, side):
             return self.positions
-        plane = self.positions[:, 1:].transpose(1, 2).unflatten(2, (side, side))  # (1, D, side, side)
+        plane = self.positions[:, 1:].transpose(1, 2).reshape(1, -1, side, side)  # (1, D, side, side)
         resized = F.interpolate(plane, size=grid, mode="bicubic", align_corners=False)
         return torch.cat([self.positions[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
 

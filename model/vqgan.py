@@ -85,7 +85,7 @@ class VqganEncoder(nn.Module):
 
 
 class VqganDecoder(nn.Module):
-    """A grid of 256-channel vectors to an image. `up` is indexed by resolution, finest first, run backwards."""
+    """A grid of 256-channel vectors to an image. `up[0]` is the finest level and runs last."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -134,5 +134,6 @@ class Vqgan(nn.Module):
 
     def decode(self, codes: Int[Tensor, "B N"], grid: tuple[int, int]) -> Float[Tensor, "B 3 H W"]:
         """The image in [0, 1] that the codes of an h×w grid stand for."""
-        vectors = self.quantize.embedding(codes).transpose(1, 2).unflatten(2, grid)
+        vectors = self.quantize.embedding(codes).transpose(1, 2)  # (B, 256, N)
+        vectors = vectors.reshape(codes.shape[0], CODE_WIDTH, *grid)
         return self.decoder(vectors).clamp(0, 1)  # type: ignore[no-any-return]

@@ -1,0 +1,119 @@
+"""`stellar-model`: export a checkpoint to a bundle, describe a checkpoint or a bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(no_args_is_help=True, help="STELLAR models: checkpoints in, ONNX bundles out.")
+console = Console()
+
+CheckpointPath = Annotated[
+    Path, typer.Argument(help="Checkpoint in the published names (.safetensors or torch).", exists=True)
+]
+VqganPath = Annotated[
+    Path | None, typer.Option(help="The VQGAN's weights, where the checkpoint has none.", exists=True)
+]
+NumHeads = Annotated[
+    int | None, typer.Option(help="The encoder's attention heads, where its width does not tell them.")
+]
+
+
+@app.command()
+def export(
+    checkpoint: CheckpointPath,
+    out: Annotated[Path, typer.Option(help="The bundle's folder; replaced if it exists.")],
+    name: Annotated[
+        str | None, typer.Option(help="The model's name in the API [default: the folder's].")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    vqgan: VqganPath = None,
+    num_heads: NumHeads = None,
+    licence: Annotated[str, typer.Option(help="The licence of the weights.")] = "MIT",
+    quality: Annotated[
+        Path | None, typer.Option(help="JSON file of measured figures for the manifest.", exists=True)
+    ] = None,
+) -> None:
+    """Write a bundle and report how far ONNX Runtime is from PyTorch; a broken export fails."""
+    from model.checkpoint import load_checkpoint
+    from model.export import export_bundle
+    from model.parity import ParityError
+
+    try:
+        with console.status(f"Exporting {checkpoint.name} as {precision}"):
+            manifest = export_bundle(
+                load_checkpoint(checkpoint, vqgan, num_heads),
+                out,
+                name=name or out.name,
+                checkpoint=checkpoint,
+                precision=precision,  # type: ignore[arg-type]  # checked there
+                licence=licence,
+                quality=json.loads(quality.read_text()) if quality else None,
+            )
+    except (ValueError, ParityError) as error:
+        _fail(error)
+    _show(manifest)
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="A checkpoint, or a bundle's folder.", exists=True)],
+    vqgan: VqganPath = None,
+    num_heads: NumHeads = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Describe a checkpoint or a bundle."""
+    if path.is_dir():
+        manifest = path / "bundle.json"
+        if not manifest.is_file():
+            _fail(f"{path}: expected a bundle's folder, but it has no bundle.json")
+        description = json.loads(manifest.read_text())
+    else:
+        from model.checkpoint import load_checkpoint
+
+        try:
+            model = load_checkpoint(path, vqgan, num_heads)
+        except ValueError as error:
+            _fail(error)
+        encoder = [*model.embedding.parameters(), *model.transformer.parameters(), model.sparse_tokens]
+        description = dataclasses.asdict(model.config) | {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "encoder_parameters": sum(p.numel() for p in encoder),
+        }
+    if as_json:
+        console.print_json(data=description)
+    else:
+        _show(description)
+
+
+def _show(description: Mapping[str, Any]) -> None:
+    table = Table("what", "value", show_header=False)
+    for key, value in description.items():
+        if isinstance(value, Mapping):
+            value = "\n".join(f"{k}: {_plain(v)}" for k, v in value.items())
+        table.add_row(key, _plain(value))
+    console.print(table)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
+    return str(value)
+
+
+def _fail(error: object) -> NoReturn:
+    Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,46 @@
+"""The two graphs of a bundle: what the service runs, bytes in and bytes out.
+
+B batch · H, W pixels · N patches · r sparse tokens · D encoder width
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from model.stellar import Stellar
+
+
+class EncoderGraph(nn.Module):
+    """Pixels to semantics, localization and CLS; scaling and normalisation are inside."""
+
+    INPUTS = ("image",)
+    OUTPUTS = ("semantics", "localization", "cls")
+
+    def __init__(self, model: Stellar) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, image: UInt8[Tensor, "B H W 3"]
+    ) -> tuple[Float[Tensor, "B r D"], Float[Tensor, "B N r"], Float[Tensor, "B D"]]:
+        encoding, localization = self.model(image.permute(0, 3, 1, 2).float() / 255)
+        return encoding.sparse, localization, encoding.cls[:, 0]
+
+
+class DecoderGraph(nn.Module):
+    """Semantics and localization to pixels; clamping and rounding are inside."""
+
+    INPUTS = ("semantics", "localization")
+    OUTPUTS = ("image",)
+
+    def __init__(self, model: Stellar) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, semantics: Float[Tensor, "B r D"], localization: Float[Tensor, "B N r"]
+    ) -> UInt8[Tensor, "B H W 3"]:
+        image = self.model.render(semantics, localization, self.model.config.grid)
+        return (image * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
