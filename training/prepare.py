@@ -1,0 +1,188 @@
+"""From unpacked sources to folders of small pictures: crops of photos, cut-outs on varied backgrounds.
+
+`DIR/train` is what the model sees; `DIR/labelled` holds drawings on white for evaluation, in folders
+`SET/LABEL/NAME.png`: `noto` and `stamps-gallery` were trained on, `twemoji` and `stamps-query` never.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageFilter
+from rich.progress import track
+
+from training.sources import SOURCES, Source, fetch
+
+CROP_SIDE = 160
+"""Side of a prepared picture in pixels: training crops 128 of them at random."""
+CROPS_PER_PHOTO = 90
+LABELLED_SIDE = 128
+STAMP_COPIES = 3
+EMOJI_COPIES = 2
+QUERY_SHARE = 5
+"""One stamp in this many is held out."""
+WITHOUT_OBJECTS = {"symbols"}
+"""Stamp folders with letters and signs, which are no pictures."""
+
+Image.MAX_IMAGE_PIXELS = None  # the sources are ours, and some are large
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A cut-out with its label."""
+
+    path: Path
+    label: str
+    name: str
+    held_out: bool
+
+
+def prepare(folder: Path) -> dict[str, int]:
+    """Fetch every source and write `train` and `labelled` below `folder`; return how many files each has.
+
+    What is already written stays, so an interrupted call goes on. The result depends on nothing but the sources.
+    """
+    jobs: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+    backgrounds: list[Path] = []
+    for source in SOURCES:
+        unpacked = fetch(source, folder / "sources")
+        if source.kind == "photos":
+            photos = distinct_photos(unpacked)
+            backgrounds += photos
+            jobs += [(crop_photo, (photo, folder / "train" / source.name)) for photo in photos]
+            continue
+        drawings = stamps(unpacked) if source.kind == "stamps" else emoji(unpacked)
+        jobs += [
+            (place_drawing, (drawing, source, folder, backgrounds[seed_of(drawing.name) % len(backgrounds)]))
+            for drawing in drawings
+        ]
+    with ProcessPoolExecutor() as pool:
+        futures = [pool.submit(job, *arguments) for job, arguments in jobs]
+        for future in track(as_completed(futures), "Preparing pictures", total=len(futures)):
+            future.result()
+    return {part: sum(1 for _ in (folder / part).rglob("*.*")) for part in ("train", "labelled")}
+
+
+def distinct_photos(unpacked: Path) -> list[Path]:
+    """The largest file of every wallpaper, without links, previews and near copies."""
+    best: dict[bytes, Path] = {}
+    for path in sorted(unpacked.rglob("*")):
+        if path.suffix not in {".jpg", ".png", ".webp"} or path.is_symlink() or path.stem == "screenshot":
+            continue
+        key = _thumbprint(path)
+        if key not in best or path.stat().st_size > best[key].stat().st_size:
+            best[key] = path
+    return sorted(best.values())
+
+
+def crop_photo(photo: Path, out: Path) -> None:
+    """Write random squares of 20 to 100 % of the short side, small ones more often than large ones."""
+    rng = random.Random(seed_of(photo.as_posix().split("/usr/", 1)[-1]))
+    stem = hashlib.sha256(photo.as_posix().split("/usr/", 1)[-1].encode()).hexdigest()[:10]
+    if (out / f"{stem}-{CROPS_PER_PHOTO - 1:03}.jpg").exists():
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    with Image.open(photo) as file:
+        image = file.convert("RGB")
+    short = min(image.size)
+    for i in range(CROPS_PER_PHOTO):
+        side = max(min(short, CROP_SIDE), round(short * 0.2 ** rng.random()))
+        left, top = (rng.randint(0, length - side) for length in image.size)
+        crop = image.resize(
+            (CROP_SIDE, CROP_SIDE),
+            Image.Resampling.LANCZOS,
+            box=(left, top, left + side, top + side),
+            reducing_gap=2,
+        )
+        crop.save(out / f"{stem}-{i:03}.jpg", quality=92)
+
+
+def stamps(unpacked: Path) -> Iterator[Drawing]:
+    """Tux Paint's cut-outs; the label is the folder, one in five is held out by its name."""
+    root = next(unpacked.rglob("stamps"))
+    for path in sorted(root.rglob("*.png")):
+        parts = path.relative_to(root).parts
+        if parts[0] not in WITHOUT_OBJECTS and len(parts) > 2:
+            name = "-".join(parts).removesuffix(".png")
+            held_out = seed_of(name) % QUERY_SHARE == 0
+            yield Drawing(path=path, label="-".join(parts[:2]), name=name, held_out=held_out)
+
+
+def emoji(unpacked: Path) -> Iterator[Drawing]:
+    """One hand's emoji, without skin tones and flags; the label is the group, the name the code points."""
+    package = unpacked / "package"
+    pictures = next((package / "img").iterdir()) / "64"
+    for entry in json.loads((package / "emoji.json").read_text()):
+        path = pictures / entry["image"]
+        if entry["category"] not in {"Component", "Flags"} and path.is_file():
+            label = entry["category"].replace(" & ", "-").replace(" ", "-").lower()
+            yield Drawing(path=path, label=label, name=path.stem, held_out=False)
+
+
+def place_drawing(drawing: Drawing, source: Source, folder: Path, photo: Path) -> None:
+    """Write one drawing for evaluation, on white, and, unless held out, copies on other grounds for training."""
+    with Image.open(drawing.path) as file:
+        cutout = file.convert("RGBA")
+    part = "query" if drawing.held_out else "gallery"
+    labelled_set = source.name if source.kind == "emoji" else f"stamps-{part}"
+    labelled = folder / "labelled" / labelled_set / drawing.label / f"{drawing.name}.png"
+    labelled.parent.mkdir(parents=True, exist_ok=True)
+    white = Image.new("RGB", (LABELLED_SIDE, LABELLED_SIDE), "white")
+    _paste(white, cutout, 0.85, (0.5, 0.5))
+    white.save(labelled)
+    if drawing.held_out or source.use == "holdout":
+        return
+    rng = random.Random(seed_of(drawing.name))
+    out = folder / "train" / source.name
+    out.mkdir(parents=True, exist_ok=True)
+    for i in range(STAMP_COPIES if source.kind == "stamps" else EMOJI_COPIES):
+        ground = _ground(rng, photo)
+        _paste(ground, cutout, rng.uniform(0.5, 1.0), (rng.random(), rng.random()))
+        ground.save(out / f"{drawing.name}-{i}.jpg", quality=92)
+
+
+def seed_of(text: str) -> int:
+    """A number that depends on nothing but the text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
+
+
+def _thumbprint(path: Path) -> bytes:
+    """Equal for copies of a picture at other sizes: four grey levels at 4×4 points."""
+    with Image.open(path) as image:
+        image.draft("RGB", (64, 64))
+        small = image.convert("RGB").resize((4, 4), Image.Resampling.BOX)
+    return bytes(value // 16 for value in small.tobytes())
+
+
+def _ground(rng: random.Random, photo: Path) -> Image.Image:
+    """A plain colour, a gradient between two, or a blurred piece of a photo."""
+    size = CROP_SIDE, CROP_SIDE
+    colours = ["#%06x" % rng.randrange(1 << 24) for _ in range(2)]
+    kind = rng.choice(("white", "plain", "gradient", "photo"))
+    if kind == "photo":
+        with Image.open(photo) as file:
+            file.draft("RGB", (640, 640))
+            image = file.convert("RGB").resize((2 * CROP_SIDE, CROP_SIDE), Image.Resampling.BOX)
+        left = rng.randint(0, CROP_SIDE)
+        piece = image.crop((left, 0, left + CROP_SIDE, CROP_SIDE))
+        return piece.filter(ImageFilter.GaussianBlur(rng.uniform(1, 6)))
+    if kind == "gradient":
+        ramp = Image.linear_gradient("L").resize(size).rotate(rng.choice((0, 90, 180, 270)))
+        return Image.composite(Image.new("RGB", size, colours[0]), Image.new("RGB", size, colours[1]), ramp)
+    return Image.new("RGB", size, "white" if kind == "white" else colours[0])
+
+
+def _paste(ground: Image.Image, cutout: Image.Image, share: float, place: tuple[float, float]) -> None:
+    """Paste the cut-out so that its longer side takes `share` of the ground."""
+    side = ground.width
+    scale = share * side / max(cutout.size)
+    size = [max(1, round(length * scale)) for length in cutout.size]
+    scaled = cutout.resize((size[0], size[1]), Image.Resampling.LANCZOS)
+    left, top = (round((side - length) * p) for length, p in zip(size, place, strict=True))
+    ground.paste(scaled, (left, top), scaled)

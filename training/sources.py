@@ -1,0 +1,113 @@
+"""The openly licensed pictures that `stellar-tiny` learns from: where they are, under which licence."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+class SourceError(RuntimeError):
+    """A source that can't be fetched; the message says which tool or package is missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A package of pictures."""
+
+    name: str
+    registry: Literal["debian", "npm"]
+    package: str
+    """The package's name; for npm with its exact version."""
+    kind: Literal["photos", "stamps", "emoji"]
+    use: Literal["train", "holdout"]
+    licence: str
+    """As the package's own copyright file states it."""
+
+
+SOURCES = (
+    Source(
+        name="plasma",
+        registry="debian",
+        package="plasma-workspace-wallpapers",
+        kind="photos",
+        use="train",
+        licence="GPL-2+",
+    ),
+    Source(
+        name="mate",
+        registry="debian",
+        package="mate-backgrounds",
+        kind="photos",
+        use="train",
+        licence="GPL-2+ and CC-BY-SA",
+    ),
+    Source(
+        name="gnome",
+        registry="debian",
+        package="gnome-backgrounds",
+        kind="photos",
+        use="train",
+        licence="CC-BY-SA-3.0, CC-BY-2.0 and GPL-2+",
+    ),
+    Source(
+        name="tuxpaint",
+        registry="debian",
+        package="tuxpaint-stamps-default",
+        kind="stamps",
+        use="train",
+        licence="GPL-2",
+    ),
+    Source(
+        name="noto",
+        registry="npm",
+        package="emoji-datasource-google@16.0.0",
+        kind="emoji",
+        use="train",
+        licence="Apache-2.0",
+    ),
+    Source(
+        name="twemoji",
+        registry="npm",
+        package="emoji-datasource-twitter@16.0.0",
+        kind="emoji",
+        use="holdout",
+        licence="CC-BY-4.0",
+    ),
+)
+
+
+def fetch(source: Source, folder: Path) -> Path:
+    """Download and unpack a source below `folder`; return where it lies. Nothing is installed.
+
+    Raises `SourceError` when the registry's client is missing or refuses.
+    """
+    unpacked = folder / source.name
+    if unpacked.is_dir():
+        return unpacked
+    scratch = folder / f".{source.name}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    if source.registry == "debian":
+        _run(["apt-get", "download", "-q", source.package], scratch)
+        archive = next(scratch.glob("*.deb"))
+        _run(["dpkg-deb", "-x", archive.name, "."], scratch)
+    else:
+        _run(["npm", "pack", "--silent", source.package], scratch)
+        archive = next(scratch.glob("*.tgz"))
+        with tarfile.open(archive) as tar:
+            tar.extractall(scratch, filter="data")
+    archive.unlink()
+    scratch.rename(unpacked)
+    return unpacked
+
+
+def _run(command: list[str], folder: Path) -> None:
+    if shutil.which(command[0]) is None:
+        raise SourceError(f"{command[0]} is needed to fetch the pictures; it is not installed")
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise SourceError(f"{' '.join(command)} failed: {done.stderr.strip()[-400:]}")
