@@ -128,7 +128,6 @@ PRESETS: dict[str, StellarConfig] = {
         num_prototypes=24,
         prototype_width=16,
         predictor_width=32,
-        vqgan_channels=32,
     ),
 }
 """Named architectures: the published sizes, `tiny` (ours, bundled) and `debug` (for tests)."""

@@ -1,0 +1,54 @@
+"""`stellar-model` as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from model import PRESETS, Stellar, save_checkpoint
+
+
+def stellar_model(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "model.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_export_then_info(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_checkpoint(Stellar(PRESETS["debug"]), tmp_path / "debug.safetensors")
+    (tmp_path / "quality.json").write_text('{"psnr_db": 20.5}')
+    exported = stellar_model(
+        "export",
+        tmp_path / "debug.safetensors",
+        "--out",
+        tmp_path / "a b",
+        "--quality",
+        tmp_path / "quality.json",
+    )
+    assert exported.returncode == 0, exported.stderr
+    assert "localization_max_abs" in exported.stdout
+    bundle = json.loads(stellar_model("info", tmp_path / "a b", "--json").stdout)
+    assert (bundle["name"], bundle["quality"]) == ("a b", {"psnr_db": 20.5})
+    checkpoint = json.loads(stellar_model("info", tmp_path / "debug.safetensors", "--json").stdout)
+    assert (checkpoint["width"], checkpoint["depth"], checkpoint["head"]) == (64, 2, "pixel")
+
+
+def test_errors_are_one_sentence_and_no_trace(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8 no checkpoint")
+    failed = stellar_model("info", tmp_path / "photo.jpg")
+    assert failed.returncode == 1
+    assert "expected a safetensors file" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    empty = stellar_model("info", tmp_path)
+    assert empty.returncode == 1
+    assert "no bundle.json" in empty.stderr
+
+
+def test_help_lists_the_commands() -> None:
+    told = stellar_model("--help").stdout
+    assert "export" in told
+    assert "info" in told

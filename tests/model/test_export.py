@@ -1,0 +1,130 @@
+"""A bundle computes what the model computes, says what it is, and a broken one is never written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+
+from model import PRESETS, Stellar, get_preset, load_checkpoint, parity, save_checkpoint
+from model.export import export_bundle
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("checkpoint") / "debug.safetensors"
+    save_checkpoint(Stellar(PRESETS["debug"]), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bundles") / "debug"
+    export_bundle(
+        load_checkpoint(checkpoint), out, name="debug", checkpoint=checkpoint, quality={"psnr_db": 12.5}
+    )
+    return out
+
+
+def run(bundle: Path, graph: str, **feed: np.ndarray) -> list[np.ndarray]:
+    session = ort.InferenceSession(bundle / graph, providers=["CPUExecutionProvider"])
+    return session.run(None, feed)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_graphs_compute_what_the_model_computes(checkpoint: Path, bundle: Path, batch_size: int) -> None:
+    rng = np.random.default_rng(batch_size)
+    image = rng.integers(0, 256, (batch_size, 32, 32, 3), dtype=np.uint8)
+    semantics, localization, cls = run(bundle, "encoder.onnx", image=image)
+    (redrawn,) = run(bundle, "decoder.onnx", semantics=semantics, localization=localization)
+    model = load_checkpoint(checkpoint)
+    with torch.no_grad():
+        encoding, want = model(torch.from_numpy(image).permute(0, 3, 1, 2) / 255)
+        drawn = model.render(encoding.sparse, want).permute(0, 2, 3, 1) * 255
+    np.testing.assert_allclose(semantics, encoding.sparse, atol=1e-4)
+    np.testing.assert_allclose(localization, want, atol=1e-4)
+    np.testing.assert_allclose(cls, encoding.cls[:, 0], atol=1e-4)
+    assert redrawn.dtype == np.uint8
+    assert np.abs(redrawn - drawn.numpy()).max() <= 1
+
+
+def test_manifest_tells_what_the_bundle_is(checkpoint: Path, bundle: Path) -> None:
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    assert {key: manifest[key] for key in ("format", "name", "precision", "image_size", "patch_size")} == {
+        "format": 1,
+        "name": "debug",
+        "precision": "fp32",
+        "image_size": 32,
+        "patch_size": 8,
+    }
+    assert manifest["grid"] == [4, 4]
+    assert manifest["quality"] == {"psnr_db": 12.5}
+    assert manifest["source"]["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    for name, entry in manifest["files"].items():
+        content = (bundle / name).read_bytes()
+        assert entry == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    assert manifest["opset"] == onnx.load(bundle / "encoder.onnx").opset_import[0].version
+    assert manifest["parity"]["localization_max_abs"] <= 1e-4
+
+
+@pytest.mark.parametrize(("precision", "cosine"), [("fp16", 0.9999), ("int8", 0.99)])
+def test_reduced_precision_is_smaller_and_its_deviation_is_measured(
+    checkpoint: Path, bundle: Path, tmp_path: Path, precision: str, cosine: float
+) -> None:
+    manifest = export_bundle(
+        load_checkpoint(checkpoint),
+        tmp_path / "small",
+        name="debug",
+        checkpoint=checkpoint,
+        precision=precision,  # type: ignore[arg-type]
+    )
+    full = json.loads((bundle / "bundle.json").read_text())
+    assert cosine <= manifest["parity"]["cosine_min"] <= 1
+    assert manifest["parity"]["semantics_max_abs"] > full["parity"]["semantics_max_abs"]
+    assert manifest["version"] != full["version"]
+    assert manifest["files"]["encoder.onnx"]["bytes"] < full["files"]["encoder.onnx"]["bytes"]
+
+
+def test_vq_models_export_too(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Stellar(get_preset("debug", head="vq", vqgan_channels=32, image_size=32, patch_size=16))
+    save_checkpoint(model, tmp_path / "vq.safetensors")
+    manifest = export_bundle(model, tmp_path / "vq", name="vq", checkpoint=tmp_path / "vq.safetensors")
+    assert manifest["head"] == "vq"
+    semantics = np.zeros((2, 4, 64), np.float32)
+    localization = np.full((2, 4, 4), 0.25, np.float32)
+    (image,) = run(tmp_path / "vq", "decoder.onnx", semantics=semantics, localization=localization)
+    assert image.shape == (2, 32, 32, 3)
+
+
+def test_graphs_of_another_model_fail_the_parity_check(bundle: Path) -> None:
+    torch.manual_seed(1)
+    figures = parity.measure(Stellar(PRESETS["debug"]).eval(), bundle)
+    with pytest.raises(parity.ParityError, match="semantics_max_abs: expected at most"):
+        parity.check(figures, "fp32")
+
+
+def test_a_model_that_is_not_finite_writes_no_bundle(checkpoint: Path, tmp_path: Path) -> None:
+    model = load_checkpoint(checkpoint)
+    model.sparse_tokens.data[0, 0] = float("nan")
+    with pytest.raises(parity.ParityError, match="not finite"):
+        export_bundle(model, tmp_path / "broken", name="broken", checkpoint=checkpoint)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_precision_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="precision: expected one of fp32, fp16, int8, got 'fp8'"):
+        export_bundle(
+            load_checkpoint(checkpoint),
+            tmp_path / "fp8",
+            name="x",
+            checkpoint=checkpoint,
+            precision="fp8",  # type: ignore[arg-type]
+        )

@@ -1,0 +1,74 @@
+"""The model's own behaviour: other sizes, kept patches, impossible input."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model import PRESETS, Stellar, get_preset
+
+
+@pytest.fixture(scope="module")
+def model() -> Stellar:
+    torch.manual_seed(0)
+    return Stellar(PRESETS["debug"]).eval()
+
+
+@torch.no_grad()
+def test_other_input_sizes_give_other_grids(model: Stellar) -> None:
+    encoding, localization = model(torch.rand(2, 3, 48, 24))
+    assert encoding.dense.shape == (2, 18, 64)
+    assert localization.shape == (2, 18, 4)
+    assert model.render(encoding.sparse, localization, (6, 3)).shape == (2, 3, 48, 24)
+
+
+@torch.no_grad()
+def test_positions_are_resized_bicubically_and_cls_keeps_its_own(model: Stellar) -> None:
+    side = model.embedding.native_side
+    plane = model.embedding.positions[0, 1:].T.reshape(1, -1, side, side)
+    want = F.interpolate(plane, size=(2, 3), mode="bicubic", align_corners=False).flatten(2)[0].T
+    got = model.embedding._positions((2, 3))[0]
+    torch.testing.assert_close(got[1:], want)
+    torch.testing.assert_close(got[0], model.embedding.positions[0, 0])
+
+
+@torch.no_grad()
+def test_keeping_all_patches_changes_nothing(model: Stellar) -> None:
+    image = torch.rand(2, 3, 32, 32)
+    everything = torch.arange(16).expand(2, -1)
+    for part, kept in zip(model.encode(image), model.encode(image, everything), strict=True):
+        torch.testing.assert_close(part, kept)
+
+
+@torch.no_grad()
+def test_patches_that_are_not_kept_have_no_influence(model: Stellar) -> None:
+    image = torch.rand(1, 3, 32, 32)
+    changed = image.clone()
+    changed[:, :, 8:, :] = 0  # only the first row of patches stays as it was
+    kept = torch.tensor([[0, 1, 3]])
+    for before, after in zip(model.encode(image, kept), model.encode(changed, kept), strict=True):
+        torch.testing.assert_close(before, after)
+
+
+def test_patches_that_form_no_square_need_a_grid(model: Stellar) -> None:
+    with pytest.raises(ValueError, match="18 patches are no square"):
+        model.decode(torch.rand(1, 4, 64), torch.rand(1, 18, 4))
+
+
+def test_fourteen_pixel_patches_take_their_codes_from_sixteen_pixels_each() -> None:
+    model = Stellar(get_preset("debug", head="vq", patch_size=14, image_size=56, vqgan_channels=32))
+    assert model.vq_targets(torch.rand(1, 3, 56, 56)).shape == (1, 16)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("patch_size", 5), ("depth", 0), ("head", "wavelet"), ("num_heads", 7)]
+)
+def test_impossible_architectures_are_refused(field: str, value: int | str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        get_preset("debug", **{field: value})
+
+
+def test_unknown_presets_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="expected one of b8, b16"):
+        get_preset("b17")
