@@ -1,0 +1,46 @@
+# Two commands for a fresh machine: `make serve` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+PORT ?= 8000
+MODEL ?= stellar-tiny
+WORK ?= work
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help serve test lint stellar-tiny picture clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+serve: $(VENV)/serve ## Set everything up and start the service on PORT (8000)
+	$(VENV)/bin/python -m service.cli serve --port $(PORT) --model $(MODEL)
+
+test: $(VENV)/dev ## Set everything up and run all checks and tests
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/dev ## Format the code and check it, without the tests
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/mypy
+
+stellar-tiny: $(VENV)/dev ## Fetch pictures, train and evaluate stellar-tiny and make its bundle (hours)
+	$(VENV)/bin/python -m training.cli tiny --work "$(WORK)"
+
+picture: $(VENV)/dev ## Draw the README's picture with the bundled model
+	$(VENV)/bin/python -m tests.benchmarks.picture
+
+# A stamp is newer than the lists it was installed from, or everything is installed again.
+$(VENV)/serve: pyproject.toml constraints.txt
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[cpu]'
+	@touch $@
+
+$(VENV)/dev: pyproject.toml constraints.txt
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) 'torch' --editable '.[dev]'
+	@touch $@ $(VENV)/serve
+
+clean: ## Remove what the other commands made
+	rm -rf $(VENV) build dist *.egg-info
