@@ -1,0 +1,112 @@
+"""`stellar-train`: train STELLAR on a folder of pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model import CheckpointError, get_preset
+from training.config import CONFIG_FILE, RECONSTRUCTION_ONLY, RunConfig, TrainingConfig, get_recipe
+from training.trainer import DivergedError, Trainer
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
+
+
+@app.callback()
+def main() -> None:
+    """Train STELLAR on a folder of pictures."""
+
+
+@app.command()
+def run(
+    out: Annotated[
+        Path, typer.Option(help="The run's folder: config, metrics, state and checkpoint.safetensors.")
+    ],
+    pictures: Annotated[Path | None, typer.Option(help="Folder of pictures, at any depth.")] = None,
+    preset: Annotated[str, typer.Option(help="Model and recipe: tiny, debug, b16, l16, h16, …")] = "tiny",
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures in a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    masked_views: Annotated[int | None, typer.Option(help="Masked views of each picture.")] = None,
+    local_crops: Annotated[int | None, typer.Option(help="Local crops of each picture.")] = None,
+    picture_size: Annotated[int | None, typer.Option(help="Side of stored pictures, in pixels.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that read pictures.")] = None,
+    save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
+    log_every: Annotated[int | None, typer.Option(help="Steps between lines of metrics.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Where all random draws start.")] = None,
+    reconstruction_only: Annotated[
+        bool, typer.Option("--reconstruction-only", help="First stage: reconstruction is the only loss.")
+    ] = False,
+    teacher: Annotated[
+        bool, typer.Option("--teacher", help="Targets from a moving average of the model.")
+    ] = False,
+    init: Annotated[
+        Path | None, typer.Option(help="Checkpoint to start from, such as an earlier stage's.")
+    ] = None,
+    vqgan: Annotated[
+        Path | None, typer.Option(help="Weights of the VQGAN, where INIT has a VQ head without.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in OUT; options given replace its own.")
+    ] = False,
+) -> None:
+    """Train a model and write its checkpoint; stop with Ctrl-C or SIGTERM at any time and go on with --resume."""
+    given = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "masked_views": masked_views,
+        "local_crops": local_crops,
+        "picture_size": picture_size,
+        "workers": workers,
+        "save_every": save_every,
+        "log_every": log_every,
+        "seed": seed,
+        "teacher": True if teacher else None,
+        "losses": RECONSTRUCTION_ONLY if reconstruction_only else None,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    try:
+        config = _resumed(out, pictures) if resume else _fresh(out, pictures, preset, init, vqgan)
+        training: TrainingConfig = replace(config.training, **changes)  # type: ignore[arg-type]
+        config = replace(config, training=training)
+        out.mkdir(parents=True, exist_ok=True)
+        config.save(out)
+        trainer = Trainer(config, out)
+        typer.echo(f"{out}: step {trainer.progress.step} of {training.steps}, on {trainer.device.type}")
+        finished = trainer.run()
+    except (CheckpointError, DivergedError, OSError, ValueError) as error:
+        raise typer.Exit(_complain(error)) from error
+    if finished:
+        typer.echo(f"done: {out / 'checkpoint.safetensors'}")
+    else:
+        typer.echo(
+            f"stopped and saved after step {trainer.progress.step}; to go on: stellar-train run --out {out} --resume"
+        )
+
+
+def _fresh(out: Path, pictures: Path | None, preset: str, init: Path | None, vqgan: Path | None) -> RunConfig:
+    if pictures is None:
+        raise ValueError("--pictures: expected a folder, got none")
+    if (out / CONFIG_FILE).exists():
+        raise ValueError(f"--out: {out} already holds a run; go on with --resume, or name another folder")
+    return RunConfig(
+        pictures=str(pictures.resolve()),
+        init=str(init.resolve()) if init else None,
+        vqgan=str(vqgan.resolve()) if vqgan else None,
+        model=get_preset(preset),
+        training=get_recipe(preset),
+    )
+
+
+def _resumed(out: Path, pictures: Path | None) -> RunConfig:
+    config = RunConfig.load(out)
+    return config if pictures is None else replace(config, pictures=str(pictures.resolve()))
+
+
+def _complain(error: Exception) -> int:
+    typer.echo(f"error: {error}", err=True)
+    return 1

@@ -1,0 +1,221 @@
+"""What a training run is made of: one frozen description, validated once and saved beside the run."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from model import StellarConfig
+
+CONFIG_FILE = "config.json"
+
+
+def _expect(
+    name: str, value: float, expected: str, *, low: float, high: float = math.inf, whole: bool = False
+) -> None:
+    right_kind = isinstance(value, int) if whole else isinstance(value, int | float)
+    if not right_kind or isinstance(value, bool) or not low <= value <= high or not math.isfinite(value):
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """The weight of each loss in the total; a loss of weight 0 is not computed (STELLAR, section 3)."""
+
+    reconstruction: float = 10.0
+    """Squared error of pixels, the mean over all of them; cross-entropy over codes has 0.05 in the paper."""
+    koleo: float = 0.1
+    """Spread of the reference view's tokens."""
+    clustering: float = 1.0
+    """Assignment of the reference view's tokens to prototypes."""
+    cls_clustering: float = 1.0
+    """Assignment of the reference view's CLS."""
+    masked: float = 1.0
+    """Tokens of the masked views predict the assignments of the tokens that they match."""
+    masked_cls: float = 1.0
+    """CLS of the masked views predicts the CLS assignment."""
+    masked_koleo: float = 0.1
+    """Spread of the masked views' tokens."""
+    local_cls: float = 1.0
+    """CLS of the local crops predicts the CLS assignment."""
+
+    def __post_init__(self) -> None:
+        for loss in fields(self):
+            _expect(f"losses.{loss.name}", getattr(self, loss.name), "a finite number, 0 or more", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a model is trained. The defaults are the paper's recipe for one device."""
+
+    steps: int = 1_500_000
+    """Optimizer steps: 150 epochs of ImageNet's 1.28 million pictures in batches of 128."""
+    batch_size: int = 128
+    """Pictures in a step, on each device."""
+    learning_rate: float = 1.5e-4
+    """Peak learning rate, reached at the end of the warm-up."""
+    final_learning_rate: float = 1e-6
+    """Learning rate of the last step."""
+    warmup_share: float = 0.05
+    """Share of the steps in which the learning rate grows linearly from 0, in [0, 1]."""
+    weight_decay: float = 0.04
+    """AdamW's decay of matrices; biases, norms, tokens and positions have none."""
+    beta2: float = 0.999
+    """AdamW's decay rate of the squared gradients, in [0, 1]."""
+    gradient_clip: float = 3.0
+    """Largest norm of the whole gradient."""
+    losses: LossWeights = field(default_factory=LossWeights)
+    """Weights of the losses."""
+    masked_views: int = 8
+    """V, masked views of each picture."""
+    mask_ratio: float = 0.8
+    """Share of a masked view's patches that the encoder does not see, in [0, 1]."""
+    local_crops: int = 8
+    """M, local crops of each picture."""
+    local_size: int = 96
+    """Side of a local crop, in pixels; a multiple of the patch size."""
+    picture_size: int = 256
+    """Side of the square that pictures are stretched to before views are cut from it, in pixels."""
+    global_scale: tuple[float, float] = (0.36, 1.0)
+    """Smallest and largest share of the picture's area in the reference view and the masked views."""
+    local_scale: tuple[float, float] = (0.06, 0.36)
+    """Smallest and largest share of the picture's area in a local crop."""
+    teacher: bool = False
+    """Whether the targets come from a moving average of the model."""
+    teacher_momentum: float = 0.996
+    """Share of the teacher that a step keeps, in [0, 1]."""
+    bf16: bool = True
+    """Whether matrix products run in bfloat16; losses and normalisations stay in float32."""
+    workers: int = 2
+    """Processes that read pictures; 0 reads them in the training process."""
+    log_every: int = 10
+    """Steps between lines of metrics."""
+    save_every: int = 1000
+    """Steps between checkpoints."""
+    max_skipped: int = 20
+    """Steps in a row with a loss or gradient that is not finite after which the run stops."""
+    seed: int = 0
+    """Where all random draws start."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "local_size", "picture_size"):
+            _expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
+        for name in ("log_every", "save_every", "max_skipped"):
+            _expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
+        for name in ("masked_views", "local_crops", "workers", "seed"):
+            _expect(name, getattr(self, name), "an integer, 0 or more", low=0, whole=True)
+        for name in ("learning_rate", "final_learning_rate", "weight_decay"):
+            _expect(name, getattr(self, name), "a finite number, 0 or more", low=0)
+        for name in ("warmup_share", "beta2", "mask_ratio", "teacher_momentum"):
+            _expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
+        if not self.gradient_clip > 0:
+            raise ValueError(f"gradient_clip: expected a number above 0, got {self.gradient_clip}")
+        for name in ("global_scale", "local_scale"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= 1:
+                raise ValueError(f"{name}: expected 0 < smallest <= largest <= 1, got ({low}, {high})")
+        if self.teacher and self.masked_views < 2:
+            raise ValueError(
+                f"masked_views: a teacher looks at the second one; expected 2 or more, got {self.masked_views}"
+            )
+
+
+RECONSTRUCTION_ONLY = LossWeights(
+    **{loss.name: 0.0 for loss in fields(LossWeights)} | {"reconstruction": 10.0, "koleo": 0.1}
+)
+"""A first stage: reconstruction, and the spread that keeps tokens from becoming one."""
+
+VQ_LOSSES = LossWeights(reconstruction=0.05)
+
+TRAINING_PRESETS: dict[str, TrainingConfig] = {
+    "b8": TrainingConfig(losses=VQ_LOSSES),
+    "b16": TrainingConfig(losses=VQ_LOSSES),
+    "b24": TrainingConfig(losses=VQ_LOSSES),
+    "l16": TrainingConfig(losses=VQ_LOSSES),
+    "h16": TrainingConfig(losses=VQ_LOSSES, local_size=98),
+    "tiny": TrainingConfig(
+        steps=10_000,
+        batch_size=32,
+        learning_rate=1e-3,
+        beta2=0.95,
+        masked_views=2,
+        local_crops=2,
+        local_size=48,
+        picture_size=160,
+        workers=1,
+        save_every=250,
+    ),
+    "debug": TrainingConfig(
+        steps=8,
+        batch_size=4,
+        learning_rate=1e-3,
+        masked_views=2,
+        local_crops=2,
+        local_size=16,
+        picture_size=40,
+        workers=0,
+        log_every=1,
+        save_every=4,
+    ),
+}
+"""The recipes for the models of the same names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that a run depends on, saved as JSON in its folder."""
+
+    pictures: str
+    """Folder of the training pictures."""
+    init: str | None = None
+    """Checkpoint whose weights the run starts from."""
+    vqgan: str | None = None
+    """File of the VQGAN's weights, for a VQ head whose `init` does not hold them."""
+    model: StellarConfig
+    """The architecture."""
+    training: TrainingConfig
+    """The recipe."""
+
+    def __post_init__(self) -> None:
+        patch_size, local_size = self.model.patch_size, self.training.local_size
+        if self.training.local_crops and local_size % patch_size:
+            raise ValueError(
+                f"local_size: expected a multiple of the patch size {patch_size}, got {local_size}"
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write `config.json` into the run's folder."""
+        (folder / CONFIG_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> RunConfig:
+        """Read `config.json` of a run's folder.
+
+        Raises `ValueError` where the folder holds none, or one with unknown or impossible values.
+        """
+        path = folder / CONFIG_FILE
+        if not path.is_file():
+            raise ValueError(f"{folder} holds no run: expected {CONFIG_FILE} in it")
+        content: dict[str, Any] = json.loads(path.read_text())
+        try:
+            training = content["training"]
+            losses = LossWeights(**training["losses"])
+            scales = {name: tuple(training[name]) for name in ("global_scale", "local_scale")}
+            content["training"] = TrainingConfig(**training | scales | {"losses": losses})
+            content["model"] = StellarConfig(**content["model"])
+            return cls(**content)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: expected the fields of a run, got {error}") from error
+
+
+def get_recipe(preset: str, **overrides: Any) -> TrainingConfig:
+    """The recipe of a preset, with some fields replaced.
+
+    Raises `ValueError` for an unknown preset or an impossible value.
+    """
+    if preset not in TRAINING_PRESETS:
+        raise ValueError(f"unknown preset {preset!r}: expected one of {', '.join(TRAINING_PRESETS)}")
+    return replace(TRAINING_PRESETS[preset], **overrides)

@@ -1,0 +1,163 @@
+"""The training objective: every loss by its name, and their weighted total (STELLAR, section 3).
+
+B batch · H, W pixels · V masked views · M local crops · K kept patches (in `kept`) or prototypes (elsewhere) ·
+r sparse tokens · P predicted tokens · D encoder width
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from model import Encoding, Stellar
+from training.clustering import assign, cross_entropy
+from training.config import TrainingConfig
+from training.koleo import koleo
+from training.masking import draw_masks, kept_patches
+from training.matching import match
+from training.teacher import Teacher
+from training.views import Views
+
+
+class Losses(NamedTuple):
+    """The losses of a step."""
+
+    total: Float[Tensor, ""]
+    """Sum of the named losses times their weights."""
+    named: dict[str, Float[Tensor, ""]]
+    """Each loss without its weight, under its name in `LossWeights`."""
+
+
+class Objective(nn.Module):
+    """Computes the losses whose weight is above 0 and whose views are there.
+
+    Without a teacher the targets are made from the reference view itself. With one, the teacher sees the picture of
+    the second masked view, whole, and the reference tokens are matched to the teacher's as the masked views' are.
+    """
+
+    def __init__(self, model: Stellar, config: TrainingConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.weights: dict[str, float] = asdict(config.losses)
+        self.mask_ratio = config.mask_ratio
+        self.teacher = Teacher(model, config.teacher_momentum) if config.teacher else None
+
+    def forward(
+        self,
+        views: Views,
+        kept: Int[Tensor, "B V K"] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Losses:
+        """Losses of a batch of views; images are RGB in [0, 1].
+
+        `kept` says which patches of each masked view are seen; without it they are drawn from `generator`.
+        """
+        reference = self.model.encode(views.reference)
+        masked = self._encode_masked(views.masked, kept, generator)
+        local = self._encode_local(views.local)
+        source = reference if self.teacher is None else self.teacher.average.encode(views.masked[:, 1])
+
+        named: dict[str, Tensor] = {}
+        if self._wants("reconstruction"):
+            named["reconstruction"] = self._reconstruction(views.reference, reference)
+        if self._wants("koleo"):
+            named["koleo"] = koleo(reference.sparse)
+        if masked is not None and self._wants("masked_koleo"):
+            named["masked_koleo"] = koleo(masked.sparse)
+        if self._wants("clustering", "masked"):
+            named |= self._token_losses(reference, masked, source)
+        if self._wants("cls_clustering", "masked_cls", "local_cls"):
+            named |= self._cls_losses(reference, masked, local, source)
+        assert named, "an objective without losses"
+        return Losses(torch.stack([self.weights[name] * loss for name, loss in named.items()]).sum(), named)
+
+    def _wants(self, *names: str) -> bool:
+        return any(self.weights[name] > 0 for name in names)
+
+    def _encode_masked(
+        self,
+        images: Float[Tensor, "B V 3 H W"],
+        kept: Int[Tensor, "B V K"] | None,
+        generator: torch.Generator | None,
+    ) -> Encoding | None:
+        """All masked views in one batch of B·V."""
+        batch, num_views, _, height, width = images.shape
+        if num_views == 0 or not self._wants("masked", "masked_cls", "masked_koleo"):
+            return None
+        if kept is None:
+            patch = self.model.config.patch_size
+            grid = height // patch, width // patch
+            generator = generator or torch.Generator(images.device)
+            flat = kept_patches(draw_masks(batch * num_views, grid, generator), grid, self.mask_ratio)
+        else:
+            flat = kept.flatten(0, 1)
+        return self.model.encode(images.flatten(0, 1), flat)
+
+    def _encode_local(self, images: Float[Tensor, "B M 3 h w"]) -> Encoding | None:
+        """All local crops in one batch of B·M."""
+        if images.shape[1] == 0 or not self._wants("local_cls"):
+            return None
+        return self.model.encode(images.flatten(0, 1))
+
+    def _reconstruction(self, image: Float[Tensor, "B 3 H W"], encoding: Encoding) -> Float[Tensor, ""]:
+        """Mean squared error of pixels in [0, 1], or cross-entropy over the VQGAN's codes."""
+        patch = self.model.config.patch_size
+        grid = image.shape[2] // patch, image.shape[3] // patch
+        localization = self.model.localize(encoding.dense, encoding.sparse)
+        prediction = self.model.predict(self.model.decode(encoding.sparse, localization, grid), grid).float()
+        if self.model.config.head == "pixel":
+            return F.mse_loss(prediction, image)
+        with torch.no_grad():
+            codes = self.model.vq_targets(image)
+        return F.cross_entropy(prediction.flatten(0, 1), codes.flatten())
+
+    def _token_losses(
+        self, reference: Encoding, masked: Encoding | None, source: Encoding
+    ) -> dict[str, Float[Tensor, ""]]:
+        logits = self.model.clustering_head(reference.sparse)  # (B, r, K)
+        losses: dict[str, Tensor] = {}
+        if self.teacher is None:
+            own = assignments = assign(logits)
+        else:
+            assignments = assign(self.teacher.average.clustering_head(source.sparse))
+            own = _matched(reference.sparse, source.sparse, assignments)
+        if self._wants("clustering"):
+            losses["clustering"] = cross_entropy(logits, own)
+        if masked is not None and self._wants("masked"):
+            predictions = self.model.clustering_head(masked.sparse)  # (B V, r, K)
+            losses["masked"] = cross_entropy(predictions, _matched(masked.sparse, source.sparse, assignments))
+        return losses
+
+    def _cls_losses(
+        self, reference: Encoding, masked: Encoding | None, local: Encoding | None, source: Encoding
+    ) -> dict[str, Float[Tensor, ""]]:
+        head = self.model.cls_cluster_head
+        logits = head(reference.cls)  # (B, 1, K)
+        teacher = self.teacher
+        assignments = assign(logits if teacher is None else teacher.average.cls_cluster_head(source.cls))
+        losses: dict[str, Tensor] = {}
+        if self._wants("cls_clustering"):
+            losses["cls_clustering"] = cross_entropy(logits, assignments)
+        for name, views in (("masked_cls", masked), ("local_cls", local)):
+            if views is not None and self._wants(name):
+                losses[name] = cross_entropy(head(views.cls), _repeated(assignments, views.cls))
+        return losses
+
+
+def _repeated(of_pictures: Float[Tensor, "B *_"], of_views: Float[Tensor, "BV *_"]) -> Float[Tensor, "BV *_"]:
+    """What each picture has, once for each of its views."""
+    return of_pictures.repeat_interleave(of_views.shape[0] // of_pictures.shape[0], dim=0)
+
+
+def _matched(
+    predicted: Float[Tensor, "BV P D"], tokens: Float[Tensor, "B r D"], assignments: Float[Tensor, "B r K"]
+) -> Float[Tensor, "BV P K"]:
+    """For each predicted token the assignment of the token of its picture that it matches."""
+    index = match(predicted.detach(), _repeated(tokens.detach(), predicted))  # (B V, P)
+    rows = torch.arange(index.shape[0], device=index.device) * assignments.shape[0] // index.shape[0]
+    return assignments[rows[:, None], index]
