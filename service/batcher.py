@@ -1,0 +1,166 @@
+"""From single items to batches: `submit` one item, get its result; what waits together runs together.
+
+A batch leaves as soon as the engine is free, with whatever is waiting by then: a lone item never waits for
+company, and under load batches fill by themselves while the engine is busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from service.engine import Arrays, Stage
+from service.errors import DeadlineExceeded, InternalError, QueueFull
+from service.logs import logger
+from service.metrics import Metrics
+
+
+class Batcher(Protocol):
+    """What runs items; the local one below, or one across processes and hosts."""
+
+    def ensure_capacity(self, stage: Stage, count: int) -> None:
+        """Raise `QueueFull` where `count` more items would not fit, before any work is put into them."""
+
+    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float) -> Arrays:
+        """Run one item, without a batch axis; `deadline` is a `time.monotonic()` instant.
+
+        Cancelling the caller drops the item. Raises `QueueFull`, `DeadlineExceeded` and `InternalError`.
+        """
+
+    async def close(self) -> None:
+        """Stop; items still waiting are dropped."""
+
+
+@dataclass(eq=False)
+class _Item:
+    arrays: Arrays
+    result: asyncio.Future[Arrays]
+    deadline: float
+    submitted: float
+
+
+class LocalBatcher:
+    """Batches within this process, on one thread: stages take turns and never compete for the processor."""
+
+    def __init__(
+        self,
+        run: Callable[[Stage, Arrays], Arrays],
+        *,
+        model: str,
+        max_batch: int,
+        max_queue: int,
+        metrics: Metrics,
+    ) -> None:
+        """Start the stages' tasks; needs a running event loop. `run` takes batches, in a thread."""
+        self._run = run
+        self._model = model
+        self._max_batch = max_batch
+        self._max_queue = max_queue
+        self._metrics = metrics
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"engine-{model}")
+        stages: tuple[Stage, ...] = ("encode", "decode")
+        self._waiting: dict[Stage, deque[_Item]] = {stage: deque() for stage in stages}
+        self._arrived: dict[Stage, asyncio.Event] = {stage: asyncio.Event() for stage in stages}
+        self._tasks = [asyncio.create_task(self._serve(stage)) for stage in stages]
+
+    def ensure_capacity(self, stage: Stage, count: int) -> None:
+        """Raise `QueueFull` where `count` more items would not fit."""
+        if len(self._waiting[stage]) + count > self._max_queue:
+            raise QueueFull(f"{self._max_queue} items may wait, and the queue is full: try again soon")
+
+    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float) -> Arrays:
+        """Run one item; see `Batcher.submit`."""
+        self.ensure_capacity(stage, 1)
+        loop = asyncio.get_running_loop()
+        item = _Item(arrays, loop.create_future(), deadline, time.monotonic())
+        self._waiting[stage].append(item)
+        self._arrived[stage].set()
+        self._show_depth(stage)
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                return await item.result
+        except TimeoutError:
+            raise DeadlineExceeded("the request took longer than it may; send less, or try again") from None
+
+    async def close(self) -> None:
+        """Stop the stages and wait for the batch that is running."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def _serve(self, stage: Stage) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._arrived[stage].wait()
+            items = await loop.run_in_executor(self._thread, self._turn, stage, loop)
+            if not items:
+                self._arrived[stage].clear()
+                # An item may have come between the look at the queue and the clearing.
+                if self._waiting[stage]:
+                    self._arrived[stage].set()
+
+    def _turn(self, stage: Stage, loop: asyncio.AbstractEventLoop) -> list[_Item]:
+        """On the engine's thread: take what waits at this very moment, run it, hand out the results."""
+        items = self._take(stage)
+        if items:
+            started = time.monotonic()
+            results = self._results(stage, items)
+            elapsed = time.monotonic() - started
+            loop.call_soon_threadsafe(self._deliver, stage, items, results, started, elapsed)
+        return items
+
+    def _take(self, stage: Stage) -> list[_Item]:
+        """Up to `max_batch` items that somebody still waits for."""
+        waiting, items = self._waiting[stage], list[_Item]()
+        now = time.monotonic()
+        while waiting and len(items) < self._max_batch:
+            item = waiting.popleft()
+            if not item.result.done() and item.deadline > now:
+                items.append(item)
+        return items
+
+    def _results(self, stage: Stage, items: list[_Item]) -> list[Arrays | Exception]:
+        """Each item's result or error. Where a batch fails its items run alone: only the bad one fails then."""
+        batch = {name: np.stack([item.arrays[name] for item in items]) for name in items[0].arrays}
+        try:
+            out = self._run(stage, batch)
+        except Exception as error:
+            logger.exception("batch_failed", model=self._model, stage=stage, size=len(items))
+            if len(items) == 1:
+                return [error]
+            return [result for item in items for result in self._results(stage, [item])]
+        return [{name: array[i] for name, array in out.items()} for i in range(len(items))]
+
+    def _deliver(
+        self,
+        stage: Stage,
+        items: list[_Item],
+        results: list[Arrays | Exception],
+        started: float,
+        elapsed: float,
+    ) -> None:
+        """On the event loop."""
+        metrics = self._metrics
+        metrics.batch_size.labels(self._model, stage).observe(len(items))
+        metrics.images.labels(self._model, stage).inc(len(items))
+        metrics.stage_duration.labels("inference").observe(elapsed)
+        for item, result in zip(items, results, strict=True):
+            metrics.stage_duration.labels("queue").observe(started - item.submitted)
+            if item.result.done():
+                continue
+            if isinstance(result, Exception):
+                item.result.set_exception(InternalError())
+            else:
+                item.result.set_result(result)
+        self._show_depth(stage)
+
+    def _show_depth(self, stage: Stage) -> None:
+        self._metrics.queue_depth.labels(self._model, stage).set(len(self._waiting[stage]))

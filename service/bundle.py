@@ -1,0 +1,104 @@
+"""A bundle on disk: its manifest, and whether it is what the manifest says."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+GRAPHS = ("encoder.onnx", "decoder.onnx")
+
+
+class BundleError(RuntimeError):
+    """A bundle that can't be served; the message says why."""
+
+
+class FileEntry(BaseModel):
+    """A file of a bundle."""
+
+    model_config = ConfigDict(frozen=True)
+    sha256: str
+    bytes: int
+
+
+class Manifest(BaseModel):
+    """`bundle.json`."""
+
+    model_config = ConfigDict(frozen=True)
+    format: Literal[1]
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    version: str = Field(pattern=r"^[0-9a-f]{12}$")
+    precision: Literal["fp32", "fp16", "int8"]
+    image_size: int = Field(ge=1)
+    patch_size: int = Field(ge=1)
+    grid: tuple[int, int]
+    num_sparse_tokens: int = Field(ge=1)
+    width: int = Field(ge=1)
+    head: Literal["pixel", "vq"]
+    files: dict[str, FileEntry]
+    source: dict[str, str]
+    licence: str
+    quality: dict[str, float]
+    parity: dict[str, float]
+    opset: int
+    exporter: dict[str, str]
+
+    @property
+    def id(self) -> str:
+        """What the service calls this very content: name@version."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def num_patches(self) -> int:
+        """N, the patches of an image."""
+        return self.grid[0] * self.grid[1]
+
+
+class Bundle(BaseModel):
+    """A folder with a manifest."""
+
+    model_config = ConfigDict(frozen=True)
+    folder: Path
+    manifest: Manifest
+
+
+def find_bundles(models_dir: Path) -> list[Path]:
+    """Folders below `models_dir` that hold a manifest, by name. Raises `BundleError` where there are none."""
+    folders = sorted(path.parent for path in models_dir.glob("*/bundle.json"))
+    if not folders:
+        raise BundleError(f"{models_dir} holds no bundle: expected folders with a bundle.json")
+    return folders
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read the manifest and verify every file against it. Raises `BundleError`."""
+    try:
+        manifest = Manifest.model_validate_json((folder / "bundle.json").read_bytes())
+    except OSError as error:
+        raise BundleError(f"{folder.name}: bundle.json can't be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise BundleError(f"{folder.name}: bundle.json: {where}: {first['msg']}") from error
+    for name in GRAPHS:
+        if name not in manifest.files:
+            raise BundleError(f"{folder.name}: bundle.json does not list {name}")
+    for name, entry in manifest.files.items():
+        _verify(folder, name, entry)
+    return Bundle(folder=folder, manifest=manifest)
+
+
+def _verify(folder: Path, name: str, entry: FileEntry) -> None:
+    if Path(name).name != name:
+        raise BundleError(f"{folder.name}: {name!r} is no plain file name")
+    try:
+        with (folder / name).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{folder.name}: {name} can't be read: {error.strerror}") from error
+    if digest != entry.sha256:
+        raise BundleError(
+            f"{folder.name}: {name} is damaged: expected SHA-256 {entry.sha256[:12]}…, got {digest[:12]}…"
+        )

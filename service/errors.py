@@ -1,0 +1,206 @@
+"""Everything that can go wrong for a caller, as a tree of exceptions that carry their own answer.
+
+    ServiceError
+    ├── BadRequest 400            the request can't be understood
+    │   ├── BadOption             an option is unknown or out of its range
+    │   ├── BadEdit               an edit is unknown, malformed or impossible here
+    │   ├── BadTokens             semantics or localization don't fit the model
+    │   ├── NoImage               there is nothing to work on
+    │   ├── RemoteImage           an address in place of an image: nothing is fetched
+    │   └── TooManyImages
+    ├── BadImage 422              the bytes are no image that can be used
+    │   ├── EmptyImage
+    │   ├── UnknownImageFormat
+    │   ├── CorruptImage
+    │   └── TooManyPixels
+    ├── Unauthorized 401
+    ├── UnknownModel 404
+    ├── NotAcceptable 406
+    ├── BodyTooLarge 413
+    ├── UnsupportedMediaType 415
+    ├── Unavailable 503           try again later: carries Retry-After
+    │   ├── QueueFull
+    │   └── NotReady
+    ├── DeadlineExceeded 504
+    └── InternalError 500         anything unexpected; the log has the trace under the request id
+
+Answers are problem documents (RFC 9457); `code` is stable and made for programs, `detail` is made for people.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+PROBLEM_TYPE = "application/problem+json"
+
+
+class ServiceError(Exception):
+    """Base of all errors that a caller may see."""
+
+    status = 500
+    code = "internal_error"
+    title = "Internal error"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the answer."""
+        return {}
+
+    def problem(self, request_id: str | None = None) -> dict[str, Any]:
+        """The problem document."""
+        document = {
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        }
+        return document | ({"request_id": request_id} if request_id else {})
+
+
+class BadRequest(ServiceError):
+    """The request can't be understood."""
+
+    status, code, title = 400, "bad_request", "Bad request"
+
+
+class BadOption(BadRequest):
+    """An option is unknown or out of its range."""
+
+    code, title = "bad_option", "Bad option"
+
+
+class BadEdit(BadRequest):
+    """An edit is unknown, malformed or impossible for this image."""
+
+    code, title = "bad_edit", "Bad edit"
+
+
+class BadTokens(BadRequest):
+    """Semantics or localization don't fit the model."""
+
+    code, title = "bad_tokens", "Bad tokens"
+
+
+class NoImage(BadRequest):
+    """There is nothing to work on."""
+
+    code, title = "no_image", "No image"
+
+
+class RemoteImage(BadRequest):
+    """An address in place of an image."""
+
+    code, title = "remote_image", "Images are not fetched"
+
+
+class TooManyImages(BadRequest):
+    """More images than one request may hold."""
+
+    code, title = "too_many_images", "Too many images"
+
+
+class BadImage(ServiceError):
+    """The bytes are no image that can be used."""
+
+    status, code, title = 422, "bad_image", "Bad image"
+
+
+class EmptyImage(BadImage):
+    """No bytes at all."""
+
+    code, title = "empty_image", "Empty image"
+
+
+class UnknownImageFormat(BadImage):
+    """Not one of the formats that are read."""
+
+    code, title = "unknown_image_format", "Unknown image format"
+
+
+class CorruptImage(BadImage):
+    """Truncated or damaged."""
+
+    code, title = "corrupt_image", "Corrupt image"
+
+
+class TooManyPixels(BadImage):
+    """Larger than the service decodes."""
+
+    code, title = "too_many_pixels", "Too many pixels"
+
+
+class Unauthorized(ServiceError):
+    """No API key, or an unknown one."""
+
+    status, code, title = 401, "unauthorized", "Unauthorized"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """How to authenticate."""
+        return {"www-authenticate": "Bearer"}
+
+
+class UnknownModel(ServiceError):
+    """No such model is served."""
+
+    status, code, title = 404, "unknown_model", "Unknown model"
+
+
+class NotAcceptable(ServiceError):
+    """No form of answer that the caller accepts."""
+
+    status, code, title = 406, "not_acceptable", "Not acceptable"
+
+
+class BodyTooLarge(ServiceError):
+    """More bytes than a request may have."""
+
+    status, code, title = 413, "body_too_large", "Body too large"
+
+
+class UnsupportedMediaType(ServiceError):
+    """A body of a kind that is not read here."""
+
+    status, code, title = 415, "unsupported_media_type", "Unsupported media type"
+
+
+class Unavailable(ServiceError):
+    """Try again later."""
+
+    status, code, title = 503, "unavailable", "Unavailable"
+    retry_after_s = 1
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """When to try again."""
+        return {"retry-after": str(self.retry_after_s)}
+
+
+class QueueFull(Unavailable):
+    """More work is waiting than the service takes."""
+
+    code, title = "queue_full", "Queue full"
+
+
+class NotReady(Unavailable):
+    """Models are loading, failed to load, or the service is stopping."""
+
+    code, title = "not_ready", "Not ready"
+
+
+class DeadlineExceeded(ServiceError):
+    """The request took longer than it may."""
+
+    status, code, title = 504, "deadline_exceeded", "Deadline exceeded"
+
+
+class InternalError(ServiceError):
+    """Something unexpected, never told to the caller."""
+
+    def __init__(self) -> None:
+        super().__init__("Something went wrong here; the log tells what, under this request id.")

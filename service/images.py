@@ -1,0 +1,156 @@
+"""Untrusted bytes to pixels: the only place that opens images.
+
+What is understood: JPEG, PNG, WebP, GIF, BMP and TIFF; the first frame of an animation; EXIF orientation; CMYK,
+palettes, grey and 16-bit pictures. Transparent parts become white.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from service.errors import CorruptImage, EmptyImage, TooManyPixels, UnknownImageFormat
+
+Fit = Literal["crop", "stretch", "pad"]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+WHITE = (255, 255, 255)
+PAD_COLOUR = (124, 116, 104)
+"""ImageNet's mean colour (0.485, 0.456, 0.406 of 255): the model sees padding as nothing."""
+
+# What Pillow's decoders raise for bytes that are no sound image, beside OSError and its own types.
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the model's picture lies in the picture that was sent, in its upright pixels."""
+
+    width: int
+    height: int
+    rectangle: tuple[float, float, float, float]
+    """Left, top, right, bottom of what the model sees; beyond the picture where it was padded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedImage:
+    """Pixels (H, W, 3) of the size that was asked for, and where they come from."""
+
+    pixels: NDArray[np.uint8]
+    source: Source
+
+
+class ImageDecoder:
+    """Decodes on a few threads of its own."""
+
+    def __init__(self, *, max_pixels: int, threads: int) -> None:
+        self._max_pixels = max_pixels
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+
+    async def decode(self, data: bytes, side: int, fit: Fit) -> DecodedImage:
+        """`decode_image` off the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, decode_image, data, side, fit, self._max_pixels)
+
+    def close(self) -> None:
+        """Drop what waits and stop the threads."""
+        self._threads.shutdown(cancel_futures=True)
+
+
+def decode_image(data: bytes, side: int, fit: Fit, max_pixels: int) -> DecodedImage:
+    """Pixels (side, side, 3) of the image in `data`.
+
+    Raises `EmptyImage`, `UnknownImageFormat`, `CorruptImage` and `TooManyPixels`.
+    """
+    if not data:
+        raise EmptyImage("The image has no bytes.")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise TooManyPixels(f"The image is larger than {max_pixels} pixels.") from None
+    except UnidentifiedImageError:
+        raise UnknownImageFormat(
+            f"The bytes are no image in a known format; understood are {', '.join(FORMATS)}."
+        ) from None
+    except DAMAGE:
+        raise CorruptImage("The image is truncated or damaged.") from None
+    with image:
+        if image.width * image.height > max_pixels:
+            raise TooManyPixels(
+                f"The image has {image.width} × {image.height} pixels; at most {max_pixels} are accepted."
+            )
+        try:
+            return _fitted(image, side, fit)
+        except Image.DecompressionBombError:
+            raise TooManyPixels(f"The image is larger than {max_pixels} pixels.") from None
+        except DAMAGE:
+            raise CorruptImage("The image is truncated or damaged.") from None
+
+
+def _fitted(image: Image.Image, side: int, fit: Fit) -> DecodedImage:
+    full = image.size
+    # A JPEG decodes at an eighth, a quarter or half its size where that is still twice what is needed.
+    short = min(full)
+    wanted = max(1, round(2 * side * full[0] / short)), max(1, round(2 * side * full[1] / short))
+    image.draft("RGB", wanted)
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    width, height = reversed(full) if turned else full
+    upright = _rgb(ImageOps.exif_transpose(image))
+    left, top, right, bottom = rectangle = _rectangle(width, height, fit)
+    scale_x, scale_y = upright.width / width, upright.height / height
+    inside = (
+        max(0.0, left) * scale_x,
+        max(0.0, top) * scale_y,
+        min(width, right) * scale_x,
+        min(height, bottom) * scale_y,
+    )
+    share_x = (min(width, right) - max(0.0, left)) / (right - left)
+    share_y = (min(height, bottom) - max(0.0, top)) / (bottom - top)
+    size = max(1, round(side * share_x)), max(1, round(side * share_y))
+    picture = upright.resize(size, Image.Resampling.BICUBIC, box=inside, reducing_gap=3.0)
+    if size != (side, side):
+        ground = Image.new("RGB", (side, side), PAD_COLOUR)
+        ground.paste(picture, ((side - size[0]) // 2, (side - size[1]) // 2))
+        picture = ground
+    source = Source(width=width, height=height, rectangle=rectangle)
+    return DecodedImage(pixels=np.asarray(picture), source=source)
+
+
+def _rectangle(width: int, height: int, fit: Fit) -> tuple[float, float, float, float]:
+    """What the model sees of a picture, in the picture's pixels."""
+    if fit == "stretch":
+        return 0.0, 0.0, float(width), float(height)
+    side = min(width, height) if fit == "crop" else max(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        # 16-bit grey: Pillow clips where it should scale.
+        values = np.asarray(image, dtype=np.float64)
+        image = Image.fromarray((values / 257).clip(0, 255).round().astype(np.uint8))
+    if image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, (*WHITE, 255))
+        ground.alpha_composite(image.convert("RGBA"))
+        image = ground
+    return image.convert("RGB")

@@ -1,0 +1,58 @@
+"""What Prometheus sees. Labels are bounded: routes by their template, statuses, models, stages, codes."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """One application's metrics in a registry of its own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "stellar_requests", "Requests answered.", ["route", "status"], registry=registry
+        )
+        self.request_duration = Histogram(
+            "stellar_request_duration_seconds",
+            "Time from a request's first byte to its answer's last.",
+            ["route"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.stage_duration = Histogram(
+            "stellar_stage_duration_seconds",
+            "Time that an item spends being decoded, queued, inferred and written.",
+            ["stage"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "stellar_batch_size",
+            "Items in a batch, without padding.",
+            ["model", "stage"],
+            buckets=BATCH_BUCKETS,
+            registry=registry,
+        )
+        self.queue_depth = Gauge(
+            "stellar_queue_depth", "Items waiting for a stage.", ["model", "stage"], registry=registry
+        )
+        self.images = Counter(
+            "stellar_images", "Items that went through a stage.", ["model", "stage"], registry=registry
+        )
+        self.rejected = Counter(
+            "stellar_rejected", "Requests and items refused, by code.", ["reason"], registry=registry
+        )
+        self.model_info = Gauge(
+            "stellar_model_info",
+            "1 for every model that is served.",
+            ["model", "version", "provider", "precision"],
+            registry=registry,
+        )
+
+    def render(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)
