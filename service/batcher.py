@@ -128,7 +128,7 @@ class LocalBatcher:
         return items
 
     def _results(self, stage: Stage, items: list[_Item]) -> list[Arrays | Exception]:
-        """Each item's result or error. Where a batch fails its items run alone: only the bad one fails then."""
+        """Each item's result or error. A batch that fails runs again item by item: only the bad one fails."""
         batch = {name: np.stack([item.arrays[name] for item in items]) for name in items[0].arrays}
         try:
             out = self._run(stage, batch)

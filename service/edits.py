@@ -1,7 +1,7 @@
 """Editing an image through its tokens.
 
-With Z = L S, L says where and S says what. Changing rows of S changes what is shown, changing columns of L changes
-where; every row of L keeps summing to 1.
+With Z = L S, L says where and S says what. Changing rows of S changes what is shown, changing columns of L
+changes where; every row of L keeps summing to 1.
 
 N = h·w patches · r sparse tokens · D width · k, m indices of tokens
 """
@@ -97,8 +97,11 @@ class Move(_Edit):
 
 
 class Paint(_Edit):
-    """Give a token some places whole: a rectangle of cells (left, top, right, bottom; the latter two excluded),
-    or a list of cells (x, y)."""
+    """Give a token some places whole.
+
+    The places are a rectangle of cells (left, top, right, bottom; the latter two excluded)
+    or a list of cells (x, y).
+    """
 
     op: Literal["paint"]
     token: Index
@@ -117,7 +120,7 @@ _EDITS: TypeAdapter[list[Edit]] = TypeAdapter(list[Edit])
 
 
 def parse_edits(data: Any, max_edits: int) -> list[Edit]:
-    """Edits from decoded JSON. Raises `BadEdit`, which names the edit, the field, what came and what was expected."""
+    """Edits from decoded JSON. Raises `BadEdit`, which names the edit, the field, got and expected."""
     if not isinstance(data, list):
         raise BadEdit("edits: expected a list of edits.")
     if len(data) > max_edits:
@@ -141,8 +144,8 @@ def apply_edits(
 ) -> tuple[Floats, Floats]:
     """S (r, D) and L (N, r) after all edits, in their order; the arguments are not changed.
 
-    `donors` holds the semantics of other images. Raises `BadEdit` for indices that don't exist and for edits that
-    leave no token.
+    `donors` holds the semantics of other images. Raises `BadEdit` for indices that don't exist and for edits
+    that leave no token.
     """
     canvas = _Canvas(semantics, localization, grid, donors)
     for i, edit in enumerate(edits):
@@ -218,7 +221,8 @@ class _Canvas:
         donor = self._donors[token.donor]
         if token.token >= len(donor):
             raise _Impossible(f"the donor has tokens 0 to {len(donor) - 1}, got {token.token}")
-        return donor[token.token].astype(np.float64)
+        foreign: NDArray[np.float64] = donor[token.token].astype(np.float64)
+        return foreign
 
     def _remove(self, tokens: list[int]) -> None:
         self._remaining[tokens] = False

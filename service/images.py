@@ -1,7 +1,7 @@
 """Untrusted bytes to pixels: the only place that opens images.
 
-What is understood: JPEG, PNG, WebP, GIF, BMP and TIFF; the first frame of an animation; EXIF orientation; CMYK,
-palettes, grey and 16-bit pictures. Transparent parts become white.
+What is understood: JPEG, PNG, WebP, GIF, BMP and TIFF; the first frame of an animation; EXIF orientation;
+CMYK, palettes, grey and 16-bit pictures. Transparent parts become white.
 """
 
 from __future__ import annotations

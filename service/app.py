@@ -1,0 +1,100 @@
+"""The application: objects built in its lifespan, routes, and how errors become answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from service.auth import Keys
+from service.errors import PROBLEM_TYPE, ServiceError, Unavailable
+from service.images import ImageDecoder
+from service.logs import logger
+from service.metrics import Metrics
+from service.middleware import BodyLimit, RequestContext
+from service.models import Models
+from service.routes import images, system
+from service.settings import Settings
+
+DESCRIPTION = """
+Turns pictures into a handful of editable visual tokens, and back.
+
+```
+curl -F image=@cat.jpg localhost:8000/embed
+curl --data-binary @cat.jpg -H 'content-type: image/jpeg' localhost:8000/tokens
+curl -F image=@cat.jpg -F 'edits=[{"op":"drop","token":3}]' localhost:8000/reconstruct -o out.png
+```
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """An application with these settings. Raises `ValueError` where API keys are asked for but absent."""
+    metrics = Metrics()
+    keys = Keys(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.models = Models(settings, metrics)
+        app.state.decoder = ImageDecoder(
+            max_pixels=settings.max_image_pixels, threads=settings.decode_threads
+        )
+        yield
+        app.state.decoder.close()
+        await app.state.models.close()
+        logger.info("stopped")
+
+    app = FastAPI(
+        title="STELLAR",
+        description=DESCRIPTION,
+        version=version("stellar-service"),
+        lifespan=lifespan,
+        middleware=[
+            Middleware(RequestContext, metrics=metrics),
+            Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+        ],
+    )
+    app.state.settings, app.state.metrics, app.state.keys = settings, metrics, keys
+    app.include_router(images.router)
+    app.include_router(system.router)
+    app.add_exception_handler(ServiceError, _answer_service_error)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
+    return app
+
+
+def _problem(request: Request, error: ServiceError) -> JSONResponse:
+    return JSONResponse(
+        error.problem(request.state.request_id), error.status, error.headers, media_type=PROBLEM_TYPE
+    )
+
+
+async def _answer_service_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ServiceError)
+    request.app.state.metrics.rejected.labels(error.code).inc()
+    if error.status >= 500 and not isinstance(error, Unavailable):
+        logger.warning("failed", code=error.code, detail=error.detail)
+    return _problem(request, error)
+
+
+async def _answer_http_error(request: Request, error: Exception) -> JSONResponse:
+    """Starlette's own: unknown paths, wrong methods, malformed forms."""
+    assert isinstance(error, HTTPException)
+    answer = ServiceError(str(error.detail))
+    answer.status = error.status_code
+    answer.code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+    answer.title = str(error.detail)
+    return _problem(request, answer)
+
+
+async def _answer_validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    answer = ServiceError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+    answer.status, answer.code, answer.title = 400, "bad_request", "Bad request"
+    return _problem(request, answer)

@@ -1,0 +1,46 @@
+"""Optional API keys: with none set, everybody is let in."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from starlette.requests import Request
+
+from service.errors import Unauthorized
+from service.settings import Settings
+
+
+class Keys:
+    """The accepted keys, as hashes."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the keys. Raises `ValueError` for a file that can't be read or holds none."""
+        listed = settings.api_keys.get_secret_value().split(",") if settings.api_keys else []
+        if settings.api_keys_file is not None:
+            try:
+                listed += settings.api_keys_file.read_text().splitlines()
+            except OSError as error:
+                raise ValueError(f"api_keys_file: {settings.api_keys_file}: {error.strerror}") from error
+        self._digests = [_digest(key.strip()) for key in listed if key.strip()]
+        if not self._digests and (settings.api_keys or settings.api_keys_file):
+            raise ValueError("api_keys: expected at least one key, got none")
+
+    def check(self, request: Request) -> None:
+        """Raise `Unauthorized` unless the request carries an accepted key.
+
+        It stands in `Authorization: Bearer KEY` or `X-API-Key: KEY`. All keys are compared, each in constant time.
+        """
+        if not self._digests:
+            return
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        key = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
+        if not key:
+            raise Unauthorized("This service wants an API key: Authorization: Bearer KEY, or X-API-Key: KEY.")
+        given = _digest(key)
+        if not any([hmac.compare_digest(given, known) for known in self._digests]):
+            raise Unauthorized("The API key is not accepted.")
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

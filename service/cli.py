@@ -1,0 +1,118 @@
+"""`stellar-service`: start the service."""
+
+from __future__ import annotations
+
+import signal
+from importlib.metadata import version as package_version
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Serve pictures as editable visual tokens."
+)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on [default: 8000].")] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of bundles [default: the bundled stellar-tiny].")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model for requests that name none.")] = None,
+    provider: Annotated[str | None, typer.Option(help="cpu, cuda or tensorrt [default: cpu].")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of an inference [default: the processors].")
+    ] = None,
+    max_batch: Annotated[int | None, typer.Option(help="Largest batch [default: 8].")] = None,
+    max_queue: Annotated[int | None, typer.Option(help="Items that may wait [default: 256].")] = None,
+) -> None:
+    """Start the service.
+
+    Every setting can also be given as a variable, such as STELLAR_MAX_QUEUE; `stellar-service settings` lists them.
+    A flag wins over its variable.
+    """
+    from pydantic import ValidationError
+
+    from service.settings import Settings
+
+    given = {
+        "host": host,
+        "port": port,
+        "models_dir": models,
+        "model": model,
+        "provider": provider,
+        "threads": threads,
+        "max_batch": max_batch,
+        "max_queue": max_queue,
+    }
+    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    try:
+        _serve(Settings(**values))
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            name = ".".join(map(str, problem["loc"]))
+            typer.echo(f"error: {name}: {problem['msg']}, got {problem['input']!r}", err=True)
+        raise typer.Exit(2) from None
+    except ValueError as error:
+        _fail(error)
+
+
+@app.command()
+def settings() -> None:
+    """List every setting: its variable, its default, its meaning."""
+    from service.settings import Settings
+
+    for name, field in Settings.model_fields.items():
+        typer.echo(f"STELLAR_{name.upper()}={'' if field.default is None else field.default}")
+        typer.echo(f"    {field.description}")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(package_version("stellar-service"))
+
+
+def _serve(settings: Any) -> None:
+    import uvicorn
+
+    from service.app import create_app
+    from service.logs import configure_logs
+
+    class Server(uvicorn.Server):
+        """Readiness falls with the signal, before the sockets close."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            application.state.models.stop()
+            super().handle_exit(sig, frame)
+
+    configure_logs(settings.log_level, settings.log_format)
+    application = create_app(settings)
+    config = uvicorn.Config(
+        application,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=settings.shutdown_grace_s,
+    )
+    server = Server(config)
+    # uvicorn raises the signal again when it is done: by then the process has nothing left to do but end.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server.run()
+    if not server.started:
+        raise typer.Exit(1)
+
+
+def _fail(error: object) -> NoReturn:
+    typer.echo(f"error: {error}", err=True)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    app()

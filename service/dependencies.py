@@ -1,0 +1,41 @@
+"""What handlers are given: the objects that the application's lifespan built."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from service.auth import Keys
+from service.images import ImageDecoder
+from service.metrics import Metrics
+from service.models import Models
+from service.settings import Settings
+
+
+def _settings(request: Request) -> Settings:
+    return request.app.state.settings  # type: ignore[no-any-return]
+
+
+def _metrics(request: Request) -> Metrics:
+    return request.app.state.metrics  # type: ignore[no-any-return]
+
+
+def _models(request: Request) -> Models:
+    return request.app.state.models  # type: ignore[no-any-return]
+
+
+def _decoder(request: Request) -> ImageDecoder:
+    return request.app.state.decoder  # type: ignore[no-any-return]
+
+
+async def require_key(request: Request) -> None:
+    """Let only callers with an accepted key pass, where keys are set. Raises `Unauthorized`."""
+    keys: Keys = request.app.state.keys
+    keys.check(request)
+
+
+SettingsDep = Annotated[Settings, Depends(_settings)]
+MetricsDep = Annotated[Metrics, Depends(_metrics)]
+ModelsDep = Annotated[Models, Depends(_models)]
+DecoderDep = Annotated[ImageDecoder, Depends(_decoder)]

@@ -1,0 +1,118 @@
+"""What surrounds every request: its id, its metrics, its line in the log, its size limit, its last resort."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import PROBLEM_TYPE, BodyTooLarge, InternalError, ServiceError
+from service.logs import logger
+from service.metrics import Metrics
+
+SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+CLIENT_GONE = 499  # as nginx writes it: nobody is there to read a status
+QUIET = ("/healthz/live", "/healthz/ready", "/metrics")
+
+
+class RequestContext:
+    """Gives every request an id, times and counts it, and answers what nothing else has caught."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        sent = _header(scope, b"x-request-id")
+        request_id = sent if SAFE_ID.fullmatch(sent) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {
+                    **message,
+                    "headers": [*message["headers"], (b"x-request-id", request_id.encode())],
+                }
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            status = CLIENT_GONE
+        except Exception:
+            logger.exception("unexpected_error", path=scope["path"])
+            if not status:
+                await send_problem(send_with_id, InternalError(), request_id)
+        finally:
+            self._record(scope, status or CLIENT_GONE, time.perf_counter() - started)
+
+    def _record(self, scope: Scope, status: int, duration_s: float) -> None:
+        route = getattr(scope.get("route"), "path", "unknown")
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.request_duration.labels(route).observe(duration_s)
+        log = logger.debug if scope["path"] in QUIET and status < 400 else logger.info
+        log(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            duration_ms=round(1000 * duration_s, 2),
+        )
+
+
+class BodyLimit:
+    """Refuses bodies beyond a number of bytes: by their declared length, else when they have grown past it."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        error = BodyTooLarge(f"A request may have {self._max_bytes} bytes; send less at once.")
+        declared = _header(scope, b"content-length")
+        if declared.isdigit() and int(declared) > self._max_bytes:
+            await send_problem(send, error, scope["state"]["request_id"])
+            return
+        received = 0
+
+        async def limited_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise error
+            return message
+
+        await self._app(scope, limited_receive, send)
+
+
+async def send_problem(send: Send, error: ServiceError, request_id: str) -> None:
+    """Answer with a problem document."""
+    body = json.dumps(error.problem(request_id)).encode()
+    headers = {"content-type": PROBLEM_TYPE, "content-length": str(len(body)), **error.headers}
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": error.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")

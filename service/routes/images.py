@@ -1,0 +1,280 @@
+"""POST /embed, /tokens, /reconstruct: pictures in; vectors, tokens or pictures out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+import numpy as np
+from fastapi import APIRouter, Depends, Request
+from numpy.typing import NDArray
+from starlette.responses import Response
+
+from service.dependencies import DecoderDep, MetricsDep, ModelsDep, SettingsDep, require_key
+from service.disconnect import run_while_connected
+from service.edits import Edit, apply_edits, parse_edits
+from service.errors import BadEdit, BadRequest, BadTokens, DeadlineExceeded, ServiceError
+from service.images import DecodedImage, Fit, ImageDecoder
+from service.metrics import Metrics
+from service.models import Floats, Pixels, ServedModel, Tokens
+from service.openapi import EMBED_DOCS, RECONSTRUCT_DOCS, TOKENS_DOCS
+from service.requests import (
+    SAFETENSORS,
+    EmbedOptions,
+    Item,
+    Options,
+    ReconstructOptions,
+    TokensOptions,
+    Upload,
+    read_tokens,
+    read_upload,
+)
+from service.responses import (
+    JSON,
+    NPY,
+    PICTURES,
+    PNG,
+    data,
+    encode_picture,
+    json_response,
+    negotiate,
+    npy_response,
+    numbers,
+    picture_item,
+    safetensors_response,
+    sheet_response,
+    tokens_item,
+)
+
+router = APIRouter(tags=["images"], dependencies=[Depends(require_key)])
+
+T = TypeVar("T")
+
+
+class Seen(NamedTuple):
+    """An image as sent, and as the model sees it."""
+
+    image: DecodedImage
+    tokens: Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a request needs on its way: model, decoder, deadline."""
+
+    model: ServedModel
+    decoder: ImageDecoder
+    metrics: Metrics
+    deadline: float
+    fit: Fit
+
+    async def see(self, item: Item) -> Seen:
+        """Decode and encode one image. Raises `ServiceError`."""
+        if isinstance(item, ServiceError):
+            raise item
+        started = time.monotonic()
+        if started > self.deadline:
+            raise DeadlineExceeded("the request took longer than it may; send less, or try again")
+        image = await self.decoder.decode(item, self.model.manifest.image_size, self.fit)
+        self.metrics.stage_duration.labels("decode").observe(time.monotonic() - started)
+        return Seen(image, await self.model.encode(image.pixels, deadline=self.deadline))
+
+    async def see_all(self, items: Sequence[Item]) -> list[Seen | ServiceError]:
+        """All images at once; each its own result or error. The error of a lone image is raised."""
+        return await _settle([self.see(item) for item in items])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kit:
+    """The application's objects that these routes use."""
+
+    models: ModelsDep
+    decoder: DecoderDep
+    settings: SettingsDep
+    metrics: MetricsDep
+
+    def begin(self, options: Options) -> Work:
+        """Choose the model and start the clock. Raises `NotReady` and `UnknownModel`."""
+        return Work(
+            model=self.models.get(options.model),
+            decoder=self.decoder,
+            metrics=self.metrics,
+            deadline=time.monotonic() + self.settings.request_timeout_s,
+            fit=options.fit,
+        )
+
+
+KitDep = Annotated[Kit, Depends()]
+
+
+@router.post("/embed", summary="Images to vectors", openapi_extra=EMBED_DOCS)
+async def embed(request: Request, kit: KitDep) -> Response:
+    """One vector for each image, for search: similar pictures have a high cosine."""
+    kind = negotiate(request.headers.get("accept"), (JSON, NPY))
+    upload = await read_upload(request, kit.settings.max_images)
+    _refuse_extras(upload)
+    options = upload.parse_options(EmbedOptions)
+    work = kit.begin(options)
+    work.model.ensure_capacity(len(upload.images))
+    seen = await run_while_connected(request, work.see_all(upload.images))
+    vectors = [s if isinstance(s, ServiceError) else _pooled(s.tokens, options) for s in seen]
+    if kind == NPY:
+        return _signed(npy_response(_all_good(vectors)), work.model)
+    items = [
+        v if isinstance(v, ServiceError) else {"embedding": numbers(v, options.encoding_format)}
+        for v in vectors
+    ]
+    document = {
+        "model": work.model.id,
+        "pooling": options.pooling,
+        "dimension": work.model.manifest.width,
+        "data": data(items, request.state.request_id),
+    }
+    return _signed(json_response(document), work.model)
+
+
+@router.post("/tokens", summary="Images to tokens and their places", openapi_extra=TOKENS_DOCS)
+async def tokens(request: Request, kit: KitDep) -> Response:
+    """What is in each image (semantics) and where (localization), as numbers, as a file, or as heat maps."""
+    kind = negotiate(request.headers.get("accept"), (JSON, SAFETENSORS, "application/octet-stream", PNG))
+    upload = await read_upload(request, kit.settings.max_images)
+    _refuse_extras(upload)
+    options = upload.parse_options(TokensOptions)
+    work = kit.begin(options)
+    if kind == PNG and len(upload.images) > 1:
+        raise BadRequest(
+            "A sheet of heat maps shows one image; send one, or ask for JSON with heatmaps=true."
+        )
+    work.model.ensure_capacity(len(upload.images))
+    seen = await run_while_connected(request, work.see_all(upload.images))
+    response = await asyncio.to_thread(
+        _tokens_response, kind, work.model, seen, options, request.state.request_id
+    )
+    return _signed(response, work.model)
+
+
+@router.post("/reconstruct", summary="Images or tokens to pictures", openapi_extra=RECONSTRUCT_DOCS)
+async def reconstruct(request: Request, kit: KitDep) -> Response:
+    """The picture that tokens stand for, after edits: drop, keep, scale, swap, replace, blend, move, paint."""
+    kind = negotiate(request.headers.get("accept"), (*PICTURES, JSON))
+    upload = await read_upload(request, kit.settings.max_images)
+    options = upload.parse_options(ReconstructOptions)
+    edits = parse_edits(_decoded(options.edits), kit.settings.max_edits)
+    work = kit.begin(options)
+    work.model.ensure_capacity(len(upload.images) + len(upload.donors))
+    pictures = await run_while_connected(request, _reconstruct_all(work, upload, edits))
+    if kind != JSON and len(pictures) == 1:
+        body = await asyncio.to_thread(encode_picture, _all_good(pictures)[0], kind, options.quality)
+        return _signed(Response(body, media_type=kind), work.model)
+    if kind != JSON:
+        negotiate(request.headers.get("accept"), (JSON,))
+    items = [p if isinstance(p, ServiceError) else picture_item(p, options.quality) for p in pictures]
+    document = {"model": work.model.id, "data": data(items, request.state.request_id)}
+    return _signed(json_response(document), work.model)
+
+
+async def _reconstruct_all(work: Work, upload: Upload, edits: Sequence[Edit]) -> list[Pixels | ServiceError]:
+    """Every image's or token set's picture, or its error."""
+    donors = [seen.tokens.semantics for seen in _all_good(await work.see_all(upload.donors))]
+    given = [] if upload.tokens is None else read_tokens(upload.tokens, work.model.manifest)
+    if given and upload.images:
+        raise BadTokens("Send images or tokens, not both.")
+
+    async def draw(semantics: Floats, localization: Floats) -> Pixels:
+        edited = apply_edits(semantics, localization, work.model.manifest.grid, edits, donors)
+        return await work.model.decode(*edited, deadline=work.deadline)
+
+    async def redraw(item: Item) -> Pixels:
+        seen = await work.see(item)
+        return await draw(seen.tokens.semantics, seen.tokens.localization)
+
+    return await _settle([draw(*pair) for pair in given] or [redraw(item) for item in upload.images])
+
+
+async def _settle(work: Sequence[Awaitable[T]]) -> list[T | ServiceError]:
+    """Results in order, errors in the place of results; the error of a single piece of work is raised."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    settled: list[T | ServiceError] = []
+    for result in results:
+        if isinstance(result, BaseException) and (len(results) == 1 or not isinstance(result, ServiceError)):
+            raise result
+        settled.append(result)  # type: ignore[arg-type]  # other exceptions were raised
+    return settled
+
+
+def _pooled(tokens: Tokens, options: EmbedOptions) -> NDArray[np.float32]:
+    pooled = {
+        "mean": lambda: tokens.semantics.mean(axis=0),
+        "cls": lambda: tokens.cls,
+        "tokens": lambda: tokens.semantics,
+    }[options.pooling]()
+    if options.normalize:
+        pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=-1, keepdims=True), 1e-12)
+    return pooled
+
+
+def _tokens_response(
+    kind: str,
+    model: ServedModel,
+    seen: Sequence[Seen | ServiceError],
+    options: TokensOptions,
+    request_id: str,
+) -> Response:
+    if kind == PNG:
+        return sheet_response(model, *_all_good(seen)[0])
+    if kind != JSON:
+        good = _all_good(seen)
+        return safetensors_response(model, [s.image for s in good], [s.tokens for s in good])
+    items = [
+        s
+        if isinstance(s, ServiceError)
+        else tokens_item(model, s.image, s.tokens, options.encoding_format, options.heatmaps)
+        for s in seen
+    ]
+    manifest = model.manifest
+    document = {
+        "model": model.id,
+        "grid": manifest.grid,
+        "num_sparse_tokens": manifest.num_sparse_tokens,
+        "width": manifest.width,
+        "data": data(items, request_id),
+    }
+    return json_response(document)
+
+
+def _all_good(results: Sequence[T | ServiceError]) -> list[T]:
+    """The results, where the form of the answer has no place for errors: the first one is raised."""
+    good: list[T] = []
+    for i, result in enumerate(results):
+        if isinstance(result, ServiceError):
+            result.detail = f"image {i}: {result.detail}"
+            raise result
+        good.append(result)
+    return good
+
+
+def _decoded(edits: Any) -> Any:
+    """Edits as JSON sends them, or as a form's text."""
+    if not isinstance(edits, str):
+        return list(edits) if isinstance(edits, tuple) else edits
+    try:
+        return json.loads(edits)
+    except (ValueError, RecursionError):
+        raise BadEdit("edits: the text is no valid JSON.") from None
+
+
+def _refuse_extras(upload: Upload) -> None:
+    if upload.tokens is not None or upload.donors:
+        raise BadRequest("Tokens and donor images are taken by /reconstruct only.")
+
+
+def _signed(response: Response, model: ServedModel) -> Response:
+    """Say which content made the answer."""
+    response.headers["x-stellar-model"] = model.id
+    response.headers["x-stellar-precision"] = model.manifest.precision
+    response.headers["x-stellar-provider"] = model.provider
+    return response

@@ -1,0 +1,52 @@
+"""What operators ask: is it alive, is it ready, what does it serve, how does it fare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import RedirectResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from service.dependencies import MetricsDep, ModelsDep, require_key
+from service.errors import NotReady
+from service.models import ServedModel
+
+router = APIRouter()
+
+
+@router.get("/", include_in_schema=False)
+async def home() -> RedirectResponse:
+    """The documentation."""
+    return RedirectResponse("/docs")
+
+
+@router.get("/healthz/live", tags=["operations"], summary="Is the process up?")
+async def live() -> dict[str, str]:
+    """200 as long as the process answers at all."""
+    return {"status": "live"}
+
+
+@router.get("/healthz/ready", tags=["operations"], summary="Can it serve?")
+async def ready(models: ModelsDep) -> dict[str, Any]:
+    """200 once every model is loaded, verified and warm; else 503 with the reason."""
+    if models.reason is not None:
+        raise NotReady(models.reason)
+    return {"status": "ready", "models": [model.id for model in models]}
+
+
+@router.get("/metrics", tags=["operations"], summary="Prometheus metrics")
+async def metrics(metrics: MetricsDep) -> Response:
+    """The text that Prometheus scrapes."""
+    return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/models", tags=["models"], summary="What is served", dependencies=[Depends(require_key)])
+async def list_models(models: ModelsDep) -> dict[str, Any]:
+    """Every model: sizes, precision, measured quality and deviation, active provider."""
+    default = models.get(None)
+    return {"default": default.manifest.name, "models": [_describe(model) for model in models]}
+
+
+def _describe(model: ServedModel) -> dict[str, Any]:
+    return {"id": model.id, "provider": model.provider, **model.manifest.model_dump(mode="json")}
