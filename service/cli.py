@@ -32,8 +32,8 @@ def serve(
 ) -> None:
     """Start the service.
 
-    Every setting can also be given as a variable, such as STELLAR_MAX_QUEUE; `stellar-service settings` lists them.
-    A flag wins over its variable.
+    Every setting can also be given as a variable, such as STELLAR_MAX_QUEUE; `stellar-service settings`
+    lists them. A flag wins over its variable.
     """
     from pydantic import ValidationError
 

@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 async def run_while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the client goes away. The body must have been read before.
+    """The result of `work`, which is cancelled when the client goes away.
 
-    Raises `ClientDisconnect` then.
+    The body must have been read before. Raises `ClientDisconnect` then.
     """
     task = asyncio.create_task(work)
     watch = asyncio.create_task(_disconnected(request))

@@ -76,7 +76,7 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Refuses bodies beyond a number of bytes: by their declared length, else when they have grown past it."""
+    """Refuses bodies beyond a number of bytes: declared ones at once, others when they grow past it."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app

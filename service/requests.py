@@ -200,10 +200,12 @@ def _strict(item: Item) -> bytes:
     return item
 
 
-def read_tokens(tokens: bytes | dict[str, Any], manifest: Manifest) -> list[tuple[Floats, Floats]]:
+def read_tokens(
+    tokens: bytes | dict[str, Any], manifest: Manifest, max_images: int
+) -> list[tuple[Floats, Floats]]:
     """Pairs of semantics (r, D) and localization (N, r) from what /tokens answers, in either form.
 
-    Rows of the localization are scaled to sum to 1. Raises `BadTokens`.
+    Rows of the localization are scaled to sum to 1. Raises `BadTokens` and `TooManyImages`.
     """
     if isinstance(tokens, bytes):
         try:
@@ -220,6 +222,8 @@ def read_tokens(tokens: bytes | dict[str, Any], manifest: Manifest) -> list[tupl
     localization = _array("localization", arrays["localization"], (n, r))
     if len(semantics) != len(localization):
         raise BadTokens(f"tokens: {len(semantics)} semantics for {len(localization)} localizations.")
+    if len(semantics) > max_images:
+        raise TooManyImages(f"At most {max_images} images are taken in one request, got {len(semantics)}.")
     mass = localization.sum(axis=2, keepdims=True)
     if (localization < 0).any() or (mass <= 0).any():
         raise BadTokens("localization: expected no negative number and some mass in every row.")

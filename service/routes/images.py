@@ -11,7 +11,6 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Depends, Request
-from numpy.typing import NDArray
 from starlette.responses import Response
 
 from service.dependencies import DecoderDep, MetricsDep, ModelsDep, SettingsDep, require_key
@@ -159,14 +158,19 @@ async def tokens(request: Request, kit: KitDep) -> Response:
 
 @router.post("/reconstruct", summary="Images or tokens to pictures", openapi_extra=RECONSTRUCT_DOCS)
 async def reconstruct(request: Request, kit: KitDep) -> Response:
-    """The picture that tokens stand for, after edits: drop, keep, scale, swap, replace, blend, move, paint."""
+    """The picture that tokens stand for, after edits.
+
+    Edits: drop, keep, scale, swap, replace, blend, move, paint.
+    """
     kind = negotiate(request.headers.get("accept"), (*PICTURES, JSON))
     upload = await read_upload(request, kit.settings.max_images)
     options = upload.parse_options(ReconstructOptions)
     edits = parse_edits(_decoded(options.edits), kit.settings.max_edits)
     work = kit.begin(options)
     work.model.ensure_capacity(len(upload.images) + len(upload.donors))
-    pictures = await run_while_connected(request, _reconstruct_all(work, upload, edits))
+    pictures = await run_while_connected(
+        request, _reconstruct_all(work, upload, edits, kit.settings.max_images)
+    )
     if kind != JSON and len(pictures) == 1:
         body = await asyncio.to_thread(encode_picture, _all_good(pictures)[0], kind, options.quality)
         return _signed(Response(body, media_type=kind), work.model)
@@ -177,10 +181,12 @@ async def reconstruct(request: Request, kit: KitDep) -> Response:
     return _signed(json_response(document), work.model)
 
 
-async def _reconstruct_all(work: Work, upload: Upload, edits: Sequence[Edit]) -> list[Pixels | ServiceError]:
+async def _reconstruct_all(
+    work: Work, upload: Upload, edits: Sequence[Edit], max_images: int
+) -> list[Pixels | ServiceError]:
     """Every image's or token set's picture, or its error."""
     donors = [seen.tokens.semantics for seen in _all_good(await work.see_all(upload.donors))]
-    given = [] if upload.tokens is None else read_tokens(upload.tokens, work.model.manifest)
+    given = [] if upload.tokens is None else read_tokens(upload.tokens, work.model.manifest, max_images)
     if given and upload.images:
         raise BadTokens("Send images or tokens, not both.")
 
@@ -202,16 +208,16 @@ async def _settle(work: Sequence[Awaitable[T]]) -> list[T | ServiceError]:
     for result in results:
         if isinstance(result, BaseException) and (len(results) == 1 or not isinstance(result, ServiceError)):
             raise result
-        settled.append(result)  # type: ignore[arg-type]  # other exceptions were raised
+        settled.append(result)
     return settled
 
 
-def _pooled(tokens: Tokens, options: EmbedOptions) -> NDArray[np.float32]:
-    pooled = {
-        "mean": lambda: tokens.semantics.mean(axis=0),
-        "cls": lambda: tokens.cls,
-        "tokens": lambda: tokens.semantics,
-    }[options.pooling]()
+def _pooled(tokens: Tokens, options: EmbedOptions) -> Floats:
+    pooled: Floats = {
+        "mean": tokens.semantics.mean(axis=0),
+        "cls": tokens.cls,
+        "tokens": tokens.semantics,
+    }[options.pooling]
     if options.normalize:
         pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=-1, keepdims=True), 1e-12)
     return pooled
