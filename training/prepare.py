@@ -46,7 +46,8 @@ class Drawing:
 def prepare(folder: Path) -> dict[str, int]:
     """Fetch every source and write `train` and `labelled` below `folder`; return how many files each has.
 
-    What is already written stays, so an interrupted call goes on. The result depends on nothing but the sources.
+    What is already written stays, so an interrupted call goes on. The result depends on nothing but the
+    sources.
     """
     jobs: list[tuple[Callable[..., None], tuple[object, ...]]] = []
     backgrounds: list[Path] = []
@@ -126,7 +127,7 @@ def emoji(unpacked: Path) -> Iterator[Drawing]:
 
 
 def place_drawing(drawing: Drawing, source: Source, folder: Path, photo: Path) -> None:
-    """Write one drawing for evaluation, on white, and, unless held out, copies on other grounds for training."""
+    """Write one drawing for evaluation, on white; unless held out, copies on other grounds for training."""
     with Image.open(drawing.path) as file:
         cutout = file.convert("RGBA")
     part = "query" if drawing.held_out else "gallery"
@@ -163,7 +164,7 @@ def _thumbprint(path: Path) -> bytes:
 def _ground(rng: random.Random, photo: Path) -> Image.Image:
     """A plain colour, a gradient between two, or a blurred piece of a photo."""
     size = CROP_SIDE, CROP_SIDE
-    colours = ["#%06x" % rng.randrange(1 << 24) for _ in range(2)]
+    colours = [f"#{rng.randrange(1 << 24):06x}" for _ in range(2)]
     kind = rng.choice(("white", "plain", "gradient", "photo"))
     if kind == "photo":
         with Image.open(photo) as file:
