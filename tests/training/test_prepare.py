@@ -1,0 +1,114 @@
+"""Prepared pictures: crops of photos, cut-outs on grounds, nothing twice, nothing held out in training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from training.prepare import (
+    CROP_SIDE,
+    CROPS_PER_PHOTO,
+    LABELLED_SIDE,
+    STAMP_COPIES,
+    Drawing,
+    crop_photo,
+    distinct_photos,
+    emoji,
+    place_drawing,
+    stamps,
+)
+from training.sources import SOURCES, Source, SourceError, fetch
+
+
+def photo(path: Path, size: tuple[int, int], colour: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.new("RGB", size, colour)
+    image.paste("white", (0, 0, size[0] // 2, size[1] // 3))
+    image.save(path)
+    return path
+
+
+def source(kind: str) -> Source:
+    return next(source for source in SOURCES if source.kind == kind)
+
+
+def test_only_the_largest_of_a_wallpapers_copies_is_used(tmp_path: Path) -> None:
+    large = photo(tmp_path / "a/large.png", (640, 480), "navy")
+    photo(tmp_path / "a/small.png", (320, 240), "navy")
+    other = photo(tmp_path / "b/other.png", (320, 240), "red")
+    photo(tmp_path / "b/screenshot.png", (64, 48), "green")
+    (tmp_path / "link.png").symlink_to(other)
+    assert distinct_photos(tmp_path) == [large, other]
+
+
+def test_a_photo_becomes_the_same_crops_every_time(tmp_path: Path) -> None:
+    wallpaper = photo(tmp_path / "usr/share/x.png", (400, 300), "navy")
+    for out in ("one", "two"):
+        crop_photo(wallpaper, tmp_path / out)
+    first, second = (sorted((tmp_path / out).iterdir()) for out in ("one", "two"))
+    assert len(first) == CROPS_PER_PHOTO
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+    with Image.open(first[0]) as crop:
+        assert crop.size == (CROP_SIDE, CROP_SIDE)
+
+
+def test_stamps_are_labelled_by_folder_and_letters_are_left_out(tmp_path: Path) -> None:
+    for name in ("animals/birds/owl.png", "symbols/alphabets/a.png", "food/fruit/fig.png"):
+        photo(tmp_path / "usr/share/tuxpaint/stamps" / name, (20, 20), "red")
+    found = list(stamps(tmp_path))
+    assert [(d.label, d.name) for d in found] == [
+        ("animals-birds", "animals-birds-owl"),
+        ("food-fruit", "food-fruit-fig"),
+    ]
+
+
+def test_emoji_are_labelled_by_group_without_skin_tones(tmp_path: Path) -> None:
+    entries = [
+        {"image": "1f431.png", "category": "Animals & Nature"},
+        {"image": "1f3fb.png", "category": "Component"},
+        {"image": "missing.png", "category": "Objects"},
+    ]
+    for entry in entries[:2]:
+        photo(tmp_path / "package/img/hand/64" / entry["image"], (64, 64), "red")
+    (tmp_path / "package/emoji.json").write_text(json.dumps(entries))
+    assert [(d.label, d.name) for d in emoji(tmp_path)] == [("animals-nature", "1f431")]
+
+
+@pytest.mark.parametrize(
+    ("held_out", "copies", "part"), [(False, STAMP_COPIES, "gallery"), (True, 0, "query")]
+)
+def test_held_out_drawings_never_reach_training(
+    tmp_path: Path, held_out: bool, copies: int, part: str
+) -> None:
+    ground = photo(tmp_path / "ground.png", (400, 300), "navy")
+    cutout = tmp_path / "owl.png"
+    Image.new("RGBA", (30, 50), (200, 30, 30, 255)).save(cutout)
+    drawing = Drawing(path=cutout, label="birds", name="owl", held_out=held_out)
+    place_drawing(drawing, source("stamps"), tmp_path, ground)
+    assert len(list((tmp_path / "train").rglob("*.jpg"))) == copies
+    with Image.open(tmp_path / f"labelled/stamps-{part}/birds/owl.png") as labelled:
+        assert labelled.size == (LABELLED_SIDE, LABELLED_SIDE)
+        assert labelled.getpixel((0, 0)) == (255, 255, 255)
+        assert labelled.getpixel((64, 64)) == (200, 30, 30)
+
+
+def test_a_whole_hand_is_held_out() -> None:
+    hands = {s.name: s.use for s in SOURCES if s.kind == "emoji"}
+    assert sorted(hands.values()) == ["holdout", "train"]
+
+
+def test_a_package_that_is_not_there_is_named(tmp_path: Path) -> None:
+    missing = Source(
+        name="missing",
+        registry="debian",
+        package="no-such-package-of-pictures",
+        kind="photos",
+        use="train",
+        licence="none",
+    )
+    with pytest.raises(SourceError, match=r"no-such-package-of-pictures|not installed"):
+        fetch(missing, tmp_path)
+    assert not (tmp_path / "missing").exists()
