@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from model import CheckpointError, get_preset
-from training.config import CONFIG_FILE, RECONSTRUCTION_ONLY, RunConfig, TrainingConfig, get_recipe
+from training.config import CONFIG_FILE, RunConfig, get_recipe
+from training.state import CHECKPOINT_FILE
 from training.trainer import DivergedError, Trainer
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
@@ -38,7 +39,7 @@ def run(
     log_every: Annotated[int | None, typer.Option(help="Steps between lines of metrics.")] = None,
     seed: Annotated[int | None, typer.Option(help="Where all random draws start.")] = None,
     reconstruction_only: Annotated[
-        bool, typer.Option("--reconstruction-only", help="First stage: reconstruction is the only loss.")
+        bool, typer.Option("--reconstruction-only", help="First stage: reconstruct, and keep tokens apart.")
     ] = False,
     teacher: Annotated[
         bool, typer.Option("--teacher", help="Targets from a moving average of the model.")
@@ -47,13 +48,16 @@ def run(
         Path | None, typer.Option(help="Checkpoint to start from, such as an earlier stage's.")
     ] = None,
     vqgan: Annotated[
-        Path | None, typer.Option(help="Weights of the VQGAN, where INIT has a VQ head without.")
+        Path | None, typer.Option(help="Weights of the VQGAN, for a VQ head, where no INIT holds them.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in OUT; options given replace its own.")
     ] = False,
 ) -> None:
-    """Train a model and write its checkpoint; stop with Ctrl-C or SIGTERM at any time and go on with --resume."""
+    """Train a model and write its checkpoint.
+
+    Ctrl-C or SIGTERM stops it at any time, with everything saved; --resume goes on exactly there.
+    """
     given = {
         "steps": steps,
         "batch_size": batch_size,
@@ -65,26 +69,32 @@ def run(
         "save_every": save_every,
         "log_every": log_every,
         "seed": seed,
-        "teacher": True if teacher else None,
-        "losses": RECONSTRUCTION_ONLY if reconstruction_only else None,
+        "teacher": teacher or None,
     }
-    changes = {name: value for name, value in given.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     try:
         config = _resumed(out, pictures) if resume else _fresh(out, pictures, preset, init, vqgan)
-        training: TrainingConfig = replace(config.training, **changes)  # type: ignore[arg-type]
-        config = replace(config, training=training)
-        out.mkdir(parents=True, exist_ok=True)
-        config.save(out)
-        trainer = Trainer(config, out)
-        typer.echo(f"{out}: step {trainer.progress.step} of {training.steps}, on {trainer.device.type}")
-        finished = trainer.run()
+        training = replace(config.training, **changes)
+        if reconstruction_only:
+            training = replace(training, losses=training.losses.only("reconstruction", "koleo"))
+        _train(replace(config, training=training), out)
     except (CheckpointError, DivergedError, OSError, ValueError) as error:
-        raise typer.Exit(_complain(error)) from error
-    if finished:
-        typer.echo(f"done: {out / 'checkpoint.safetensors'}")
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _train(config: RunConfig, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config, out)
+    config.save(out)
+    steps = config.training.steps
+    typer.echo(f"{out}: step {trainer.progress.step} of {steps}, on {trainer.device.type}")
+    if trainer.run():
+        typer.echo(f"done: {out / CHECKPOINT_FILE}")
     else:
         typer.echo(
-            f"stopped and saved after step {trainer.progress.step}; to go on: stellar-train run --out {out} --resume"
+            f"stopped and saved after step {trainer.progress.step} of {steps}; "
+            f"to go on: stellar-train run --out {out} --resume"
         )
 
 
@@ -105,8 +115,3 @@ def _fresh(out: Path, pictures: Path | None, preset: str, init: Path | None, vqg
 def _resumed(out: Path, pictures: Path | None) -> RunConfig:
     config = RunConfig.load(out)
     return config if pictures is None else replace(config, pictures=str(pictures.resolve()))
-
-
-def _complain(error: Exception) -> int:
-    typer.echo(f"error: {error}", err=True)
-    return 1

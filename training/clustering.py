@@ -23,7 +23,7 @@ def assign(logits: Float[Tensor, "*batch K"]) -> Float[Tensor, "*batch K"]:
 def cross_entropy(
     logits: Float[Tensor, "*batch K"], assignments: Float[Tensor, "*batch K"]
 ) -> Float[Tensor, ""]:
-    """Mean over all tokens of the cross-entropy between softmax(logits / 0.12) and the assignments, in float32."""
+    """Mean over tokens of the cross-entropy of softmax(logits / 0.12) against the assignments, in float32."""
     with torch.autocast(logits.device.type, enabled=False):
         predictions = (logits.float() / PREDICTION_TEMPERATURE).log_softmax(dim=-1)
         return -(assignments * predictions).sum(dim=-1).mean()

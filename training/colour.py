@@ -1,8 +1,8 @@
 """Colour jitter and greyscale as one affine map of RGB for each view.
 
-Brightness, contrast, saturation and greyscale are affine maps of a pixel's RGB, and so is a turn of the hue in
-YIQ space. Their product is a 3×3 matrix and an offset, applied once; only the end result is clamped to [0, 1], where
-a chain of the single steps clamps after each. The hue's turn keeps luma instead of HSV's value.
+Brightness, contrast, saturation and greyscale are affine maps of a pixel's RGB, and so is a turn of the hue
+in YIQ space. Their product is a 3×3 matrix and an offset, applied once; only the end result is clamped to
+[0, 1], where a chain of the single steps clamps after each. The hue's turn keeps luma instead of HSV's value.
 
 B batch · V views
 """
@@ -72,4 +72,5 @@ def _chroma(saturation: Float[Tensor, "B V"], angle: Float[Tensor, "B V"]) -> Fl
     turn[..., 0, 0] = 1
     turn[..., 1, 1] = turn[..., 2, 2] = cosine
     turn[..., 1, 2], turn[..., 2, 1] = -sine, sine
-    return torch.linalg.inv(to_yiq) @ turn @ to_yiq
+    to_rgb: Tensor = torch.linalg.inv(to_yiq)
+    return to_rgb @ turn @ to_yiq

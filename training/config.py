@@ -45,6 +45,16 @@ class LossWeights:
     def __post_init__(self) -> None:
         for loss in fields(self):
             _expect(f"losses.{loss.name}", getattr(self, loss.name), "a finite number, 0 or more", low=0)
+        if not self.want(*(loss.name for loss in fields(self))):
+            raise ValueError("losses: expected a weight above 0, got none")
+
+    def only(self, *names: str) -> LossWeights:
+        """These weights with all losses but the named ones at 0."""
+        return replace(self, **{loss.name: 0.0 for loss in fields(self) if loss.name not in names})
+
+    def want(self, *names: str) -> bool:
+        """Whether any of these losses has a weight above 0."""
+        return any(getattr(self, name) > 0 for name in names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,13 +129,22 @@ class TrainingConfig:
                 raise ValueError(f"{name}: expected 0 < smallest <= largest <= 1, got ({low}, {high})")
         if self.teacher and self.masked_views < 2:
             raise ValueError(
-                f"masked_views: a teacher looks at the second one; expected 2 or more, got {self.masked_views}"
+                f"masked_views: a teacher sees the second one; expected 2 or more, got {self.masked_views}"
             )
 
+    @property
+    def num_masked_views(self) -> int:
+        """V, or 0 where nothing looks at masked views."""
+        wanted = self.teacher or self.losses.want("masked", "masked_cls", "masked_koleo")
+        return self.masked_views if wanted else 0
 
-RECONSTRUCTION_ONLY = LossWeights(
-    **{loss.name: 0.0 for loss in fields(LossWeights)} | {"reconstruction": 10.0, "koleo": 0.1}
-)
+    @property
+    def num_local_crops(self) -> int:
+        """M, or 0 where nothing looks at local crops."""
+        return self.local_crops if self.losses.want("local_cls") else 0
+
+
+RECONSTRUCTION_ONLY = LossWeights().only("reconstruction", "koleo")
 """A first stage: reconstruction, and the spread that keeps tokens from becoming one."""
 
 VQ_LOSSES = LossWeights(reconstruction=0.05)
@@ -144,7 +163,7 @@ TRAINING_PRESETS: dict[str, TrainingConfig] = {
         masked_views=2,
         local_crops=2,
         local_size=48,
-        picture_size=160,
+        picture_size=128,
         workers=1,
         save_every=250,
     ),
@@ -173,7 +192,7 @@ class RunConfig:
     init: str | None = None
     """Checkpoint whose weights the run starts from."""
     vqgan: str | None = None
-    """File of the VQGAN's weights, for a VQ head whose `init` does not hold them."""
+    """File of the VQGAN's weights, for a VQ head where no `init` holds them."""
     model: StellarConfig
     """The architecture."""
     training: TrainingConfig

@@ -1,7 +1,7 @@
 """Random resized crops as matrices: a crop is (rows) · picture · (columns)ᵀ.
 
-Cutting, resizing, mirroring and blurring are all linear and separable, so each axis of a view is one small matrix,
-whole batches of views are two batched products, and nothing is sampled point by point.
+Cutting, resizing, mirroring and blurring are all linear and separable, so each axis of a view is one small
+matrix, whole batches of views are two batched products, and nothing is sampled point by point.
 
 B batch · V views · S side of the stored picture · s side of a view
 """
@@ -30,7 +30,7 @@ class Boxes(NamedTuple):
 
 
 def draw_boxes(
-    aspect: Float[Tensor, "B"], num_views: int, scale: tuple[float, float], generator: torch.Generator
+    aspect: Float[Tensor, " B"], num_views: int, scale: tuple[float, float], generator: torch.Generator
 ) -> Boxes:
     """Draw crops of pictures whose width over height is `aspect`.
 
@@ -60,8 +60,8 @@ def resampling(
 ) -> Float[Tensor, "B V s S"]:
     """One axis of a crop: rows of weights over the picture's pixels, each summing to 1.
 
-    `start` and `length` are shares of the axis. The weights are a triangle as wide as an output pixel, or as a
-    source pixel where the crop is enlarged: bilinear interpolation with antialiasing.
+    `start` and `length` are shares of the axis. The weights are a triangle as wide as an output
+    pixel, or as a source pixel where the crop is enlarged: bilinear interpolation with antialiasing.
     """
     device = start.device
     steps = (torch.arange(size, device=device) + 0.5) / size
@@ -74,7 +74,7 @@ def resampling(
 
 
 def gaussian(sigma: Float[Tensor, "B V"], size: int) -> Float[Tensor, "B V s s"]:
-    """One axis of a 9×9 Gaussian blur (`sigma` in pixels); at the border the kernel's inside is rescaled to sum to 1."""
+    """One axis of a 9×9 Gaussian blur, `sigma` in pixels; what a border leaves of the kernel sums to 1."""
     position = torch.arange(size, device=sigma.device)
     offset = position[:, None] - position  # (s, s)
     weights = torch.exp(-(offset**2) / (2 * sigma[:, :, None, None] ** 2))

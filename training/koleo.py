@@ -16,8 +16,8 @@ EPS = 1e-8
 def koleo(tokens: Float[Tensor, "B r D"]) -> Float[Tensor, ""]:
     """Mean of -log(‖a - nearest(a)‖ / 2 + 1e-8) over L2-normalised tokens; neighbours are of the same image.
 
-    Both tokens of a pair get a gradient. Computed in float32. With fewer than two tokens there is no neighbour:
-    `ValueError`.
+    Both tokens of a pair get a gradient. Computed in float32.
+    Raises `ValueError` for fewer than two tokens: they have no neighbour.
     """
     if tokens.shape[1] < 2:
         raise ValueError(f"koleo: expected 2 tokens or more, got {tokens.shape[1]}")

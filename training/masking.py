@@ -20,13 +20,13 @@ class MaskDraws(NamedTuple):
 
     noise: Float[Tensor, "V N"]
     """Uniform in [0, 1); the patches with the lowest stay."""
-    center_x: Int[Tensor, "V"]
+    center_x: Int[Tensor, " V"]
     """Column of the patch that kept patches may cluster around."""
-    center_y: Int[Tensor, "V"]
+    center_y: Int[Tensor, " V"]
     """Its row."""
-    spread: Float[Tensor, "V"]
+    spread: Float[Tensor, " V"]
     """Deviation of the cluster, in sides of the grid."""
-    block: Float[Tensor, "V"]
+    block: Float[Tensor, " V"]
     """Uniform in [0, 1); the view's patches cluster where this is below a half."""
 
 
@@ -51,7 +51,7 @@ def draw_masks(num_views: int, grid: tuple[int, int], generator: torch.Generator
 def kept_patches(draws: MaskDraws, grid: tuple[int, int], mask_ratio: float) -> Int[Tensor, "V K"]:
     """Ids (row-major) of the int(N·(1 - mask_ratio)) patches that each view keeps, lowest noise first.
 
-    In a view whose `block` is below a half, a Gaussian bump around its centre is subtracted from the noise, so that
+    In a view whose `block` is below a half, a Gaussian bump around its centre is subtracted from the noise:
     the kept patches cluster there. Raises `ValueError` where no patch would stay.
     """
     height, width = grid

@@ -1,12 +1,11 @@
 """The training objective: every loss by its name, and their weighted total (STELLAR, section 3).
 
-B batch · H, W pixels · V masked views · M local crops · K kept patches (in `kept`) or prototypes (elsewhere) ·
-r sparse tokens · P predicted tokens · D encoder width
+B batch · H, W pixels · h, w pixels of a local crop · V masked views · M local crops ·
+K kept patches (in `kept`) or prototypes (elsewhere) · r sparse tokens · P predicted tokens · D encoder width
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import NamedTuple
 
 import torch
@@ -36,14 +35,14 @@ class Losses(NamedTuple):
 class Objective(nn.Module):
     """Computes the losses whose weight is above 0 and whose views are there.
 
-    Without a teacher the targets are made from the reference view itself. With one, the teacher sees the picture of
-    the second masked view, whole, and the reference tokens are matched to the teacher's as the masked views' are.
+    Without a teacher the targets are made from the reference view itself. With one, it sees the whole picture
+    of the second masked view, and the reference tokens, too, are matched to its tokens.
     """
 
     def __init__(self, model: Stellar, config: TrainingConfig) -> None:
         super().__init__()
         self.model = model
-        self.weights: dict[str, float] = asdict(config.losses)
+        self.weights = config.losses
         self.mask_ratio = config.mask_ratio
         self.teacher = Teacher(model, config.teacher_momentum) if config.teacher else None
 
@@ -63,21 +62,20 @@ class Objective(nn.Module):
         source = reference if self.teacher is None else self.teacher.average.encode(views.masked[:, 1])
 
         named: dict[str, Tensor] = {}
-        if self._wants("reconstruction"):
+        if self.weights.want("reconstruction"):
             named["reconstruction"] = self._reconstruction(views.reference, reference)
-        if self._wants("koleo"):
+        if self.weights.want("koleo"):
             named["koleo"] = koleo(reference.sparse)
-        if masked is not None and self._wants("masked_koleo"):
+        if masked is not None and self.weights.want("masked_koleo"):
             named["masked_koleo"] = koleo(masked.sparse)
-        if self._wants("clustering", "masked"):
+        if self.weights.want("clustering", "masked"):
             named |= self._token_losses(reference, masked, source)
-        if self._wants("cls_clustering", "masked_cls", "local_cls"):
+        if self.weights.want("cls_clustering", "masked_cls", "local_cls"):
             named |= self._cls_losses(reference, masked, local, source)
-        assert named, "an objective without losses"
-        return Losses(torch.stack([self.weights[name] * loss for name, loss in named.items()]).sum(), named)
-
-    def _wants(self, *names: str) -> bool:
-        return any(self.weights[name] > 0 for name in names)
+        if not named:
+            raise ValueError("views: expected those that a loss with a weight looks at, got none")
+        weighted = [getattr(self.weights, name) * loss for name, loss in named.items()]
+        return Losses(torch.stack(weighted).sum(), named)
 
     def _encode_masked(
         self,
@@ -87,7 +85,7 @@ class Objective(nn.Module):
     ) -> Encoding | None:
         """All masked views in one batch of B·V."""
         batch, num_views, _, height, width = images.shape
-        if num_views == 0 or not self._wants("masked", "masked_cls", "masked_koleo"):
+        if num_views == 0 or not self.weights.want("masked", "masked_cls", "masked_koleo"):
             return None
         if kept is None:
             patch = self.model.config.patch_size
@@ -100,7 +98,7 @@ class Objective(nn.Module):
 
     def _encode_local(self, images: Float[Tensor, "B M 3 h w"]) -> Encoding | None:
         """All local crops in one batch of B·M."""
-        if images.shape[1] == 0 or not self._wants("local_cls"):
+        if images.shape[1] == 0 or not self.weights.want("local_cls"):
             return None
         return self.model.encode(images.flatten(0, 1))
 
@@ -126,9 +124,9 @@ class Objective(nn.Module):
         else:
             assignments = assign(self.teacher.average.clustering_head(source.sparse))
             own = _matched(reference.sparse, source.sparse, assignments)
-        if self._wants("clustering"):
+        if self.weights.want("clustering"):
             losses["clustering"] = cross_entropy(logits, own)
-        if masked is not None and self._wants("masked"):
+        if masked is not None and self.weights.want("masked"):
             predictions = self.model.clustering_head(masked.sparse)  # (B V, r, K)
             losses["masked"] = cross_entropy(predictions, _matched(masked.sparse, source.sparse, assignments))
         return losses
@@ -141,15 +139,17 @@ class Objective(nn.Module):
         teacher = self.teacher
         assignments = assign(logits if teacher is None else teacher.average.cls_cluster_head(source.cls))
         losses: dict[str, Tensor] = {}
-        if self._wants("cls_clustering"):
+        if self.weights.want("cls_clustering"):
             losses["cls_clustering"] = cross_entropy(logits, assignments)
         for name, views in (("masked_cls", masked), ("local_cls", local)):
-            if views is not None and self._wants(name):
+            if views is not None and self.weights.want(name):
                 losses[name] = cross_entropy(head(views.cls), _repeated(assignments, views.cls))
         return losses
 
 
-def _repeated(of_pictures: Float[Tensor, "B *_"], of_views: Float[Tensor, "BV *_"]) -> Float[Tensor, "BV *_"]:
+def _repeated(
+    of_pictures: Float[Tensor, "B ..."], of_views: Float[Tensor, "BV ..."]
+) -> Float[Tensor, "BV ..."]:
     """What each picture has, once for each of its views."""
     return of_pictures.repeat_interleave(of_views.shape[0] // of_pictures.shape[0], dim=0)
 

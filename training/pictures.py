@@ -5,6 +5,7 @@ B batch · S side of the stored picture
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -35,8 +36,8 @@ class PictureBatch(NamedTuple):
     """Pictures that are stacked."""
 
     pixels: UInt8[Tensor, "B 3 S S"]
-    aspect: Float[Tensor, "B"]
-    unreadable: Int[Tensor, "B"]
+    aspect: Float[Tensor, " B"]
+    unreadable: Int[Tensor, " B"]
 
 
 class PictureFolder(Dataset[Picture]):
@@ -75,8 +76,8 @@ class PictureFolder(Dataset[Picture]):
 def read_square(path: Path, size: int) -> tuple[Image.Image, float]:
     """Decode an upright RGB picture, stretched to a square of `size` pixels, and its width over height.
 
-    A JPEG is decoded at the smallest scale that still has `size` pixels each way. Raises what Pillow raises for a
-    broken file: `OSError`, `SyntaxError`, `ValueError` or `DecompressionBombError`.
+    A JPEG is decoded at the smallest scale with at least `size` pixels each way. Raises what Pillow does for
+    a broken file: `OSError`, `SyntaxError`, `ValueError` or `DecompressionBombError`.
     """
     with Image.open(path) as image:
         image.draft("RGB", (size, size))
@@ -90,7 +91,7 @@ def read_square(path: Path, size: int) -> tuple[Image.Image, float]:
 
 
 class ShuffledBatches(Sampler[list[int]]):
-    """Batches of indices without end: a new order each epoch, given by the seed; epochs run into each other."""
+    """Batches of indices without end: each epoch has its own order, and epochs run into each other."""
 
     def __init__(self, length: int, batch_size: int, seed: int, first_batch: int = 0) -> None:
         self.length = length
@@ -112,21 +113,28 @@ class ShuffledBatches(Sampler[list[int]]):
 
 
 def picture_batches(
-    folder: Path, *, size: int, batch_size: int, seed: int, workers: int, first_batch: int, pin_memory: bool
+    pictures: PictureFolder, *, batch_size: int, seed: int, workers: int, first_batch: int, pin_memory: bool
 ) -> Iterator[PictureBatch]:
     """The stream of batches from number `first_batch` on; the same whatever number it is entered at.
 
-    Raises `ValueError` where the folder has no readable picture.
+    Taking a batch raises `ValueError` where no picture can be read.
     """
-    pictures = PictureFolder(folder, size)
     loader = DataLoader(
         pictures,
         batch_sampler=ShuffledBatches(len(pictures), batch_size, seed, first_batch),
         num_workers=workers,
         collate_fn=_stack,
         pin_memory=pin_memory,
+        worker_init_fn=_leave_signals_to_the_trainer,
     )
     return iter(loader)
+
+
+def _leave_signals_to_the_trainer(_worker: int) -> None:
+    # A terminal's Ctrl-C and a scheduler's SIGTERM reach the whole process group, and the step under way
+    # still needs its pictures. Workers end when the loader tells them to or their parent is gone.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _stack(pictures: list[Picture]) -> PictureBatch:

@@ -8,7 +8,7 @@ from training.config import TrainingConfig
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Learning rate of step `step`, counted from 0: the peak at the warm-up's end, the final one at the last step."""
+    """Learning rate of a step, counted from 0: the warm-up ends at the peak, the run at the final rate."""
     warmup_steps = round(config.steps * config.warmup_share)
     if step < warmup_steps:
         return config.learning_rate * (step + 1) / warmup_steps

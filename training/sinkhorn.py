@@ -17,8 +17,8 @@ EPS = 1e-8
 def sinkhorn(scores: Float[Tensor, "T K"], num_iterations: int = 3) -> Float[Tensor, "T K"]:
     """Assignments whose rows sum to 1 and whose columns are about equally full.
 
-    `scores` are logits already divided by the targets' temperature. Each iteration divides by column sums and then
-    by row sums. Where torch.distributed runs, columns reach over the tokens of all ranks.
+    `scores` are logits already divided by the targets' temperature. Each iteration divides by column sums and
+    then by row sums. Where torch.distributed runs, columns reach over the tokens of all ranks.
     """
     scores = scores.float()
     peaks = _reduced(scores.amax(dim=0, keepdim=True), dist.ReduceOp.MAX)  # (1, K)

@@ -1,7 +1,7 @@
 """What a run needs to go on exactly where it stopped.
 
-Every random draw of a step is made from the seed and the step's number, and the stream of pictures can be entered at
-any batch; so weights, optimizer, teacher and step are the whole state.
+Every random draw of a step is made from the seed and the step's number, and the stream of pictures can be
+entered at any batch; so weights, optimizer, teacher and step are the whole state.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def write_checkpoint(model: Stellar, path: Path) -> None:
 
 
 def load_state(folder: Path, objective: Objective, optimizer: Optimizer) -> Progress:
-    """Restore the newest state that can be read; without any, leave everything as it is and start at step 0."""
+    """Restore the newest state that can be read; without any, leave all as it is and start at step 0."""
     for name in (STATE_FILE, PREVIOUS_STATE_FILE):
         state = _read(folder / name)
         if state is not None:

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 import torch
@@ -17,13 +18,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import AdamW
 
-from model import Stellar, load_checkpoint
-from training.config import RunConfig, TrainingConfig
+from model import Stellar, load_checkpoint, save_checkpoint
+from training.config import RunConfig
 from training.objective import Losses, Objective
-from training.pictures import PictureBatch, picture_batches
+from training.pictures import PictureBatch, PictureFolder, picture_batches
 from training.report import Report
 from training.schedule import learning_rate
-from training.state import Progress, load_state, save_state
+from training.state import CHECKPOINT_FILE, Progress, load_state, save_state
 from training.views import make_views
 
 UNDECAYED = ("cls_token", "positions", "sparse_tokens")
@@ -62,10 +63,10 @@ class Trainer:
     def __init__(self, run: RunConfig, folder: Path, device: torch.device | None = None) -> None:
         """Build the model, or read it from `init`, and restore the folder's state if it holds one.
 
-        Raises `ValueError` where `init` is of another architecture.
+        Raises `ValueError` where `init` is of another architecture or the folder has no pictures.
         """
         self.config, self.folder = run.training, folder
-        self.pictures = Path(run.pictures)
+        self.pictures = PictureFolder(Path(run.pictures), run.training.picture_size)
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(self.config.seed)
         self.objective = Objective(_start_model(run).to(self.device).train(), self.config)
@@ -99,8 +100,8 @@ class Trainer:
                 )
                 if skipped_in_a_row >= config.max_skipped:
                     raise DivergedError(
-                        f"{skipped_in_a_row} steps in a row had no finite loss and gradient, the last was step {step}: "
-                        "the state before them is kept; try a lower learning rate"
+                        f"{skipped_in_a_row} steps in a row had no finite loss and gradient: "
+                        f"the state before step {step + 1 - skipped_in_a_row} is kept; try a lower rate"
                     )
                 if step % config.log_every == 0 or self.progress.step == config.steps or not finite:
                     counts = {"skipped": self.progress.skipped, "unreadable": self.progress.unreadable}
@@ -139,7 +140,6 @@ class Trainer:
     def _batches(self) -> Iterator[PictureBatch]:
         return picture_batches(
             self.pictures,
-            size=self.config.picture_size,
             batch_size=self.config.batch_size,
             seed=self.config.seed,
             workers=self.config.workers,
@@ -161,10 +161,25 @@ class Trainer:
 
 def _start_model(run: RunConfig) -> Stellar:
     if run.init is None:
-        if run.model.head == "vq":
-            raise ValueError("init: a VQ head learns from a trained VQGAN; expected a checkpoint, got none")
-        return Stellar(run.model)
-    return load_checkpoint(run.init, vqgan=run.vqgan, num_heads=run.model.num_heads)
+        return _new_model(run)
+    model = load_checkpoint(run.init, vqgan=run.vqgan, num_heads=run.model.num_heads)
+    if model.config != run.model:
+        raise ValueError(f"init: expected {run.model}, got {model.config} in {run.init}")
+    return model
+
+
+def _new_model(run: RunConfig) -> Stellar:
+    """Random weights, and a trained VQGAN under a VQ head."""
+    model = Stellar(run.model)
+    if run.model.head == "pixel":
+        return model
+    if run.vqgan is None:
+        raise ValueError("vqgan: a VQ head learns the codes of a trained VQGAN; expected its file, got none")
+    # Reading checkpoints is what knows the VQGAN's names, so the new weights take the way through a file.
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / CHECKPOINT_FILE
+        save_checkpoint(model, path)
+        return load_checkpoint(path, vqgan=run.vqgan, num_heads=run.model.num_heads)
 
 
 def _parameter_groups(model: Stellar, weight_decay: float) -> list[dict[str, object]]:
@@ -180,6 +195,6 @@ def _parameter_groups(model: Stellar, weight_decay: float) -> list[dict[str, obj
 
 @contextmanager
 def _attention(device: torch.device) -> Iterator[None]:
-    """On a CPU, plain matrix products: for some hundred tokens they beat the fused kernel, most of all backwards."""
+    """On a CPU, plain matrix products: for some hundred tokens they beat the fused kernel."""
     with nullcontext() if device.type == "cuda" else sdpa_kernel(SDPBackend.MATH):
         yield

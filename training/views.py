@@ -23,7 +23,7 @@ class Views(NamedTuple):
     """RGB in [0, 1]."""
 
     reference: Float[Tensor, "B 3 H W"]
-    """Cropped and mirrored only; what the decoder reconstructs and, without a teacher, where targets come from."""
+    """Cropped and mirrored only: what is reconstructed and, without a teacher, where targets come from."""
     masked: Float[Tensor, "B V 3 H W"]
     """Cropped, mirrored and recoloured; the encoder will see a part of the patches."""
     local: Float[Tensor, "B M 3 h w"]
@@ -32,26 +32,26 @@ class Views(NamedTuple):
 
 def make_views(
     pixels: UInt8[Tensor, "B 3 S S"],
-    aspect: Float[Tensor, "B"],
+    aspect: Float[Tensor, " B"],
     image_size: int,
     config: TrainingConfig,
     generator: torch.Generator,
 ) -> Views:
     """Cut all views of a batch of stored pictures, on their device.
 
-    `aspect` is each picture's width over height before it was stretched to the square; `image_size` the side of a
-    global view in pixels. Every draw comes from `generator`.
+    `aspect` is each picture's width over height before it was stretched; `image_size` is the side
+    of a global view in pixels. Every draw comes from `generator`.
     """
     pictures = pixels.float() / 255
     plain = _crops(pictures, aspect, 1, image_size, config.global_scale, generator, coloured=False)
-    masked = _crops(pictures, aspect, config.masked_views, image_size, config.global_scale, generator)
-    local = _crops(pictures, aspect, config.local_crops, config.local_size, config.local_scale, generator)
+    masked = _crops(pictures, aspect, config.num_masked_views, image_size, config.global_scale, generator)
+    local = _crops(pictures, aspect, config.num_local_crops, config.local_size, config.local_scale, generator)
     return Views(plain[:, 0], masked, local)
 
 
 def _crops(
     pictures: Float[Tensor, "B 3 S S"],
-    aspect: Float[Tensor, "B"],
+    aspect: Float[Tensor, " B"],
     num_views: int,
     size: int,
     scale: tuple[float, float],
@@ -68,7 +68,7 @@ def _crops(
     columns = crops.resampling(boxes.left, boxes.width, mirrored, source_size, size)
     if not coloured:
         return crops.apply(pictures, rows, columns).clamp_(0, 1)
-    # Blur is linear along each axis and its weights sum to 1, so it commutes with the affine change of colour.
+    # Blur is linear along each axis with weights that sum to 1: it commutes with an affine change of colour.
     blur = _blur(boxes.left.shape, size, generator)
     images = crops.apply(pictures, blur @ rows, blur @ columns)
     return colour.recolour(images, *colour.draw_colour(images.mean(dim=(3, 4)), generator))
