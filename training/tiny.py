@@ -29,9 +29,9 @@ def stages() -> dict[str, TrainingConfig]:
     """The configurations of the two stages, by name."""
     recipe = get_recipe("tiny")
     return {
-        "reconstruction": replace(recipe, steps=1800, losses=RECONSTRUCTION_ONLY),
+        "reconstruction": replace(recipe, steps=1100, losses=RECONSTRUCTION_ONLY),
         "full": replace(
-            recipe, steps=1700, learning_rate=5e-4, losses=LossWeights(reconstruction=RECONSTRUCTION_WEIGHT)
+            recipe, steps=1000, learning_rate=7e-4, losses=LossWeights(reconstruction=RECONSTRUCTION_WEIGHT)
         ),
     }
 
