@@ -29,7 +29,7 @@ stellar-tiny: $(VENV)/dev ## Fetch pictures, train and evaluate stellar-tiny and
 	$(VENV)/bin/python -m training.cli tiny --work "$(WORK)"
 
 picture: $(VENV)/dev ## Draw the README's picture with the bundled model
-	$(VENV)/bin/python -m tests.benchmarks.picture
+	$(VENV)/bin/python -m tests.end_to_end.picture training/cards/stellar-tiny.png
 
 # A stamp is newer than the lists it was installed from, or everything is installed again.
 $(VENV)/serve: pyproject.toml constraints.txt
