@@ -115,3 +115,7 @@ def _fresh(out: Path, pictures: Path | None, preset: str, init: Path | None, vqg
 def _resumed(out: Path, pictures: Path | None) -> RunConfig:
     config = RunConfig.load(out)
     return config if pictures is None else replace(config, pictures=str(pictures.resolve()))
+
+
+if __name__ == "__main__":
+    app()
