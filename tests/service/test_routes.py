@@ -1,0 +1,296 @@
+"""The three routes through the front door: every form of input and output."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load, save
+
+SAFETENSORS = "application/vnd.safetensors"
+
+
+def data_uri(image: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(image).decode()
+
+
+def first(response: httpx.Response) -> dict[str, Any]:
+    assert response.status_code == 200, response.text
+    item: dict[str, Any] = response.json()["data"][0]
+    return item
+
+
+def pixels(response: httpx.Response) -> np.ndarray:
+    assert response.status_code == 200, response.text
+    return np.asarray(Image.open(io.BytesIO(response.content)).convert("RGB")).astype(int)
+
+
+def send(client: httpx.Client, form: str, photo: bytes) -> httpx.Response:
+    if form == "multipart":
+        return client.post("/embed", files={"image": photo})
+    if form == "raw":
+        return client.post("/embed", content=photo, headers={"content-type": "image/jpeg"})
+    if form == "raw without a type":
+        return client.post("/embed", content=photo)
+    if form == "as curl --data-binary":
+        kind = {"content-type": "application/x-www-form-urlencoded"}
+        return client.post("/embed", content=photo, headers=kind)
+    if form == "base64":
+        return client.post("/embed", json={"image": base64.b64encode(photo).decode()})
+    if form == "base64 form field":
+        return client.post("/embed", files={"image": (None, data_uri(photo))})
+    return client.post("/embed", json={"images": [data_uri(photo)]})
+
+
+FORMS = [
+    "multipart",
+    "raw",
+    "raw without a type",
+    "as curl --data-binary",
+    "base64",
+    "base64 form field",
+    "data URI",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_input_gives_the_same_vector(client: httpx.Client, photo: bytes, form: str) -> None:
+    expected = first(client.post("/embed", files={"image": photo}))["embedding"]
+    assert first(send(client, form, photo))["embedding"] == expected
+
+
+def test_vectors_have_unit_length_unless_told_otherwise(client: httpx.Client, photo: bytes) -> None:
+    vector = np.array(first(client.post("/embed", files={"image": photo}))["embedding"])
+    raw = np.array(first(client.post("/embed?normalize=false", files={"image": photo}))["embedding"])
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+    assert np.linalg.norm(raw) != pytest.approx(1, abs=1e-2)
+    np.testing.assert_allclose(raw / np.linalg.norm(raw), vector, atol=1e-5)
+
+
+def test_mean_pooling_is_the_mean_of_the_tokens(client: httpx.Client, photo: bytes) -> None:
+    semantics = np.array(first(client.post("/tokens", files={"image": photo}))["semantics"])
+    mean = first(client.post("/embed", files={"image": photo}, data={"normalize": "false"}))["embedding"]
+    np.testing.assert_allclose(mean, semantics.mean(axis=0), atol=1e-5)
+    tokens = first(client.post("/embed", files={"image": photo}, data={"pooling": "tokens"}))["embedding"]
+    unit = semantics / np.linalg.norm(semantics, axis=1, keepdims=True)
+    np.testing.assert_allclose(tokens, unit, atol=1e-5)
+
+
+def test_base64_vectors_and_npy_equal_the_numbers(
+    client: httpx.Client, photo: bytes, other_photo: bytes
+) -> None:
+    files = [("image", photo), ("image", other_photo)]
+    plain = [item["embedding"] for item in client.post("/embed", files=files).json()["data"]]
+    coded = client.post("/embed", files=files, data={"encoding_format": "base64"}).json()["data"]
+    decoded = [np.frombuffer(base64.b64decode(item["embedding"]), "<f4") for item in coded]
+    np.testing.assert_allclose(decoded, plain, rtol=1e-6)
+    answer = client.post("/embed", files=files, headers={"accept": "application/x-npy"})
+    np.testing.assert_allclose(np.load(io.BytesIO(answer.content)), plain, rtol=1e-6)
+
+
+def test_tokens_tell_what_and_where(client: httpx.Client, photo: bytes) -> None:
+    answer = client.post("/tokens", files={"image": photo})
+    document, item = answer.json(), first(answer)
+    height, width = document["grid"]
+    semantics, localization = np.array(item["semantics"]), np.array(item["localization"])
+    assert semantics.shape == (document["num_sparse_tokens"], document["width"])
+    assert localization.shape == (height, width, document["num_sparse_tokens"])
+    np.testing.assert_allclose(localization.sum(axis=2), 1, atol=1e-5)
+    source = item["source"]
+    assert (source["width"], source["height"]) == (451, 300)
+    assert source["rectangle"] == [75.5, 0, 375.5, 300]
+    assert answer.headers["x-stellar-model"] == document["model"]
+    assert answer.headers["x-stellar-precision"] == "fp32"
+    assert answer.headers["x-stellar-provider"] == "CPUExecutionProvider"
+
+
+def test_heat_maps_come_as_pictures(client: httpx.Client, photo: bytes) -> None:
+    answer = client.post("/tokens", files={"image": photo}, data={"heatmaps": "true"})
+    maps = first(answer)["heatmaps"]
+    assert len(maps["tokens"]) == answer.json()["num_sparse_tokens"]
+    for coded in [maps["regions"], *maps["tokens"]]:
+        assert Image.open(io.BytesIO(base64.b64decode(coded))).format == "PNG"
+    sheet = client.post("/tokens", files={"image": photo}, headers={"accept": "image/png"})
+    assert sheet.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(sheet.content)).width > 400
+
+
+def test_tokens_sent_back_make_the_same_picture(client: httpx.Client, photo: bytes) -> None:
+    direct = pixels(client.post("/reconstruct", files={"image": photo}))
+    file = client.post("/tokens", files={"image": photo}, headers={"accept": SAFETENSORS}).content
+    raw = client.post("/reconstruct", content=file, headers={"content-type": SAFETENSORS})
+    multipart = client.post("/reconstruct", files={"tokens": file})
+    item = first(client.post("/tokens", files={"image": photo}))
+    as_json = client.post("/reconstruct", json={"tokens": item})
+    coded = first(client.post("/tokens", files={"image": photo}, data={"encoding_format": "base64"}))
+    as_base64 = client.post("/reconstruct", json={"tokens": coded})
+    for answer in (raw, multipart, as_json, as_base64):
+        assert np.abs(pixels(answer) - direct).max() <= 1
+
+
+def test_safetensors_hold_all_images_and_say_where_they_come_from(
+    client: httpx.Client, photo: bytes, other_photo: bytes
+) -> None:
+    files = [("image", photo), ("image", other_photo)]
+    answer = client.post("/tokens", files=files, headers={"accept": SAFETENSORS})
+    arrays = load(answer.content)
+    assert {name: array.shape[0] for name, array in arrays.items()} == {
+        "semantics": 2,
+        "localization": 2,
+        "cls": 2,
+    }
+    header = json.loads(answer.content[8 : 8 + int.from_bytes(answer.content[:8], "little")])
+    assert json.loads(header["__metadata__"]["sources"])[0]["width"] == 451
+
+
+@pytest.mark.parametrize("kind", ["image/png", "image/webp", "image/jpeg"])
+def test_accept_picks_the_pictures_format(client: httpx.Client, photo: bytes, kind: str) -> None:
+    answer = client.post("/reconstruct", files={"image": photo}, headers={"accept": f"{kind}, */*;q=0.1"})
+    assert answer.headers["content-type"] == kind
+    assert Image.open(io.BytesIO(answer.content)).format == kind.removeprefix("image/").upper()
+
+
+def test_several_pictures_come_in_json(client: httpx.Client, photo: bytes, other_photo: bytes) -> None:
+    files = [("image", photo), ("image", other_photo)]
+    answer = client.post("/reconstruct", files=files, headers={"accept": "application/json"})
+    items = answer.json()["data"]
+    for item, single in zip(items, (photo, other_photo), strict=True):
+        alone = client.post("/reconstruct", files={"image": single})
+        assert base64.b64decode(item["image"]) == alone.content
+    assert client.post("/reconstruct", files=files, headers={"accept": "image/png"}).status_code == 406
+    assert client.post("/reconstruct", files=files).status_code == 200
+
+
+def test_dropping_a_token_changes_its_region_most(client: httpx.Client, photo: bytes) -> None:
+    localization = np.array(first(client.post("/tokens", files={"image": photo}))["localization"])
+    largest = int(np.bincount(localization.argmax(2).ravel()).argmax())
+    whole = pixels(client.post("/reconstruct", files={"image": photo}))
+    edits = json.dumps([{"op": "drop", "token": largest}])
+    edited = pixels(client.post("/reconstruct", files={"image": photo}, data={"edits": edits}))
+    change = np.abs(edited - whole).mean(axis=2)
+    patch = whole.shape[0] // localization.shape[0]
+    inside = np.kron(localization.argmax(2) == largest, np.ones((patch, patch), bool))
+    assert change[inside].mean() > change[~inside].mean()
+
+
+def test_a_donors_token_shows_in_the_picture(client: httpx.Client, photo: bytes, other_photo: bytes) -> None:
+    replace = [{"op": "replace", "token": k, "with": {"donor": 0, "token": k}} for k in range(16)]
+    files = [("image", photo), ("donor", other_photo)]
+    by_donor = client.post("/reconstruct", files=files, data={"edits": json.dumps(replace)})
+    semantics = first(client.post("/tokens", files={"image": other_photo}))["semantics"]
+    given = [{"op": "replace", "token": k, "with": {"semantics": semantics[k]}} for k in range(16)]
+    by_numbers = client.post("/reconstruct", json={"image": data_uri(photo), "edits": given})
+    assert np.abs(pixels(by_donor) - pixels(by_numbers)).max() <= 1
+    plain = pixels(client.post("/reconstruct", files={"image": photo}))
+    assert np.abs(pixels(by_donor) - plain).mean() > 1
+
+
+def test_one_bad_image_in_eight_gives_seven_results_and_one_error(client: httpx.Client, photo: bytes) -> None:
+    files = [("image", photo)] * 5 + [("image", photo[:2000])] + [("image", photo)] * 2
+    for route, result in (("/embed", "embedding"), ("/tokens", "semantics"), ("/reconstruct", "image")):
+        answer = client.post(route, files=files, headers={"accept": "application/json"})
+        assert answer.status_code == 200
+        items = answer.json()["data"]
+        assert [item["index"] for item in items] == list(range(8))
+        assert [result in item for item in items] == [i != 5 for i in range(8)]
+        assert items[5]["error"]["code"] == "corrupt_image"
+
+
+def test_a_form_without_room_for_errors_raises_the_first(client: httpx.Client, photo: bytes) -> None:
+    files = [("image", photo), ("image", b"no image")]
+    answer = client.post("/embed", files=files, headers={"accept": "application/x-npy"})
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "unknown_image_format"
+    assert answer.json()["detail"].startswith("image 1:")
+
+
+def test_version_can_be_named(client: httpx.Client, photo: bytes) -> None:
+    model = client.get("/models").json()["models"][0]["id"]
+    answer = client.post(f"/embed?model={model}", files={"image": photo})
+    assert answer.json()["model"] == model
+
+
+PHOTO = object()
+BAD_REQUESTS: list[tuple[str, dict[str, Any], int, str, str]] = [
+    ("/embed", {"content": b""}, 400, "no_image", "multipart file named image"),
+    (
+        "/embed",
+        {"content": b"[", "headers": {"content-type": "application/json"}},
+        400,
+        "bad_request",
+        "JSON",
+    ),
+    ("/embed", {"json": [1]}, 400, "bad_request", "expected an object"),
+    ("/embed", {"json": {"image": "https://example.org/cat.jpg"}}, 400, "remote_image", "not fetched"),
+    ("/embed", {"json": {"image": "%%%"}}, 422, "corrupt_image", "base64"),
+    ("/embed", {"json": {"image": 3}}, 422, "corrupt_image", "base64 string"),
+    ("/embed", {"json": {"image": ""}}, 422, "empty_image", "no bytes"),
+    ("/embed", {"files": {"image": b"hello"}}, 422, "unknown_image_format", "JPEG, PNG"),
+    (
+        "/embed",
+        {"content": b"x", "headers": {"content-type": "text/html"}},
+        415,
+        "unsupported_media_type",
+        "text/html",
+    ),
+    ("/embed", {"files": {"photo": b"x"}}, 400, "bad_request", "no file field 'photo'"),
+    ("/embed?pooling=max", {"files": {"image": PHOTO}}, 400, "bad_option", "pooling"),
+    ("/embed?colour=red", {"files": {"image": PHOTO}}, 400, "bad_option", "no such option"),
+    ("/embed?model=dall-e", {"files": {"image": PHOTO}}, 404, "unknown_model", "there is stellar-tiny@"),
+    ("/embed", {"files": {"image": PHOTO}, "headers": {"accept": "text/csv"}}, 406, "not_acceptable", "npy"),
+    ("/embed", {"files": [("image", PHOTO)] * 33}, 400, "too_many_images", "At most 32"),
+    ("/embed", {"files": {"image": PHOTO, "donor": PHOTO}}, 400, "bad_request", "/reconstruct only"),
+    ("/tokens", {"files": {"tokens": b"x"}}, 400, "bad_request", "/reconstruct only"),
+    ("/reconstruct", {"files": {"image": PHOTO}, "data": {"edits": "["}}, 400, "bad_edit", "no valid JSON"),
+    (
+        "/reconstruct",
+        {"files": {"image": PHOTO}, "data": {"edits": '[{"op":"drop","token":99}]'}},
+        400,
+        "bad_edit",
+        "tokens 0 to 15, got 99",
+    ),
+    ("/reconstruct", {"files": {"tokens": b"x"}}, 400, "bad_tokens", "no safetensors file"),
+    ("/reconstruct", {"json": {"tokens": {"semantics": [1]}}}, 400, "bad_tokens", "localization expected"),
+    ("/reconstruct?quality=0", {"files": {"image": PHOTO}}, 400, "bad_option", "quality"),
+]
+
+
+@pytest.mark.parametrize(("route", "request_", "status", "code", "detail"), BAD_REQUESTS)
+def test_bad_requests_are_told_what_is_wrong(
+    client: httpx.Client,
+    photo: bytes,
+    route: str,
+    request_: dict[str, Any],
+    status: int,
+    code: str,
+    detail: str,
+) -> None:
+    def filled(value: Any) -> Any:
+        return photo if value is PHOTO else value
+
+    arguments = dict(request_)
+    files = arguments.get("files")
+    if isinstance(files, dict):
+        arguments["files"] = {name: filled(value) for name, value in files.items()}
+    elif files:
+        arguments["files"] = [(name, filled(value)) for name, value in files]
+    answer = client.post(route, **arguments)
+    assert answer.status_code == status, answer.text
+    problem = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["code"] == code
+    assert detail in problem["detail"]
+    assert problem["request_id"] == answer.headers["x-request-id"]
+
+
+def test_tokens_of_another_shape_are_refused(client: httpx.Client) -> None:
+    arrays = {"semantics": np.zeros((16, 5), np.float32), "localization": np.ones((1, 16), np.float32)}
+    answer = client.post("/reconstruct", files={"tokens": save(arrays)})
+    assert answer.json()["code"] == "bad_tokens"
+    assert "semantics: expected 16 × 192 numbers" in answer.json()["detail"]
