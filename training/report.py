@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -53,14 +55,15 @@ class Report:
         seconds = max(now - self.last_time, 1e-9) / done
         self.last_step, self.last_time = step + 1, now
         images_per_second = self.batch_size / seconds
-        self.file.write(
-            json.dumps({"step": step, **metrics, "images_per_second": round(images_per_second, 1)}) + "\n"
-        )
-        line = f"loss {metrics['loss']:.4f} · {images_per_second:.1f} images/s"
-        self.bar.update(self.task, completed=step + 1, line=line)
+        # JSON has no NaN and no infinity.
+        values = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        line = {"step": step, **values, "images_per_second": round(images_per_second, 1)}
+        self.file.write(json.dumps(line, allow_nan=False) + "\n")
+        summary = f"loss {metrics['loss']:.4f} · {images_per_second:.1f} images/s"
+        self.bar.update(self.task, completed=step + 1, line=summary)
         if not self.console.is_terminal:
-            left = time.strftime("%H:%M:%S", time.gmtime(seconds * (self.steps - step - 1)))
-            self.say(f"step {step + 1}/{self.steps} · {line} · {left} left")
+            left = timedelta(seconds=round(seconds * (self.steps - step - 1)))
+            self.say(f"step {step + 1}/{self.steps} · {summary} · {left} left")
 
     def say(self, message: str) -> None:
         """Print one line."""

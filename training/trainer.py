@@ -87,7 +87,7 @@ class Trainer:
         config, stop = self.config, Stop()
         with stop.listening(), self._report() as report, _attention(self.device):
             batches = self._batches()
-            skipped_in_a_row = 0
+            saved_step, skipped_in_a_row = self.progress.step, 0
             while self.progress.step < config.steps and not stop.requested:
                 step = self.progress.step
                 batch = next(batches)
@@ -98,17 +98,19 @@ class Trainer:
                     self.progress.skipped + (not finite),
                     self.progress.unreadable + int(batch.unreadable.sum()),
                 )
+                if step % config.log_every == 0 or self.progress.step == config.steps or not finite:
+                    counts = {"skipped": self.progress.skipped, "unreadable": self.progress.unreadable}
+                    report.log(step, metrics | counts)
                 if skipped_in_a_row >= config.max_skipped:
                     raise DivergedError(
                         f"{skipped_in_a_row} steps in a row had no finite loss and gradient: "
                         f"the state before step {step + 1 - skipped_in_a_row} is kept; try a lower rate"
                     )
-                if step % config.log_every == 0 or self.progress.step == config.steps or not finite:
-                    counts = {"skipped": self.progress.skipped, "unreadable": self.progress.unreadable}
-                    report.log(step, metrics | counts)
                 if self.progress.step % config.save_every == 0 and not skipped_in_a_row:
                     self._save()
-            self._save()
+                    saved_step = self.progress.step
+            if saved_step != self.progress.step:
+                self._save()
         return self.progress.step >= config.steps
 
     def _step(self, step: int, batch: PictureBatch) -> tuple[dict[str, float], bool]:

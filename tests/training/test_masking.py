@@ -45,5 +45,5 @@ def test_the_same_generator_draws_the_same_masks() -> None:
 
 
 def test_a_mask_over_everything_is_refused() -> None:
-    with pytest.raises(ValueError, match="mask_ratio: 0.9 of 4 patches leaves none"):
+    with pytest.raises(ValueError, match=r"mask_ratio: 0\.9 of 4 patches leaves none"):
         kept_patches(draw_masks(1, (2, 2), torch.Generator()), (2, 2), 0.9)

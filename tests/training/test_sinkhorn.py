@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from training.sinkhorn import sinkhorn
 
@@ -40,7 +40,7 @@ def _on_a_rank(rank: int, folder: str) -> None:
 def test_two_ranks_assign_their_tokens_jointly(tmp_path: Path) -> None:
     scores = torch.randn(10, 6, generator=torch.Generator().manual_seed(1)) * 4
     torch.save(scores, tmp_path / "scores.pt")
-    mp.spawn(_on_a_rank, args=(str(tmp_path),), nprocs=2)
+    spawn(_on_a_rank, args=(str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
     together = torch.cat([torch.load(tmp_path / "0.pt"), torch.load(tmp_path / "1.pt")])
     torch.testing.assert_close(together, sinkhorn(scores))
     assert not torch.allclose(together[:5], sinkhorn(scores[:5]), atol=1e-3)

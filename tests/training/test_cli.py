@@ -1,0 +1,95 @@
+"""`stellar-train` as a person runs it: real processes, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from training.cli import app
+
+COMMAND = [sys.executable, "-m", "training.cli"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def stellar_train(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, env=ENVIRONMENT, check=False
+    )
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
+
+
+def test_a_terminated_run_saves_says_how_to_go_on_and_resumes_exactly(pictures: Path, tmp_path: Path) -> None:
+    options = ["run", "--pictures", str(pictures), "--preset", "debug", "--steps", "60", "--workers", "1"]
+    whole = stellar_train(*options, "--out", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+
+    parted = tmp_path / "parted"
+    process = subprocess.Popen(
+        [*COMMAND, *options, "--out", str(parted)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    while not (parted / "metrics.jsonl").exists() or not (parted / "metrics.jsonl").read_text():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)  # as a scheduler does: the workers get it, too
+    output, _ = process.communicate()
+    assert process.returncode == 0
+    assert f"to go on: stellar-train run --out {parted} --resume" in output
+    done = len(metrics(parted))
+    assert done < 60
+
+    resumed = stellar_train("run", "--out", parted, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"step {done} of 60" in resumed.stdout
+    assert metrics(parted) == metrics(tmp_path / "whole")
+    assert (parted / "checkpoint.safetensors").read_bytes() == (
+        tmp_path / "whole" / "checkpoint.safetensors"
+    ).read_bytes()
+
+
+def test_options_are_in_the_saved_config(pictures: Path, tmp_path: Path) -> None:
+    done = stellar_train(
+        *("run", "--pictures", pictures, "--preset", "debug", "--out", tmp_path / "run", "--steps", "1"),
+        *("--batch-size", "3", "--reconstruction-only", "--seed", "5"),
+    )
+    assert done.returncode == 0, done.stderr
+    training = json.loads((tmp_path / "run" / "config.json").read_text())["training"]
+    assert (training["steps"], training["batch_size"], training["seed"]) == (1, 3, 5)
+    assert {name for name, weight in training["losses"].items() if weight} == {"reconstruction", "koleo"}
+    assert {"reconstruction", "koleo", "masked"} & set(metrics(tmp_path / "run")[0]) == {
+        "reconstruction",
+        "koleo",
+    }
+
+
+def test_mistakes_are_one_sentence_and_no_trace(pictures: Path, tmp_path: Path) -> None:
+    run = ("run", "--preset", "debug", "--out", tmp_path / "run")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "config.json").write_text("{}")
+    for arguments, expected in (
+        (run, "--pictures: expected a folder"),
+        ((*run, "--pictures", tmp_path / "nowhere"), "pictures: expected a folder with pictures"),
+        ((*run, "--pictures", pictures, "--steps", "0"), "steps: expected a positive integer, got 0"),
+        ((*run, "--pictures", pictures, "--init", tmp_path / "none"), "no file"),
+        (("run", "--out", tmp_path / "nothing", "--resume"), "holds no run"),
+        (("run", "--out", tmp_path / "taken", "--pictures", pictures), "already holds a run"),
+    ):
+        failed = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert failed.exit_code == 1
+        assert failed.stderr.startswith("error: ")
+        assert expected in failed.stderr
+        assert "Traceback" not in failed.stderr

@@ -1,0 +1,89 @@
+"""Configurations: defaults, round trips, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from model import PRESETS, get_preset
+from training.config import TRAINING_PRESETS, LossWeights, RunConfig, TrainingConfig, get_recipe
+
+
+def run_config(**overrides: object) -> RunConfig:
+    training = get_recipe("debug", **overrides)
+    return RunConfig(pictures="photos", model=get_preset("debug"), training=training)
+
+
+def test_every_model_has_a_recipe_that_fits_it() -> None:
+    assert set(TRAINING_PRESETS) == set(PRESETS)
+    for name in PRESETS:
+        run = RunConfig(pictures="photos", model=get_preset(name), training=get_recipe(name))
+        expected = 10.0 if run.model.head == "pixel" else 0.05
+        assert run.training.losses.reconstruction == expected
+
+
+def test_a_saved_run_reads_back_the_same(tmp_path: Path) -> None:
+    config = run_config(losses=LossWeights(masked=0.3), local_scale=(0.1, 0.2))
+    config.save(tmp_path)
+    assert RunConfig.load(tmp_path) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 0),
+        ("batch_size", 2.5),
+        ("masked_views", -1),
+        ("learning_rate", float("nan")),
+        ("warmup_share", 1.5),
+        ("mask_ratio", -0.1),
+        ("gradient_clip", 0),
+        ("global_scale", (0.9, 0.2)),
+        ("save_every", True),
+    ],
+)
+def test_an_impossible_value_is_refused_with_its_name(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"^{name}: expected .* got"):
+        get_recipe("debug", **{name: value})
+
+
+def test_a_negative_loss_weight_is_refused_with_its_name() -> None:
+    with pytest.raises(ValueError, match=r"losses\.koleo: expected a finite number, 0 or more, got -1"):
+        LossWeights(koleo=-1)
+
+
+def test_no_loss_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="losses: expected a weight above 0"):
+        LossWeights().only()
+
+
+def test_a_teacher_needs_two_masked_views() -> None:
+    with pytest.raises(ValueError, match="masked_views: a teacher"):
+        TrainingConfig(teacher=True, masked_views=1)
+
+
+def test_local_crops_that_are_no_whole_patches_are_refused() -> None:
+    with pytest.raises(ValueError, match="local_size: expected a multiple of the patch size 8, got 20"):
+        run_config(local_size=20)
+    assert run_config(local_size=20, local_crops=0).training.local_size == 20
+
+
+def test_an_unknown_recipe_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(ValueError, match="unknown preset 'huge': expected one of b8"):
+        get_recipe("huge")
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds no run: expected config\.json in it"):
+        RunConfig.load(tmp_path)
+
+
+def test_an_unknown_field_in_a_saved_run_is_refused_with_its_name(tmp_path: Path) -> None:
+    run_config().save(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    content["training"]["momentum"] = 0.9
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="momentum"):
+        RunConfig.load(tmp_path)
