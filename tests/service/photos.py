@@ -1,0 +1,40 @@
+"""Pictures to send: scikit-image's sample photos, which no model was trained on, and plain colours."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from typing import Any
+
+import numpy as np
+import skimage.data
+from numpy.typing import NDArray
+from PIL import Image
+
+NAMES = ("astronaut", "chelsea", "coffee", "rocket", "camera", "coins", "page", "text")
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """The bytes of a picture in one of Pillow's formats."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@cache
+def photo(name: str, kind: str = "JPEG") -> bytes:
+    """A sample photo, at most 300 pixels on its long side."""
+    picture = Image.fromarray(getattr(skimage.data, name)()).convert("RGB")
+    picture.thumbnail((300, 300))
+    return encoded(picture, kind)
+
+
+def plain(level: int, side: int = 8) -> bytes:
+    """A grey square."""
+    return encoded(Image.new("RGB", (side, side), (level, level, level)))
+
+
+def pixels_of(data: bytes) -> NDArray[np.uint8]:
+    """What is in an encoded picture."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))

@@ -1,0 +1,118 @@
+"""A bundle so small that a reader can work out its answers by hand, and that misbehaves when asked to.
+
+An image has 8 × 8 pixels, 2 × 2 patches, 3 tokens of 4 numbers. Token k is the mean of colour channel k, four
+times; a patch's localization is the softmax of its mean colour. The encoder takes longer the lighter the image's
+darkest pixel is: a black image is instant, a white one takes about a second. The decoder fails when a token has
+a number above 1000.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx.parser
+
+HEADER = '<ir_version: 10, opset_import: ["" : 20]>'
+ENCODER = """
+encoder (uint8[b, 8, 8, 3] image) => (float[b, 3, 4] semantics, float[b, 4, 3] localization, float[b, 4] cls) {
+  levels = Cast<to=1>(image)
+  full = Constant<value_float=255.0>()
+  pixels = Div(levels, full)
+  plane = Constant<value_ints=[1, 2]>()
+  means = ReduceMean<keepdims=0>(pixels, plane)
+  last = Constant<value_ints=[2]>()
+  column = Unsqueeze(means, last)
+  four = Constant<value_ints=[1, 1, 4]>()
+  wide = Expand(column, four)
+  channels = Transpose<perm=[0, 3, 1, 2]>(pixels)
+  patches = AveragePool<kernel_shape=[4, 4], strides=[4, 4]>(channels)
+  flat_shape = Constant<value_ints=[0, 3, 4]>()
+  flat = Reshape(patches, flat_shape)
+  rows = Transpose<perm=[0, 2, 1]>(flat)
+  localization = Softmax<axis=-1>(rows)
+  darkest = ReduceMin<keepdims=0>(levels)
+  times = Constant<value_float=4.0>()
+  many = Mul(darkest, times)
+  trips = Cast<to=7>(many)
+  square = Constant<value_ints=[256, 256]>()
+  zeros = ConstantOfShape(square)
+  eye = EyeLike<dtype=1>(zeros)
+  go = Constant<value_int=1>()
+  going = Cast<to=9>(go)
+  worked = Loop(trips, going, eye) <body = work (int64 i, bool c, float[256, 256] x) => (bool d, float[256, 256] y) {
+    d = Identity(c)
+    y = MatMul(x, eye)
+  }>
+  most = ReduceMax<keepdims=0>(worked)
+  one = Constant<value_float=1.0>()
+  nothing = Sub(most, one)
+  semantics = Add(wide, nothing)
+  first = Constant<value_ints=[1]>()
+  cls = ReduceMean<keepdims=0>(semantics, first)
+}
+"""
+DECODER = """
+decoder (float[b, 3, 4] semantics, float[b, 4, 3] localization) => (uint8[b, 8, 8, 3] image) {
+  most = ReduceMax<keepdims=0>(semantics)
+  limit = Constant<value_float=1000.0>()
+  above = Greater(most, limit)
+  index = Cast<to=7>(above)
+  one_number = Constant<value_floats=[0.0]>()
+  nothing = Gather(one_number, index)
+  dense = MatMul(localization, semantics)
+  safe = Add(dense, nothing)
+  starts = Constant<value_ints=[0]>()
+  ends = Constant<value_ints=[3]>()
+  axes = Constant<value_ints=[2]>()
+  colours = Slice(safe, starts, ends, axes)
+  cell_shape = Constant<value_ints=[0, 2, 1, 2, 1, 3]>()
+  cells = Reshape(colours, cell_shape)
+  block_shape = Constant<value_ints=[1, 2, 4, 2, 4, 3]>()
+  blocks = Expand(cells, block_shape)
+  image_shape = Constant<value_ints=[-1, 8, 8, 3]>()
+  drawn = Reshape(blocks, image_shape)
+  full = Constant<value_float=255.0>()
+  levels = Mul(drawn, full)
+  low = Constant<value_float=0.0>()
+  clipped = Clip(levels, low, full)
+  whole = Round(clipped)
+  image = Cast<to=2>(whole)
+}
+"""
+
+
+def write_toy(folder: Path, **changes: Any) -> Path:
+    """Write the bundle into `folder`; `changes` replace fields of its manifest."""
+    folder.mkdir(parents=True)
+    files = {}
+    for name, text in (("encoder.onnx", ENCODER), ("decoder.onnx", DECODER)):
+        graph = onnx.parser.parse_model(HEADER + text)
+        onnx.checker.check_model(graph, full_check=True)
+        data = graph.SerializeToString()
+        (folder / name).write_bytes(data)
+        files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    manifest = {
+        "format": 1,
+        "name": "toy",
+        "version": "0123456789ab",
+        "precision": "fp32",
+        "image_size": 8,
+        "patch_size": 4,
+        "grid": [2, 2],
+        "num_sparse_tokens": 3,
+        "width": 4,
+        "head": "pixel",
+        "files": files,
+        "source": {"checkpoint": "none"},
+        "licence": "MIT",
+        "quality": {},
+        "parity": {},
+        "opset": 20,
+        "exporter": {},
+    }
+    (folder / "bundle.json").write_text(json.dumps(manifest | changes))
+    return folder
