@@ -36,8 +36,8 @@ def draw_colour(
         draws = torch.rand(shape, generator=generator, device=generator.device)
         return low + (high - low) * draws
 
-    jittered = uniform(0, 1) < JITTER_PROBABILITY
-    grey = uniform(0, 1) < GREY_PROBABILITY
+    jittered = uniform(0.0, 1.0) < JITTER_PROBABILITY
+    grey = uniform(0.0, 1.0) < GREY_PROBABILITY
 
     def factor(strength: float) -> Tensor:
         return torch.where(jittered, uniform(1 - strength, 1 + strength), 1.0)

@@ -14,10 +14,10 @@ CONFIG_FILE = "config.json"
 
 
 def _expect(
-    name: str, value: float, expected: str, *, low: float, high: float = math.inf, whole: bool = False
+    name: str, value: int | float, expected: str, *, low: int, high: int | None = None, whole: bool = False
 ) -> None:
-    right_kind = isinstance(value, int) if whole else isinstance(value, int | float)
-    if not right_kind or isinstance(value, bool) or not low <= value <= high or not math.isfinite(value):
+    right_kind = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not right_kind or not math.isfinite(value) or value < low or (high is not None and value > high):
         raise ValueError(f"{name}: expected {expected}, got {value!r}")
 
 

@@ -48,7 +48,7 @@ def draw_boxes(
     relative = uniform(*(math.log(bound) for bound in ASPECT_RANGE)).exp() / aspect[:, None]
     area = torch.minimum(area, torch.minimum(relative, 1 / relative))
     width, height = (area * relative).sqrt(), (area / relative).sqrt()
-    return Boxes(uniform(0, 1) * (1 - width), uniform(0, 1) * (1 - height), width, height)
+    return Boxes(uniform(0.0, 1.0) * (1 - width), uniform(0.0, 1.0) * (1 - height), width, height)
 
 
 def resampling(

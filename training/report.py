@@ -8,7 +8,6 @@ import time
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -38,7 +37,7 @@ class Report:
         _keep_before(self.path, first_step)
         self.file = self.path.open("a", buffering=1)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Report:
         self.bar.start()
         return self
 

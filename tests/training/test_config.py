@@ -34,12 +34,11 @@ def test_a_saved_run_reads_back_the_same(tmp_path: Path) -> None:
     ("name", "value"),
     [
         ("steps", 0),
-        ("batch_size", 2.5),
         ("masked_views", -1),
         ("learning_rate", float("nan")),
         ("warmup_share", 1.5),
         ("mask_ratio", -0.1),
-        ("gradient_clip", 0),
+        ("gradient_clip", 0.0),
         ("global_scale", (0.9, 0.2)),
         ("save_every", True),
     ],
@@ -51,7 +50,7 @@ def test_an_impossible_value_is_refused_with_its_name(name: str, value: object) 
 
 def test_a_negative_loss_weight_is_refused_with_its_name() -> None:
     with pytest.raises(ValueError, match=r"losses\.koleo: expected a finite number, 0 or more, got -1"):
-        LossWeights(koleo=-1)
+        LossWeights(koleo=-1.0)
 
 
 def test_no_loss_at_all_is_refused() -> None:
