@@ -39,7 +39,9 @@ def test_shrinking_a_whole_picture_equals_pillow() -> None:
     image = picture(40)
     plane = image[0, 0].numpy()
     expected = np.array(Image.fromarray(plane).resize((16, 16), Image.Resampling.BILINEAR))
-    torch.testing.assert_close(cut(image, (0.0, 0.0, 1.0, 1.0), 16)[0], torch.from_numpy(expected), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        cut(image, (0.0, 0.0, 1.0, 1.0), 16)[0], torch.from_numpy(expected), atol=1e-5, rtol=0
+    )
 
 
 def test_an_inner_crop_equals_pillow_away_from_its_border() -> None:
