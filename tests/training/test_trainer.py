@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from model import Stellar, get_preset, load_checkpoint, save_checkpoint
+from model import Stellar, Vqgan, get_preset, load_checkpoint, save_checkpoint
 from training.config import RunConfig, get_recipe
 from training.trainer import DivergedError, Trainer
 
@@ -90,6 +91,21 @@ def test_a_vq_head_asks_for_its_vqgan(pictures: Path, tmp_path: Path) -> None:
     config = replace(run_config(pictures), model=get_preset("debug", head="vq", vqgan_channels=32))
     with pytest.raises(ValueError, match="vqgan: a VQ head learns"):
         Trainer(config, tmp_path, CPU)
+
+
+def test_a_vq_run_takes_its_vqgan_from_a_file_and_leaves_it_as_it_is(pictures: Path, tmp_path: Path) -> None:
+    model = get_preset("debug", head="vq", image_size=32, patch_size=16, vqgan_channels=32)
+    torch.manual_seed(3)
+    vqgan = Vqgan(32).state_dict()
+    save_file(vqgan, tmp_path / "vqgan.safetensors")
+    config = run_config(pictures, steps=2, mask_ratio=0.5)
+    config = replace(config, model=model, vqgan=str(tmp_path / "vqgan.safetensors"))
+    assert Trainer(config, tmp_path, CPU).run()
+    trained = load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert trained.tokenizer is not None
+    for name, tensor in trained.tokenizer.state_dict().items():
+        assert torch.equal(tensor, vqgan[name]), name
+    assert metrics(tmp_path)[0]["reconstruction"] == pytest.approx(math.log(1024), rel=0.2)
 
 
 def test_a_loss_that_is_not_finite_changes_nothing_and_stops_the_run_in_the_end(
