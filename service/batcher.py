@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -67,6 +68,8 @@ class LocalBatcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"engine-{model}")
         stages: tuple[Stage, ...] = ("encode", "decode")
         self._waiting: dict[Stage, deque[_Item]] = {stage: deque() for stage in stages}
+        for stage, waiting in self._waiting.items():
+            metrics.queue_depth.labels(model, stage).set_function(partial(len, waiting))
         self._arrived: dict[Stage, asyncio.Event] = {stage: asyncio.Event() for stage in stages}
         self._tasks = [asyncio.create_task(self._serve(stage)) for stage in stages]
 
@@ -82,7 +85,6 @@ class LocalBatcher:
         item = _Item(arrays, loop.create_future(), deadline, time.monotonic())
         self._waiting[stage].append(item)
         self._arrived[stage].set()
-        self._show_depth(stage)
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 return await item.result
@@ -129,8 +131,8 @@ class LocalBatcher:
 
     def _results(self, stage: Stage, items: list[_Item]) -> list[Arrays | Exception]:
         """Each item's result or error. A batch that fails runs again item by item: only the bad one fails."""
-        batch = {name: np.stack([item.arrays[name] for item in items]) for name in items[0].arrays}
         try:
+            batch = {name: np.stack([item.arrays[name] for item in items]) for name in items[0].arrays}
             out = self._run(stage, batch)
         except Exception as error:
             logger.exception("batch_failed", model=self._model, stage=stage, size=len(items))
@@ -160,7 +162,3 @@ class LocalBatcher:
                 item.result.set_exception(InternalError())
             else:
                 item.result.set_result(result)
-        self._show_depth(stage)
-
-    def _show_depth(self, stage: Stage) -> None:
-        self._metrics.queue_depth.labels(self._model, stage).set(len(self._waiting[stage]))
