@@ -112,6 +112,7 @@ def _fitted(image: Image.Image, side: int, fit: Fit) -> DecodedImage:
     short = min(full)
     wanted = max(1, round(2 * side * full[0] / short)), max(1, round(2 * side * full[1] / short))
     image.draft("RGB", wanted)
+    image.load()  # a TIFF turns itself upright here, and its orientation is 1 from then on
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     width, height = reversed(full) if turned else full
     upright = _rgb(ImageOps.exif_transpose(image))
