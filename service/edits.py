@@ -20,6 +20,8 @@ from service.models import Floats
 
 Index = Annotated[int, Field(ge=0, strict=True)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+Number = Annotated[float, Field(ge=-FLOAT32_MAX, le=FLOAT32_MAX, allow_inf_nan=False)]
 
 
 class _Edit(BaseModel):
@@ -31,7 +33,7 @@ class Token(_Edit):
 
     donor: Index | None = Field(None, description="Which donor image.")
     token: Index | None = Field(None, description="Which of its tokens.")
-    semantics: list[Finite] | None = Field(None, description="The token itself: D numbers.")
+    semantics: list[Number] | None = Field(None, description="The token itself: D numbers.")
 
     @model_validator(mode="after")
     def _one_origin(self) -> Token:
@@ -263,7 +265,7 @@ class _Canvas:
         `without` is a token that has just left such rows and does not come back into them.
         """
         mass = self.localization.sum(axis=1)
-        lost = mass < 1e-12
+        lost = mass == 0
         if lost.any():
             heirs = self._remaining.copy()
             if without is not None and heirs.sum() > 1:

@@ -32,6 +32,8 @@ from __future__ import annotations
 from typing import Any
 
 PROBLEM_TYPE = "application/problem+json"
+MAX_DETAIL_CHARACTERS = 500
+"""Details quote what was sent, which may be megabytes long."""
 
 
 class ServiceError(Exception):
@@ -43,7 +45,8 @@ class ServiceError(Exception):
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
-        self.detail = detail
+        long = len(detail) > MAX_DETAIL_CHARACTERS
+        self.detail = detail[: MAX_DETAIL_CHARACTERS - 1] + "…" if long else detail
 
     @property
     def headers(self) -> dict[str, str]:
