@@ -11,8 +11,6 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
-NAMES = ("astronaut", "chelsea", "coffee", "rocket", "camera", "coins", "page", "text")
-
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     """The bytes of a picture in one of Pillow's formats."""
@@ -23,10 +21,8 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 @cache
 def photo(name: str, kind: str = "JPEG") -> bytes:
-    """A sample photo, at most 300 pixels on its long side."""
-    picture = Image.fromarray(getattr(skimage.data, name)()).convert("RGB")
-    picture.thumbnail((300, 300))
-    return encoded(picture, kind)
+    """A sample photo at its own size."""
+    return encoded(Image.fromarray(getattr(skimage.data, name)()).convert("RGB"), kind)
 
 
 def plain(level: int, side: int = 8) -> bytes:

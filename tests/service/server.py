@@ -4,87 +4,103 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import httpx
 
-PATIENCE_S = 60.0
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 30
+SERVE = ("-m", "service.cli", "serve")
 
 
 class Server:
-    """A server process, a client that talks to it, and its log."""
+    """`stellar-service serve` in a process, a client that talks to it, and its log."""
 
     def __init__(
-        self, log: Path, arguments: list[str], settings: dict[str, str], command: list[str] | None = None
+        self, log: Path, settings: dict[str, str], *arguments: str, command: tuple[str, ...] = SERVE
     ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
+        self.log_path = log
         self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE_S)
-        self._log = log
         environment = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
         environment |= {"STELLAR_THREADS": "1", "STELLAR_LOG_FORMAT": "json"} | settings
-        command = command or ["-m", "service.cli", "serve"]
-        with log.open("wb") as file:
+        with log.open("w") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, *command, "--port", str(self.port), *arguments], stderr=file, env=environment
+                [sys.executable, *command, "--port", str(self.port), *arguments],
+                env=environment,
+                stderr=stderr,
             )
+        self.client = httpx.Client(base_url=self.url, timeout=60)
 
-    def wait_until_ready(self) -> Server:
-        """Every model is loaded and warm."""
-        self.wait_for(lambda: self._status("/healthz/ready") == 200)
+    def __enter__(self) -> Server:
         return self
 
-    def wait_until_live(self) -> Server:
-        """The process answers."""
-        self.wait_for(lambda: self._status("/healthz/live") == 200)
-        return self
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.close()
+        if self.process.poll() is None:
+            self.stop()
 
-    def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Look again and again; give up, and show the log, when the process ends or takes for ever."""
-        end = time.monotonic() + PATIENCE_S
+    @property
+    def log(self) -> str:
+        """What the process has logged."""
+        return self.log_path.read_text()
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The log's lines of one kind."""
+        lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something to become true while the process lives."""
+        end = time.monotonic() + START_TIMEOUT_S
         while not condition():
             assert self.process.poll() is None, self.log
             assert time.monotonic() < end, self.log
             time.sleep(0.02)
 
-    def metric(self, sample: str) -> float:
-        """The value of one sample, such as `stellar_images_total{model="m",stage="encode"}`; 0 if absent."""
-        text = self.client.get("/metrics").text
-        found = re.search(rf"^{re.escape(sample)} (\S+)$", text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
+    def answers(self, path: str, status: int) -> bool:
+        """Whether a GET is answered with this status."""
+        try:
+            return self.client.get(path).status_code == status
+        except httpx.TransportError:
+            return False
 
-    @property
-    def log(self) -> str:
-        """Everything that was logged so far."""
-        return self._log.read_text()
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        """The log's lines."""
-        return [json.loads(line) for line in self.log.splitlines()]
+    def metric(self, line: str) -> float:
+        """The value of a metric, written with its labels; 0 where it does not exist yet."""
+        for each in self.client.get("/metrics").text.splitlines():
+            name, _, value = each.rpartition(" ")
+            if name == line:
+                return float(value)
+        return 0.0
 
     def stop(self) -> int:
-        """End it as an operator does, and return its exit code."""
-        self.client.close()
+        """End by SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(PATIENCE_S)
+            return self.process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
 
-    def _status(self, path: str) -> int:
-        try:
-            return self.client.get(path).status_code
-        except httpx.ConnectError:
-            return 0
+
+@contextmanager
+def running(
+    log: Path, settings: dict[str, str], *arguments: str, command: tuple[str, ...] = SERVE
+) -> Iterator[Server]:
+    """A server that is ready."""
+    with Server(log, settings, *arguments, command=command) as server:
+        server.wait_until(lambda: server.answers("/healthz/ready", 200))
+        yield server

@@ -15,14 +15,9 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.settings import BUNDLED_MODELS, Settings
-from tests.service.conftest import Server, running
+from tests.service.server import Server, running
 
 ENCODED = 'stellar_images_total{model="stellar-tiny",stage="encode"}'
-
-
-def logged(server: Server, event: str) -> list[dict[str, object]]:
-    lines = [json.loads(line) for line in server.log.splitlines()]
-    return [line for line in lines if line["event"] == event]
 
 
 def test_health_models_docs_and_metrics(client: httpx.Client, photo: bytes) -> None:
@@ -61,7 +56,7 @@ def test_a_sane_request_id_is_kept_and_logged_an_insane_one_is_not(server: Serve
     assert kept.headers["x-request-id"] == "trace-7.b"
     refused = server.client.get("/models", headers={"x-request-id": "x" * 65})
     assert refused.headers["x-request-id"] != "x" * 65
-    server.wait_until(lambda: any(line["request_id"] == "trace-7.b" for line in logged(server, "request")))
+    server.wait_until(lambda: any(line["request_id"] == "trace-7.b" for line in server.logged("request")))
 
 
 def test_concurrent_requests_share_batches_and_keep_their_results(
@@ -256,7 +251,7 @@ def test_a_bad_setting_stops_the_start(
 
 
 def application_with_a_bug() -> FastAPI:
-    app = create_app(Settings())
+    app = create_app(Settings.model_validate({}))
 
     @app.get("/bug")
     async def bug() -> None:

@@ -1,9 +1,9 @@
 """A bundle so small that a reader can work out its answers by hand, and that misbehaves when asked to.
 
 An image has 8 × 8 pixels, 2 × 2 patches, 3 tokens of 4 numbers. Token k is the mean of colour channel k, four
-times; a patch's localization is the softmax of its mean colour. The encoder takes longer the lighter the image's
-darkest pixel is: a black image is instant, a white one takes about a second. The decoder fails when a token has
-a number above 1000.
+times; a patch's localization is the softmax of its mean colour. The encoder takes longer the lighter the
+image's darkest pixel is: a black image is instant, a white one takes about a second. The decoder fails when a
+token has a number above 1000.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import onnx.parser
 
 HEADER = '<ir_version: 10, opset_import: ["" : 20]>'
 ENCODER = """
-encoder (uint8[b, 8, 8, 3] image) => (float[b, 3, 4] semantics, float[b, 4, 3] localization, float[b, 4] cls) {
+encoder (uint8[b, 8, 8, 3] image)
+  => (float[b, 3, 4] semantics, float[b, 4, 3] localization, float[b, 4] cls) {
   levels = Cast<to=1>(image)
   full = Constant<value_float=255.0>()
   pixels = Div(levels, full)
@@ -35,7 +36,7 @@ encoder (uint8[b, 8, 8, 3] image) => (float[b, 3, 4] semantics, float[b, 4, 3] l
   rows = Transpose<perm=[0, 2, 1]>(flat)
   localization = Softmax<axis=-1>(rows)
   darkest = ReduceMin<keepdims=0>(levels)
-  times = Constant<value_float=4.0>()
+  times = Constant<value_float=16.0>()
   many = Mul(darkest, times)
   trips = Cast<to=7>(many)
   square = Constant<value_ints=[256, 256]>()
@@ -43,9 +44,10 @@ encoder (uint8[b, 8, 8, 3] image) => (float[b, 3, 4] semantics, float[b, 4, 3] l
   eye = EyeLike<dtype=1>(zeros)
   go = Constant<value_int=1>()
   going = Cast<to=9>(go)
-  worked = Loop(trips, going, eye) <body = work (int64 i, bool c, float[256, 256] x) => (bool d, float[256, 256] y) {
-    d = Identity(c)
-    y = MatMul(x, eye)
+  worked = Loop(trips, going, eye) <body =
+    work (int64 i, bool c, float[256, 256] x) => (bool d, float[256, 256] y) {
+      d = Identity(c)
+      y = MatMul(x, eye)
   }>
   most = ReduceMax<keepdims=0>(worked)
   one = Constant<value_float=1.0>()

@@ -1,0 +1,269 @@
+"""The local batcher with a plain function in the engine's place: it doubles, and notes what it was given."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.batcher import LocalBatcher
+from service.engine import Arrays, Stage
+from service.errors import DeadlineExceeded, InternalError, QueueFull
+from service.metrics import Metrics
+
+BAD = 13.0
+
+
+class Doubler:
+    """Doubles; waits for leave before each batch; can't stand the number 13."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[Stage, list[float]]] = []
+        self.entered = threading.Event()
+        self.leave = threading.Event()
+        self.leave.set()
+
+    def __call__(self, stage: Stage, arrays: Arrays) -> Arrays:
+        values = arrays["x"]
+        self.batches.append((stage, [float(v) for v in values]))
+        self.entered.set()
+        self.leave.wait(60)
+        if BAD in values:
+            raise RuntimeError("not this one")
+        return {"y": values * 2}  # type: ignore[operator]
+
+
+class Bench:
+    """A batcher under test."""
+
+    def __init__(self, max_batch: int, max_queue: int) -> None:
+        self.engine = Doubler()
+        self.metrics = Metrics()
+        self.batcher = LocalBatcher(
+            self.engine, model="m", max_batch=max_batch, max_queue=max_queue, metrics=self.metrics
+        )
+
+    def submit(self, value: float, stage: Stage = "encode", within_s: float = 60) -> asyncio.Task[Arrays]:
+        item = {"x": np.float32(value)}
+        return asyncio.create_task(
+            self.batcher.submit(stage, item, deadline=time.monotonic() + within_s)  # type: ignore[arg-type]
+        )
+
+    async def busy(self) -> asyncio.Task[Arrays]:
+        """Put the engine to work on a first item and hold it there."""
+        self.engine.leave.clear()
+        self.engine.entered.clear()
+        first = self.submit(0)
+        await asyncio.to_thread(self.engine.entered.wait, 60)
+        return first
+
+    def sample(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, {"model": "m", "stage": "encode"} | labels) or 0
+
+
+def run(
+    work: Callable[[Bench], Coroutine[Any, Any, None]], *, max_batch: int = 4, max_queue: int = 100
+) -> None:
+    async def main() -> None:
+        bench = Bench(max_batch, max_queue)
+        try:
+            await work(bench)
+        finally:
+            bench.engine.leave.set()
+            await bench.batcher.close()
+
+    asyncio.run(main())
+
+
+async def doubled(*results: Awaitable[Arrays]) -> list[float]:
+    return [float(result["y"]) for result in await asyncio.gather(*results)]  # type: ignore[arg-type]
+
+
+def test_item_alone_is_run_alone() -> None:
+    async def work(bench: Bench) -> None:
+        assert await doubled(bench.submit(3)) == [6]
+        assert bench.engine.batches == [("encode", [3])]
+
+    run(work)
+
+
+def test_items_that_wait_together_run_together() -> None:
+    async def work(bench: Bench) -> None:
+        first = await bench.busy()
+        rest = [bench.submit(value) for value in range(1, 7)]
+        await asyncio.sleep(0)
+        bench.engine.leave.set()
+        assert await doubled(first, *rest) == [0, 2, 4, 6, 8, 10, 12]
+        assert [values for _, values in bench.engine.batches] == [[0], [1, 2, 3, 4], [5, 6]]
+        assert bench.sample("stellar_batch_size_count") == 3
+        assert bench.sample("stellar_batch_size_sum") == 7
+        assert bench.sample("stellar_images_total") == 7
+
+    run(work)
+
+
+def test_stages_are_batched_apart() -> None:
+    async def work(bench: Bench) -> None:
+        first = await bench.busy()
+        rest = [bench.submit(1), bench.submit(2, "decode"), bench.submit(3), bench.submit(4, "decode")]
+        await asyncio.sleep(0)
+        bench.engine.leave.set()
+        assert await doubled(first, *rest) == [0, 2, 4, 6, 8]
+        assert sorted(bench.engine.batches[1:]) == [("decode", [2, 4]), ("encode", [1, 3])]
+
+    run(work)
+
+
+def test_results_equal_single_runs() -> None:
+    async def work(bench: Bench) -> None:
+        values = [v * 0.37 for v in range(30)]
+        together = await doubled(*(bench.submit(v) for v in values))
+        alone = [(await doubled(bench.submit(v)))[0] for v in values]
+        assert together == alone
+
+    run(work)
+
+
+def test_one_bad_item_fails_alone() -> None:
+    async def work(bench: Bench) -> None:
+        first = await bench.busy()
+        rest = [bench.submit(value) for value in (1, BAD, 3)]
+        await asyncio.sleep(0)
+        bench.engine.leave.set()
+        assert await doubled(first, rest[0], rest[2]) == [0, 2, 6]
+        with pytest.raises(InternalError):
+            await rest[1]
+        assert await doubled(bench.submit(5)) == [10]
+
+    run(work)
+
+
+def test_item_of_another_shape_fails_alone_or_runs_alone() -> None:
+    """It can't be stacked with the others; they must not suffer."""
+
+    async def work(bench: Bench) -> None:
+        first = await bench.busy()
+        odd = {"x": np.zeros((2, 2), np.float32)}
+        rest = [bench.submit(1), bench.submit(2)]
+        await asyncio.sleep(0)
+        misfit = asyncio.create_task(
+            bench.batcher.submit("encode", odd, deadline=time.monotonic() + 60)  # type: ignore[arg-type]
+        )
+        await asyncio.sleep(0)
+        bench.engine.leave.set()
+        assert await doubled(first, *rest) == [0, 2, 4]
+        with pytest.raises(InternalError):
+            await misfit
+        assert await doubled(bench.submit(5)) == [10]
+
+    run(work)
+
+
+def test_full_queue_refuses() -> None:
+    async def work(bench: Bench) -> None:
+        first = await bench.busy()
+        waiting = [bench.submit(1), bench.submit(2)]
+        await asyncio.sleep(0)
+        assert bench.sample("stellar_queue_depth") == 2
+        with pytest.raises(QueueFull, match="2 items may wait"):
+            await bench.submit(3)
+        bench.batcher.ensure_capacity("decode", 2)
+        with pytest.raises(QueueFull):
+            bench.batcher.ensure_capacity("decode", 3)
+        bench.engine.leave.set()
+        assert await doubled(first, *waiting) == [0, 2, 4]
+        assert await doubled(bench.submit(4)) == [8]
+        assert bench.sample("stellar_queue_depth") == 0
+
+    run(work, max_queue=2)
+
+
+def test_queue_depth_falls_when_a_batch_is_taken() -> None:
+    """And not only when it is done."""
+
+    async def work(bench: Bench) -> None:
+        first = await bench.busy()
+        assert bench.sample("stellar_queue_depth") == 0
+        bench.engine.leave.set()
+        await first
+
+    run(work)
+
+
+def test_item_beyond_its_deadline_is_given_up_and_never_runs() -> None:
+    async def work(bench: Bench) -> None:
+        first = await bench.busy()
+        late = bench.submit(1, within_s=0.01)
+        with pytest.raises(DeadlineExceeded):
+            await late
+        bench.engine.leave.set()
+        assert await doubled(first, bench.submit(2)) == [0, 4]
+        assert [values for _, values in bench.engine.batches] == [[0], [2]]
+
+    run(work)
+
+
+def test_deadline_in_the_past_is_refused() -> None:
+    async def work(bench: Bench) -> None:
+        with pytest.raises(DeadlineExceeded):
+            await bench.submit(1, within_s=-1)
+        assert await doubled(bench.submit(2)) == [4]
+
+    run(work)
+
+
+def test_deadline_passes_while_the_item_runs() -> None:
+    async def work(bench: Bench) -> None:
+        bench.engine.leave.clear()
+        with pytest.raises(DeadlineExceeded):
+            await bench.submit(1, within_s=0.05)
+        bench.engine.leave.set()
+        assert await doubled(bench.submit(2)) == [4]
+
+    run(work)
+
+
+def test_cancelled_items_never_run() -> None:
+    async def work(bench: Bench) -> None:
+        first = await bench.busy()
+        gone, stays = bench.submit(1), bench.submit(2)
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        bench.engine.leave.set()
+        assert await doubled(first, stays) == [0, 4]
+        assert [values for _, values in bench.engine.batches] == [[0], [2]]
+        assert bench.sample("stellar_images_total") == 2
+
+    run(work)
+
+
+def test_close_waits_for_the_batch_that_runs() -> None:
+    async def work(bench: Bench) -> None:
+        first = await bench.busy()
+        closing = asyncio.create_task(bench.batcher.close())
+        await asyncio.sleep(0.01)
+        assert not closing.done()
+        bench.engine.leave.set()
+        await closing
+        assert await doubled(first) == [0]
+
+    run(work)
+
+
+def test_close_drops_what_waits() -> None:
+    async def work(bench: Bench) -> None:
+        await bench.busy()
+        waiting = bench.submit(1)
+        await asyncio.sleep(0)
+        bench.engine.leave.set()
+        await bench.batcher.close()
+        waiting.cancel()
+        assert bench.engine.batches == [("encode", [0])]
+
+    run(work)
