@@ -79,8 +79,7 @@ def run(
             training = replace(training, losses=training.losses.only("reconstruction", "koleo"))
         _train(replace(config, training=training), out)
     except (CheckpointError, DivergedError, OSError, ValueError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise _failed(error) from error
 
 
 def _train(config: RunConfig, out: Path) -> None:
@@ -96,6 +95,35 @@ def _train(config: RunConfig, out: Path) -> None:
             f"stopped and saved after step {trainer.progress.step} of {steps}; "
             f"to go on: stellar-train run --out {out} --resume"
         )
+
+
+@app.command()
+def fetch(
+    folder: Annotated[Path, typer.Argument(help="Where sources, training pictures and labelled sets go.")],
+) -> None:
+    """Fetch the openly licensed pictures of stellar-tiny and prepare them; goes on where it stopped."""
+    from training.prepare import prepare
+    from training.sources import SourceError
+
+    try:
+        counts = prepare(folder)
+    except SourceError as error:
+        raise _failed(error) from error
+    typer.echo(f"done: {counts['train']} pictures to train on, {counts['labelled']} labelled drawings")
+
+
+@app.command()
+def tiny(
+    work: Annotated[Path, typer.Option(help="Folder for pictures, runs and the bundle.")] = Path("work"),
+) -> None:
+    """Make stellar-tiny: fetch pictures, train, evaluate, export; goes on where it stopped."""
+    from training.sources import SourceError
+    from training.tiny import make_tiny
+
+    try:
+        make_tiny(work)
+    except (SourceError, DivergedError) as error:
+        raise _failed(error) from error
 
 
 def _fresh(out: Path, pictures: Path | None, preset: str, init: Path | None, vqgan: Path | None) -> RunConfig:
@@ -115,6 +143,11 @@ def _fresh(out: Path, pictures: Path | None, preset: str, init: Path | None, vqg
 def _resumed(out: Path, pictures: Path | None) -> RunConfig:
     config = RunConfig.load(out)
     return config if pictures is None else replace(config, pictures=str(pictures.resolve()))
+
+
+def _failed(error: Exception) -> typer.Exit:
+    typer.echo(f"error: {error}", err=True)
+    return typer.Exit(1)
 
 
 if __name__ == "__main__":

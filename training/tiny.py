@@ -14,7 +14,7 @@ from rich.console import Console
 
 from model import get_preset, load_checkpoint
 from model.export import export_bundle
-from training.config import RECONSTRUCTION_ONLY, LossWeights, RunConfig, TrainingConfig, get_recipe
+from training.config import LossWeights, RunConfig, TrainingConfig, get_recipe
 from training.prepare import prepare
 from training.trainer import Trainer
 
@@ -29,7 +29,7 @@ def stages() -> dict[str, TrainingConfig]:
     """The configurations of the two stages, by name."""
     recipe = get_recipe("tiny")
     return {
-        "reconstruction": replace(recipe, steps=1100, losses=RECONSTRUCTION_ONLY),
+        "reconstruction": replace(recipe, steps=1100, losses=recipe.losses.only("reconstruction", "koleo")),
         "full": replace(
             recipe, steps=1000, learning_rate=7e-4, losses=LossWeights(reconstruction=RECONSTRUCTION_WEIGHT)
         ),

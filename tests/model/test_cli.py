@@ -48,6 +48,16 @@ def test_errors_are_one_sentence_and_no_trace(tmp_path: Path) -> None:
     assert "no bundle.json" in empty.stderr
 
 
+def test_unknown_precision_is_refused(tmp_path: Path) -> None:
+    save_checkpoint(Stellar(PRESETS["debug"]), tmp_path / "debug.safetensors")
+    refused = stellar_model(
+        "export", tmp_path / "debug.safetensors", "--out", tmp_path / "fp8", "--precision", "fp8"
+    )
+    assert refused.returncode == 1
+    assert "precision: expected one of fp32, fp16, int8, got 'fp8'" in " ".join(refused.stderr.split())
+    assert not (tmp_path / "fp8").exists()
+
+
 def test_help_lists_the_commands() -> None:
     told = stellar_model("--help").stdout
     assert "export" in told

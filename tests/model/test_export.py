@@ -117,14 +117,3 @@ def test_a_model_that_is_not_finite_writes_no_bundle(checkpoint: Path, tmp_path:
     with pytest.raises(parity.ParityError, match="not finite"):
         export_bundle(model, tmp_path / "broken", name="broken", checkpoint=checkpoint)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_unknown_precision_is_refused(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="precision: expected one of fp32, fp16, int8, got 'fp8'"):
-        export_bundle(
-            load_checkpoint(checkpoint),
-            tmp_path / "fp8",
-            name="x",
-            checkpoint=checkpoint,
-            precision="fp8",  # type: ignore[arg-type]
-        )

@@ -61,10 +61,8 @@ def test_fourteen_pixel_patches_take_their_codes_from_sixteen_pixels_each() -> N
     assert model.vq_targets(torch.rand(1, 3, 56, 56)).shape == (1, 16)
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("patch_size", 5), ("depth", 0), ("head", "wavelet"), ("num_heads", 7)]
-)
-def test_impossible_architectures_are_refused(field: str, value: int | str) -> None:
+@pytest.mark.parametrize(("field", "value"), [("patch_size", 5), ("depth", 0), ("num_heads", 7)])
+def test_impossible_architectures_are_refused(field: str, value: int) -> None:
     with pytest.raises(ValueError, match="expected"):
         get_preset("debug", **{field: value})
 
