@@ -16,6 +16,7 @@ class Keys:
 
     def __init__(self, settings: Settings) -> None:
         """Read the keys. Raises `ValueError` for a file that can't be read or holds none."""
+        asked = settings.api_keys is not None or settings.api_keys_file is not None
         listed = settings.api_keys.get_secret_value().split(",") if settings.api_keys else []
         if settings.api_keys_file is not None:
             try:
@@ -23,7 +24,7 @@ class Keys:
             except OSError as error:
                 raise ValueError(f"api_keys_file: {settings.api_keys_file}: {error.strerror}") from error
         self._digests = [_digest(key.strip()) for key in listed if key.strip()]
-        if not self._digests and (settings.api_keys or settings.api_keys_file):
+        if asked and not self._digests:
             raise ValueError("api_keys: expected at least one key, got none")
 
     def check(self, request: Request) -> None:
