@@ -35,7 +35,7 @@ class Doubler:
         self.leave.wait(60)
         if BAD in values:
             raise RuntimeError("not this one")
-        return {"y": values * 2}  # type: ignore[operator]
+        return {"y": values * 2}
 
 
 class Bench:
@@ -81,7 +81,7 @@ def run(
 
 
 async def doubled(*results: Awaitable[Arrays]) -> list[float]:
-    return [float(result["y"]) for result in await asyncio.gather(*results)]  # type: ignore[arg-type]
+    return [float(result["y"]) for result in await asyncio.gather(*results)]
 
 
 def test_item_alone_is_run_alone() -> None:
