@@ -89,7 +89,10 @@ async def _answer_http_error(request: Request, error: Exception) -> JSONResponse
     answer.status = error.status_code
     answer.code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
     answer.title = str(error.detail)
-    return _problem(request, answer)
+    request.app.state.metrics.rejected.labels(answer.code).inc()
+    response = _problem(request, answer)
+    response.headers.update(error.headers or {})  # which methods are allowed
+    return response
 
 
 async def _answer_validation_error(request: Request, error: Exception) -> JSONResponse:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from importlib.metadata import version as package_version
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -37,6 +35,8 @@ def serve(
     """
     from pydantic import ValidationError
 
+    from service.logs import configure_logs
+    from service.server import run_server
     from service.settings import Settings
 
     given = {
@@ -51,7 +51,10 @@ def serve(
     }
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     try:
-        _serve(Settings(**values))
+        settings = Settings(**values)
+        configure_logs(settings.log_level, settings.log_format)
+        if not run_server(settings):
+            raise typer.Exit(1)
     except ValidationError as error:
         for problem in error.errors(include_url=False):
             name = ".".join(map(str, problem["loc"]))
@@ -75,38 +78,6 @@ def settings() -> None:
 def version() -> None:
     """Print the version."""
     typer.echo(package_version("stellar-service"))
-
-
-def _serve(settings: Any) -> None:
-    import uvicorn
-
-    from service.app import create_app
-    from service.logs import configure_logs
-
-    class Server(uvicorn.Server):
-        """Readiness falls with the signal, before the sockets close."""
-
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            application.state.models.stop()
-            super().handle_exit(sig, frame)
-
-    configure_logs(settings.log_level, settings.log_format)
-    application = create_app(settings)
-    config = uvicorn.Config(
-        application,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=settings.shutdown_grace_s,
-    )
-    server = Server(config)
-    # uvicorn raises the signal again when it is done: by then the process has nothing left to do but end.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    server.run()
-    if not server.started:
-        raise typer.Exit(1)
 
 
 def _fail(error: object) -> NoReturn:

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.auth import Keys
+from service.errors import NotReady
 from service.images import ImageDecoder
 from service.metrics import Metrics
 from service.models import Models
@@ -33,6 +34,13 @@ async def require_key(request: Request) -> None:
     """Let only callers with an accepted key pass, where keys are set. Raises `Unauthorized`."""
     keys: Keys = request.app.state.keys
     keys.check(request)
+
+
+async def require_ready(request: Request) -> None:
+    """Refuse work before its body is read, where it can't be done. Raises `NotReady`."""
+    reason = _models(request).reason
+    if reason is not None:
+        raise NotReady(reason)
 
 
 SettingsDep = Annotated[Settings, Depends(_settings)]

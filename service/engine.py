@@ -122,6 +122,8 @@ def _session(path: Path, provider: Provider, allow_fallback: bool, threads: int)
             f"{path.parent.name}: asked for {wanted[0]}, got {active}: install its libraries and driver, "
             "or allow the fallback (STELLAR_ALLOW_FALLBACK=true)"
         )
+    if not allow_fallback:
+        session.disable_fallback()  # or a run that fails there would be tried again on the CPU
     return session
 
 

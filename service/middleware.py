@@ -89,13 +89,12 @@ class BodyLimit:
             return
         error = BodyTooLarge(f"A request may have {self._max_bytes} bytes; send less at once.")
         declared = _header(scope, b"content-length")
-        if declared.isdigit() and int(declared) > self._max_bytes:
-            await send_problem(send, error, scope["state"]["request_id"])
-            return
         received = 0
 
         async def limited_receive() -> Message:
             nonlocal received
+            if declared.isdigit() and int(declared) > self._max_bytes:
+                raise error
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from service.batcher import Batcher, LocalBatcher
 from service.bundle import BundleError, Manifest, find_bundles, read_bundle
 from service.engine import Engine
-from service.errors import NotReady, UnknownModel
+from service.errors import NotReady, QueueFull, UnknownModel
 from service.logs import logger
 from service.metrics import Metrics
 from service.settings import Settings
@@ -39,24 +40,38 @@ class Tokens(NamedTuple):
 class ServedModel:
     """One bundle behind its batcher."""
 
-    def __init__(self, manifest: Manifest, provider: str, batcher: Batcher) -> None:
+    def __init__(self, manifest: Manifest, provider: str, batcher: Batcher, *, max_admitted: int) -> None:
         self.manifest = manifest
         self.provider = provider
         self._batcher = batcher
+        self._max_admitted = max_admitted
+        self._admitted = 0
 
     @property
     def id(self) -> str:
         """name@version."""
         return self.manifest.id
 
-    def ensure_capacity(self, count: int) -> None:
-        """Raise `QueueFull` where `count` more images would not fit, before they are decoded."""
+    @contextmanager
+    def admit(self, count: int) -> Iterator[None]:
+        """Keep places for `count` images until they are done, from before they are decoded.
+
+        Raises `QueueFull` where they would not fit: what waits to be decoded is bounded too.
+        """
         self._batcher.ensure_capacity("encode", count)
+        if self._admitted + count > self._max_admitted:
+            raise QueueFull(f"{self._admitted} images are at work: try again soon")
+        self._admitted += count
+        try:
+            yield
+        finally:
+            self._admitted -= count
 
     async def encode(self, pixels: Pixels, *, deadline: float) -> Tokens:
         """Tokens of an image (H, W, 3) of the model's own size."""
         out = await self._batcher.submit("encode", {"image": pixels}, deadline=deadline)
-        return Tokens(**out)  # type: ignore[arg-type]  # the engine checked names and types
+        # The engine checked names and types.
+        return Tokens(out["semantics"], out["localization"], out["cls"])  # type: ignore[arg-type]
 
     async def decode(self, semantics: Floats, localization: Floats, *, deadline: float) -> Pixels:
         """The image (H, W, 3) that tokens stand for."""
@@ -119,8 +134,11 @@ class Models:
                 await asyncio.to_thread(self._load_engine, folder)
                 for folder in find_bundles(self._settings.models_dir)
             ]
-            default = self._settings.model or engines[0].manifest.name
-            if default not in (names := [engine.manifest.name for engine in engines]):
+            names = [engine.manifest.name for engine in engines]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise BundleError(f"two bundles have the same name: {', '.join(twice)}")
+            default = self._settings.model or names[0]
+            if default not in names:
                 raise BundleError(f"the default model {default!r} is not among {', '.join(names)}")
         except BundleError as error:
             self._reason = str(error)
@@ -158,4 +176,6 @@ class Models:
             manifest.name, manifest.version, engine.provider, manifest.precision
         ).set(1)
         logger.info("model_ready", model=manifest.id, provider=engine.provider, precision=manifest.precision)
-        return ServedModel(manifest, engine.provider, batcher)
+        # Beyond the queue, one batch may run.
+        max_admitted = self._settings.max_queue + self._settings.max_batch
+        return ServedModel(manifest, engine.provider, batcher, max_admitted=max_admitted)

@@ -13,7 +13,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from service.dependencies import DecoderDep, MetricsDep, ModelsDep, SettingsDep, require_key
+from service.dependencies import DecoderDep, MetricsDep, ModelsDep, SettingsDep, require_key, require_ready
 from service.disconnect import run_while_connected
 from service.edits import Edit, apply_edits, parse_edits
 from service.errors import BadEdit, BadRequest, BadTokens, DeadlineExceeded, ServiceError
@@ -49,7 +49,7 @@ from service.responses import (
     tokens_item,
 )
 
-router = APIRouter(tags=["images"], dependencies=[Depends(require_key)])
+router = APIRouter(tags=["images"], dependencies=[Depends(require_key), Depends(require_ready)])
 
 T = TypeVar("T")
 
@@ -76,9 +76,11 @@ class Work:
         if isinstance(item, ServiceError):
             raise item
         started = time.monotonic()
-        if started > self.deadline:
-            raise DeadlineExceeded("the request took longer than it may; send less, or try again")
-        image = await self.decoder.decode(item, self.model.manifest.image_size, self.fit)
+        try:
+            async with asyncio.timeout(self.deadline - started):
+                image = await self.decoder.decode(item, self.model.manifest.image_size, self.fit)
+        except TimeoutError:
+            raise DeadlineExceeded("the request took longer than it may; send less, or try again") from None
         self.metrics.stage_duration.labels("decode").observe(time.monotonic() - started)
         return Seen(image, await self.model.encode(image.pixels, deadline=self.deadline))
 
@@ -118,8 +120,8 @@ async def embed(request: Request, kit: KitDep) -> Response:
     _refuse_extras(upload)
     options = upload.parse_options(EmbedOptions)
     work = kit.begin(options)
-    work.model.ensure_capacity(len(upload.images))
-    seen = await run_while_connected(request, work.see_all(upload.images))
+    with work.model.admit(len(upload.images)):
+        seen = await run_while_connected(request, work.see_all(upload.images))
     vectors = [s if isinstance(s, ServiceError) else _pooled(s.tokens, options) for s in seen]
     if kind == NPY:
         return _signed(npy_response(_all_good(vectors)), work.model)
@@ -148,8 +150,8 @@ async def tokens(request: Request, kit: KitDep) -> Response:
         raise BadRequest(
             "A sheet of heat maps shows one image; send one, or ask for JSON with heatmaps=true."
         )
-    work.model.ensure_capacity(len(upload.images))
-    seen = await run_while_connected(request, work.see_all(upload.images))
+    with work.model.admit(len(upload.images)):
+        seen = await run_while_connected(request, work.see_all(upload.images))
     response = await asyncio.to_thread(
         _tokens_response, kind, work.model, seen, options, request.state.request_id
     )
@@ -167,10 +169,10 @@ async def reconstruct(request: Request, kit: KitDep) -> Response:
     options = upload.parse_options(ReconstructOptions)
     edits = parse_edits(_decoded(options.edits), kit.settings.max_edits)
     work = kit.begin(options)
-    work.model.ensure_capacity(len(upload.images) + len(upload.donors))
-    pictures = await run_while_connected(
-        request, _reconstruct_all(work, upload, edits, kit.settings.max_images)
-    )
+    with work.model.admit(len(upload.images) + len(upload.donors)):
+        pictures = await run_while_connected(
+            request, _reconstruct_all(work, upload, edits, kit.settings.max_images)
+        )
     if kind != JSON and len(pictures) == 1:
         body = await asyncio.to_thread(encode_picture, _all_good(pictures)[0], kind, options.quality)
         return _signed(Response(body, media_type=kind), work.model)
