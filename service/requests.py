@@ -224,10 +224,10 @@ def read_tokens(
         raise BadTokens(f"tokens: {len(semantics)} semantics for {len(localization)} localizations.")
     if len(semantics) > max_images:
         raise TooManyImages(f"At most {max_images} images are taken in one request, got {len(semantics)}.")
-    mass = localization.sum(axis=2, keepdims=True)
+    mass = localization.sum(axis=2, keepdims=True, dtype=np.float64)
     if (localization < 0).any() or (mass <= 0).any():
         raise BadTokens("localization: expected no negative number and some mass in every row.")
-    return list(zip(semantics, localization / mass, strict=True))
+    return list(zip(semantics, (localization / mass).astype(np.float32), strict=True))
 
 
 def _array(name: str, value: Any, shape: tuple[int, int]) -> Floats:
@@ -237,7 +237,8 @@ def _array(name: str, value: Any, shape: tuple[int, int]) -> Floats:
         if isinstance(value, str):
             flat = np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4")
         else:
-            flat = np.asarray(value, dtype=np.float32).ravel()
+            with np.errstate(over="ignore"):  # what overflows is refused below
+                flat = np.asarray(value, dtype=np.float32).ravel()
     except (binascii.Error, ValueError, TypeError, OverflowError):
         raise BadTokens(f"{name}: expected numbers, or base64 of little-endian float32.") from None
     if flat.size == 0 or flat.size % size:
