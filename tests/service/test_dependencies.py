@@ -1,0 +1,44 @@
+"""Serving stands on its own: no PyTorch, nothing of the model's or the training's code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.service.server import Server
+
+LOADED = """
+import importlib, json, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """Top-level packages in a fresh process that imports these modules."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *modules], check=True, capture_output=True, text=True
+    )
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("module", ["service.app", "service.cli"])
+def test_serving_imports_neither_torch_nor_model_nor_training(module: str) -> None:
+    loaded = loaded_by(module)
+    assert "service" in loaded
+    assert not loaded & {"torch", "model", "training", "onnx", "skimage", "sklearn", "jaxtyping"}
+
+
+def test_server_that_has_served_has_no_torch_in_its_memory(
+    server: Server, client: httpx.Client, photo: bytes
+) -> None:
+    assert client.post("/reconstruct", files={"image": photo}).status_code == 200
+    maps = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "onnxruntime" in maps
+    assert "torch" not in maps

@@ -1,0 +1,162 @@
+"""Work that takes long, that nobody waits for any more, or that fails: a model does so when asked to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.service.photos import plain
+from tests.service.server import Server, running
+
+BLACK, SLOW = plain(0), plain(255)
+ENCODED = 'stellar_images_total{model="toy",stage="encode"}'
+SENT = 'stellar_stage_duration_seconds_count{stage="decode"}'
+WAITING = 'stellar_queue_depth{model="toy",stage="encode"}'
+GONE = 'stellar_requests_total{route="/embed",status="499"}'
+
+
+@pytest.fixture
+def toy(tmp_path: Path, toy_models: Path) -> Iterator[Server]:
+    """One at a time, and one may wait."""
+    arguments = ["--models", str(toy_models), "--max-queue", "1", "--max-batch", "1"]
+    with running(tmp_path / "log", {}, *arguments) as server:
+        yield server
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
+
+
+def embed(server: Server, image: bytes) -> httpx.Response:
+    return httpx.post(f"{server.url}/embed", files={"image": image}, timeout=60)
+
+
+def busy(server: Server, pool: ThreadPoolExecutor) -> Future[httpx.Response]:
+    """A first request that keeps the engine at work from now on."""
+    first = pool.submit(embed, server, SLOW)
+    server.wait_until(lambda: server.metric(SENT) == 1 and server.metric(WAITING) == 0)
+    return first
+
+
+def test_full_queue_is_told_at_once_and_what_waits_is_served(toy: Server, pool: ThreadPoolExecutor) -> None:
+    first = busy(toy, pool)
+    second = pool.submit(embed, toy, BLACK)
+    toy.wait_until(lambda: toy.metric(WAITING) == 1)
+    third = embed(toy, BLACK)
+    assert not first.done()
+    assert (third.status_code, third.json()["code"]) == (503, "queue_full")
+    assert int(third.headers["retry-after"]) >= 1
+    assert toy.metric(SENT) == 2  # the third was refused before it was decoded
+    assert [first.result().status_code, second.result().status_code] == [200, 200]
+    assert toy.metric('stellar_rejected_total{reason="queue_full"}') == 1
+
+
+def test_work_of_a_client_that_left_never_reaches_the_model(toy: Server, pool: ThreadPoolExecutor) -> None:
+    first = busy(toy, pool)
+    leaving = httpx.Client(base_url=toy.url, timeout=60)
+    left = threading.Event()
+
+    def leave() -> None:
+        with pytest.raises(httpx.ReadTimeout):
+            leaving.post("/embed", files={"image": BLACK}, timeout=httpx.Timeout(60, read=0.1))
+        leaving.close()
+        left.set()
+
+    pool.submit(leave)
+    toy.wait_until(lambda: toy.metric(GONE) == 1)
+    assert left.wait(60)
+    assert not first.done()
+    assert first.result().status_code == 200
+    assert embed(toy, BLACK).status_code == 200
+    assert toy.metric(ENCODED) == 2  # the first and the last
+
+
+def test_sigterm_finishes_the_work_in_flight(toy: Server, pool: ThreadPoolExecutor) -> None:
+    first = busy(toy, pool)
+    assert toy.stop() == 0
+    assert first.result().status_code == 200
+    assert toy.logged("stopped")
+
+
+def test_slow_work_meets_its_deadline(tmp_path: Path, toy_models: Path) -> None:
+    settings = {"STELLAR_REQUEST_TIMEOUT_S": "0.2", "STELLAR_MAX_BATCH": "1"}
+    with running(tmp_path / "log", settings, "--models", str(toy_models)) as server:
+        answer = embed(server, SLOW)
+        assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+
+
+def tokens(level: float, count: int = 1) -> dict[str, Any]:
+    return {"semantics": [[[level] * 4] * 3] * count, "localization": [[[1, 0, 0]] * 4] * count}
+
+
+def test_failing_model_is_an_internal_error_that_the_log_explains(tmp_path: Path, toy_models: Path) -> None:
+    with running(tmp_path / "log", {}, "--models", str(toy_models)) as server:
+        sound = server.client.post("/reconstruct", json={"tokens": tokens(0.5)})
+        assert sound.status_code == 200
+        answer = server.client.post("/reconstruct", json={"tokens": tokens(2000)})
+        problem = answer.json()
+        assert (answer.status_code, problem["code"]) == (500, "internal_error")
+        assert "Gather" not in answer.text
+        (line,) = server.logged("failed")
+        assert line["request_id"] == problem["request_id"] == answer.headers["x-request-id"]
+        (cause,) = server.logged("batch_failed")
+        assert "Gather" in cause["exception"]
+
+        mixed = tokens(0.5, 3)
+        mixed["semantics"][1] = [[2000] * 4] * 3
+        items = server.client.post(
+            "/reconstruct", json={"tokens": mixed}, headers={"accept": "application/json"}
+        ).json()["data"]
+        assert [item.get("error", {}).get("code") for item in items] == [None, "internal_error", None]
+
+
+BUGGY = """
+import sys
+import uvicorn
+from service.app import create_app
+from service.logs import configure_logs
+from service.settings import Settings
+
+configure_logs("info", "json")
+app = create_app(Settings())
+
+@app.get("/bug")
+async def bug():
+    raise RuntimeError("the password is swordfish")
+
+uvicorn.run(app, port=int(sys.argv[2]), log_config=None, access_log=False)
+"""
+
+
+def test_unexpected_error_tells_only_its_request_id_and_the_log_the_rest(
+    tmp_path: Path, toy_models: Path
+) -> None:
+    settings = {"STELLAR_MODELS_DIR": str(toy_models)}
+    with running(tmp_path / "log", settings, command=("-c", BUGGY)) as server:
+        answer = server.client.get("/bug", headers={"x-request-id": "mine"})
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+        assert answer.json()["request_id"] == answer.headers["x-request-id"] == "mine"
+        assert "swordfish" not in answer.text
+        (line,) = server.logged("unexpected_error")
+        assert line["request_id"] == "mine"
+        assert "swordfish" in line["exception"]
+        assert server.metric('stellar_requests_total{route="/bug",status="500"}') == 1
+
+
+def test_too_many_pixels_and_unknown_versions_are_told(tmp_path: Path, toy_models: Path) -> None:
+    with running(tmp_path / "log", {"STELLAR_MAX_IMAGE_PIXELS": "64"}, "--models", str(toy_models)) as server:
+        assert embed(server, plain(0, side=8)).status_code == 200
+        answer = embed(server, plain(0, side=9))
+        assert (answer.status_code, answer.json()["code"]) == (422, "too_many_pixels")
+        assert "9 × 9 pixels; at most 64" in answer.json()["detail"]
+        for name in ("toy@ffffffffffff", "other"):
+            answer = server.client.post("/embed", params={"model": name}, files={"image": BLACK})
+            assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
