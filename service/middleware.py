@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -11,7 +12,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import PROBLEM_TYPE, BodyTooLarge, InternalError, ServiceError
+from service.errors import PROBLEM_TYPE, BodyTooLarge, InternalError, NotReady, ServiceError
 from service.logs import logger
 from service.metrics import Metrics
 
@@ -54,6 +55,12 @@ class RequestContext:
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
             status = CLIENT_GONE
+        except asyncio.CancelledError:
+            # The server's time to stop is over; it cancels nothing else.
+            if not status:
+                await send_problem(
+                    send_with_id, NotReady("The service stopped before it was done."), request_id
+                )
         except Exception:
             logger.exception("unexpected_error", path=scope["path"])
             if not status:

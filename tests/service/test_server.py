@@ -1,0 +1,71 @@
+"""How the process ends, with work in flight and without."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.service.photos import plain
+from tests.service.server import Server, running
+
+SLOW, QUICK = plain(100), plain(0)
+ENCODED = 'stellar_images_total{model="toy",stage="encode"}'
+
+
+def embed(server: Server, *images: bytes) -> httpx.Response:
+    return httpx.post(f"{server.url}/embed", files=[("image", image) for image in images], timeout=60)
+
+
+def test_draining_refuses_new_work_and_finishes_the_old(toy_models: Path, tmp_path: Path) -> None:
+    with (
+        running(tmp_path / "log", {"STELLAR_MAX_BATCH": "1"}, "--models", str(toy_models)) as server,
+        ThreadPoolExecutor() as pool,
+    ):
+        old = pool.submit(embed, server, SLOW, SLOW, SLOW)
+        server.wait_until(lambda: server.metric(ENCODED) > 0)
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_until(lambda: server.answers("/healthz/ready", 503))
+        assert server.client.get("/healthz/ready").json()["detail"] == "the service is stopping"
+        assert server.answers("/healthz/live", 200)
+        refused = embed(server, QUICK)
+        assert (refused.status_code, refused.json()["code"]) == (503, "not_ready")
+        assert refused.headers["retry-after"] == "1"
+        assert ["embedding" in item for item in old.result().json()["data"]] == [True] * 3
+        assert server.process.wait(30) == 0
+
+
+def test_grace_is_a_bound(toy_models: Path, tmp_path: Path) -> None:
+    settings = {"STELLAR_MAX_BATCH": "1", "STELLAR_SHUTDOWN_GRACE_S": "0"}
+    with (
+        running(tmp_path / "log", settings, "--models", str(toy_models)) as server,
+        ThreadPoolExecutor() as pool,
+    ):
+        old = pool.submit(embed, server, *[SLOW] * 8)
+        server.wait_until(lambda: server.metric(ENCODED) > 0)
+        assert server.stop() == 0
+        cut = old.result()
+        assert (cut.status_code, cut.json()["code"]) == (503, "not_ready")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_idle_server_ends_with_0(toy_models: Path, tmp_path: Path, number: signal.Signals) -> None:
+    with running(tmp_path / "log", {}, "--models", str(toy_models)) as server:
+        server.process.send_signal(number)
+        assert server.process.wait(30) == 0
+        assert "Traceback" not in server.log
+
+
+def test_port_that_is_taken_stops_the_start(toy_models: Path, tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        Server(
+            tmp_path / "log", {}, "--models", str(toy_models), "--port", str(taken.getsockname()[1])
+        ) as server,
+    ):
+        assert server.process.wait(30) != 0
+        assert "address already in use" in server.log
