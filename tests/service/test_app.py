@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import shutil
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from service.app import create_app
-from service.settings import BUNDLED_MODELS, Settings
+from service.settings import BUNDLED_MODELS
 from tests.service.server import Server, running
 
 ENCODED = 'stellar_images_total{model="stellar-tiny",stage="encode"}'
@@ -69,11 +64,11 @@ def test_concurrent_requests_share_batches_and_keep_their_results(
     alone = [embed(photo), embed(other_photo)]
     batches = 'stellar_batch_size_count{model="stellar-tiny",stage="encode"}'
     items_before, batches_before = server.metric(ENCODED), server.metric(batches)
-    with ThreadPoolExecutor(16) as pool:
-        together = list(pool.map(embed, [photo, other_photo] * 24))
-    assert server.metric(ENCODED) - items_before == 48
-    assert server.metric(batches) - batches_before < 48
-    for got, want in zip(together, alone * 24, strict=True):
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(embed, [photo, other_photo] * 8))
+    assert server.metric(ENCODED) - items_before == 16
+    assert server.metric(batches) - batches_before < 16
+    for got, want in zip(together, alone * 8, strict=True):
         assert got == pytest.approx(want, abs=1e-5)
 
 
@@ -113,32 +108,6 @@ def test_keys_let_in_who_has_one_and_never_reach_the_log(tmp_path: Path, photo: 
         assert "secret" not in server.log
 
 
-def test_a_full_queue_says_when_to_come_back_and_loses_nothing(tmp_path: Path, photo: bytes) -> None:
-    settings = {"STELLAR_MAX_QUEUE": "2", "STELLAR_MAX_BATCH": "1", "STELLAR_DECODE_THREADS": "8"}
-    with running(tmp_path / "log", settings) as server:
-
-        def embed(_: int) -> httpx.Response:
-            url = server.client.base_url.join("/embed")
-            return httpx.post(url, files=[("image", photo)] * 2, timeout=60)
-
-        with ThreadPoolExecutor(24) as pool:
-            answers = list(pool.map(embed, range(72)))
-        refused = [a for a in answers if a.status_code == 503]
-        assert refused
-        for answer in refused:
-            assert answer.json()["code"] == "queue_full"
-            assert int(answer.headers["retry-after"]) >= 1
-        for answer in answers:
-            if answer.status_code == 200:
-                items = answer.json()["data"]
-                assert all("embedding" in i or i["error"]["code"] == "queue_full" for i in items)
-            else:
-                assert answer.status_code == 503
-        assert server.metric('stellar_rejected_total{reason="queue_full"}') == len(refused)
-        too_many = server.client.post("/embed", files=[("image", photo)] * 3)
-        assert too_many.json()["code"] == "queue_full"  # three never fit, and none is decoded
-
-
 def test_a_missed_deadline_is_a_504(tmp_path: Path, photo: bytes) -> None:
     with running(tmp_path / "log", {"STELLAR_REQUEST_TIMEOUT_S": "0.000001"}) as server:
         answer = server.client.post("/embed", files={"image": photo})
@@ -146,90 +115,33 @@ def test_a_missed_deadline_is_a_504(tmp_path: Path, photo: bytes) -> None:
         assert server.metric(ENCODED) == 0
 
 
-def test_work_of_a_client_that_left_is_dropped(tmp_path: Path, photo: bytes) -> None:
-    settings = {"STELLAR_MAX_BATCH": "1", "STELLAR_MAX_IMAGES": "200", "STELLAR_DECODE_THREADS": "1"}
-    with running(tmp_path / "log", settings) as server:
-        with pytest.raises(httpx.ReadTimeout):
-            server.client.post("/embed", files=[("image", photo)] * 200, timeout=httpx.Timeout(60, read=0.15))
-        server.wait_until(lambda: server.metric('stellar_requests_total{route="/embed",status="499"}') == 1)
-        done = server.metric(ENCODED)
-        assert done < 200
-        answer = server.client.post("/embed", files={"image": photo})
-        assert answer.status_code == 200
-        assert server.metric(ENCODED) <= done + 2  # the one of now, and one that was running
-
-
-def test_sigterm_finishes_the_work_in_flight_and_exits_with_0(tmp_path: Path, photo: bytes) -> None:
-    with running(tmp_path / "log", {"STELLAR_MAX_BATCH": "1"}) as server:
-        answers: list[httpx.Response] = []
-        url = server.client.base_url.join("/embed")
-        request = threading.Thread(
-            target=lambda: answers.append(httpx.post(url, files=[("image", photo)] * 32, timeout=60))
-        )
-        request.start()
-        server.wait_until(lambda: server.metric(ENCODED) > 0)
-        assert server.stop() == 0
-        request.join()
-        assert [len(a.json()["data"]) for a in answers] == [32]
-        assert all("embedding" in item for item in answers[0].json()["data"])
-        with pytest.raises(httpx.TransportError):
-            server.client.get("/healthz/ready")
-
-
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    """A copy of the bundled models that a test may break."""
-    return Path(shutil.copytree(BUNDLED_MODELS, tmp_path / "models"))
-
-
-def broken(models: Path, how: str) -> str:
-    """Break the bundle; what the reason must say."""
-    folder = models / "stellar-tiny"
-    manifest = json.loads((folder / "bundle.json").read_text())
-    if how == "damaged graph":
-        content = bytearray((folder / "encoder.onnx").read_bytes())
-        content[1000] ^= 1
-        (folder / "encoder.onnx").write_bytes(content)
-        return "encoder.onnx is damaged"
-    if how == "missing graph":
-        (folder / "decoder.onnx").unlink()
-        return "decoder.onnx can't be read"
-    if how == "no manifest":
-        (folder / "bundle.json").unlink()
-        return "holds no bundle"
-    if how == "other shapes":
-        manifest["width"] = 7
-        (folder / "bundle.json").write_text(json.dumps(manifest))
-        return "output semantics: expected float32 [1, 16, 7]"
-    manifest["grid"] = "wide"
-    (folder / "bundle.json").write_text(json.dumps(manifest))
-    return "bundle.json: grid"
-
-
-@pytest.mark.parametrize(
-    "how", ["damaged graph", "missing graph", "no manifest", "other shapes", "bad manifest"]
-)
-def test_a_bad_bundle_stops_readiness_with_the_reason(
-    tmp_path: Path, models: Path, photo: bytes, how: str
-) -> None:
-    reason = broken(models, how)
+def test_a_bad_bundle_stops_readiness_with_the_reason(tmp_path: Path, photo: bytes) -> None:
+    models = Path(shutil.copytree(BUNDLED_MODELS, tmp_path / "models"))
+    graph = models / "stellar-tiny/encoder.onnx"
+    content = bytearray(graph.read_bytes())
+    content[1000] ^= 1
+    graph.write_bytes(content)
     with Server(tmp_path / "log", {}, "--models", str(models)) as server:
         server.wait_until(lambda: server.answers("/healthz/live", 200))
-        server.wait_until(lambda: reason in server.client.get("/healthz/ready").text)
+        server.wait_until(lambda: "encoder.onnx is damaged" in server.client.get("/healthz/ready").text)
         answer = server.client.get("/healthz/ready")
         assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
         assert server.client.post("/embed", files={"image": photo}).json()["code"] == "not_ready"
+        assert server.answers("/healthz/live", 200)
         assert server.stop() == 0
 
 
-def test_a_provider_that_is_missing_is_an_error_unless_fallback_is_allowed(tmp_path: Path) -> None:
-    with Server(tmp_path / "log", {}, "--provider", "cuda") as server:
+def test_a_provider_that_is_missing_is_an_error_unless_fallback_is_allowed(
+    tmp_path: Path, toy_models: Path
+) -> None:
+    arguments = ("--provider", "cuda", "--models", str(toy_models))
+    with Server(tmp_path / "log", {}, *arguments) as server:
         server.wait_until(lambda: server.answers("/healthz/live", 200))
         server.wait_until(
             lambda: "asked for CUDAExecutionProvider" in server.client.get("/healthz/ready").text
         )
     fallback = {"STELLAR_ALLOW_FALLBACK": "true"}
-    with running(tmp_path / "log2", fallback, "--provider", "cuda") as server:
+    with running(tmp_path / "log2", fallback, *arguments) as server:
         assert server.client.get("/models").json()["models"][0]["provider"] == "CPUExecutionProvider"
 
 
@@ -250,31 +162,8 @@ def test_a_bad_setting_stops_the_start(
         assert "Traceback" not in server.log
 
 
-def application_with_a_bug() -> FastAPI:
-    app = create_app(Settings.model_validate({}))
-
-    @app.get("/bug")
-    async def bug() -> None:
-        raise RuntimeError("the password is swordfish")
-
-    return app
-
-
-def test_an_unexpected_error_tells_only_its_request_id(caplog: pytest.LogCaptureFixture) -> None:
-    async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(application_with_a_bug())
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return await client.get("/bug")
-
-    answer = asyncio.run(ask())
-    problem = answer.json()
-    assert (answer.status_code, problem["code"]) == (500, "internal_error")
-    assert "swordfish" not in answer.text
-    assert problem["request_id"] == answer.headers["x-request-id"]
-
-
 def test_live_answers_while_models_load(tmp_path: Path) -> None:
-    with Server(tmp_path / "log", {"STELLAR_MAX_BATCH": "64"}) as server:
+    with Server(tmp_path / "log", {"STELLAR_MAX_BATCH": "32"}) as server:
         server.wait_until(lambda: server.answers("/healthz/live", 200))
         assert "the models are loading" in server.client.get("/healthz/ready").json()["detail"]
         server.wait_until(lambda: server.answers("/healthz/ready", 200))

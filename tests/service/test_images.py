@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import random
-import struct
-import zlib
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from PIL import ExifTags, Image
 
 from service.errors import CorruptImage, EmptyImage, TooManyPixels, UnknownImageFormat
 from service.images import PAD_COLOUR, DecodedImage, Fit, ImageDecoder, decode_image
-from tests.service.photos import encoded, photo
+from tests.service.photos import encoded, photo, png_header
 
 MAX_PIXELS = 50_000_000
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -201,18 +199,6 @@ def test_first_frame_of_an_animation_is_read() -> None:
     for kind in ("GIF", "WEBP", "PNG", "TIFF"):
         data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
         assert close(decode(data).pixels, GREEN, 40), kind
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and has hardly any data."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-    )
 
 
 @pytest.mark.parametrize("size", [(10_000, 6_000), (60_000, 60_000)])

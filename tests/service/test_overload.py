@@ -79,45 +79,6 @@ def test_work_of_a_client_that_left_never_reaches_the_model(toy: Server, pool: T
     assert toy.metric(ENCODED) == 2  # the first and the last
 
 
-def test_sigterm_finishes_the_work_in_flight(toy: Server, pool: ThreadPoolExecutor) -> None:
-    first = busy(toy, pool)
-    assert toy.stop() == 0
-    assert first.result().status_code == 200
-    assert toy.logged("stopped")
-
-
-def test_slow_work_meets_its_deadline(tmp_path: Path, toy_models: Path) -> None:
-    settings = {"STELLAR_REQUEST_TIMEOUT_S": "0.2", "STELLAR_MAX_BATCH": "1"}
-    with running(tmp_path / "log", settings, "--models", str(toy_models)) as server:
-        answer = embed(server, SLOW)
-        assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
-
-
-def tokens(level: float, count: int = 1) -> dict[str, Any]:
-    return {"semantics": [[[level] * 4] * 3] * count, "localization": [[[1, 0, 0]] * 4] * count}
-
-
-def test_failing_model_is_an_internal_error_that_the_log_explains(tmp_path: Path, toy_models: Path) -> None:
-    with running(tmp_path / "log", {}, "--models", str(toy_models)) as server:
-        sound = server.client.post("/reconstruct", json={"tokens": tokens(0.5)})
-        assert sound.status_code == 200
-        answer = server.client.post("/reconstruct", json={"tokens": tokens(2000)})
-        problem = answer.json()
-        assert (answer.status_code, problem["code"]) == (500, "internal_error")
-        assert "Gather" not in answer.text
-        (line,) = server.logged("failed")
-        assert line["request_id"] == problem["request_id"] == answer.headers["x-request-id"]
-        (cause,) = server.logged("batch_failed")
-        assert "Gather" in cause["exception"]
-
-        mixed = tokens(0.5, 3)
-        mixed["semantics"][1] = [[2000] * 4] * 3
-        items = server.client.post(
-            "/reconstruct", json={"tokens": mixed}, headers={"accept": "application/json"}
-        ).json()["data"]
-        assert [item.get("error", {}).get("code") for item in items] == [None, "internal_error", None]
-
-
 BUGGY = """
 import sys
 import uvicorn
@@ -136,27 +97,45 @@ uvicorn.run(app, port=int(sys.argv[2]), log_config=None, access_log=False)
 """
 
 
-def test_unexpected_error_tells_only_its_request_id_and_the_log_the_rest(
-    tmp_path: Path, toy_models: Path
-) -> None:
+@pytest.fixture(scope="module")
+def buggy(tmp_path_factory: pytest.TempPathFactory, toy_models: Path) -> Iterator[Server]:
+    """The toy, and a route with a bug."""
     settings = {"STELLAR_MODELS_DIR": str(toy_models)}
-    with running(tmp_path / "log", settings, command=("-c", BUGGY)) as server:
-        answer = server.client.get("/bug", headers={"x-request-id": "mine"})
-        assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
-        assert answer.json()["request_id"] == answer.headers["x-request-id"] == "mine"
-        assert "swordfish" not in answer.text
-        (line,) = server.logged("unexpected_error")
-        assert line["request_id"] == "mine"
-        assert "swordfish" in line["exception"]
-        assert server.metric('stellar_requests_total{route="/bug",status="500"}') == 1
+    log = tmp_path_factory.mktemp("buggy") / "log"
+    with running(log, settings, command=("-c", BUGGY)) as server:
+        yield server
 
 
-def test_too_many_pixels_and_unknown_versions_are_told(tmp_path: Path, toy_models: Path) -> None:
-    with running(tmp_path / "log", {"STELLAR_MAX_IMAGE_PIXELS": "64"}, "--models", str(toy_models)) as server:
-        assert embed(server, plain(0, side=8)).status_code == 200
-        answer = embed(server, plain(0, side=9))
-        assert (answer.status_code, answer.json()["code"]) == (422, "too_many_pixels")
-        assert "9 × 9 pixels; at most 64" in answer.json()["detail"]
-        for name in ("toy@ffffffffffff", "other"):
-            answer = server.client.post("/embed", params={"model": name}, files={"image": BLACK})
-            assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
+def tokens(level: float, count: int = 1) -> dict[str, Any]:
+    return {"semantics": [[[level] * 4] * 3] * count, "localization": [[[1, 0, 0]] * 4] * count}
+
+
+def test_failing_model_is_an_internal_error_that_the_log_explains(buggy: Server) -> None:
+    assert buggy.client.post("/reconstruct", json={"tokens": tokens(0.5)}).status_code == 200
+    answer = buggy.client.post("/reconstruct", json={"tokens": tokens(2000)})
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (500, "internal_error")
+    assert "Gather" not in answer.text
+    (line,) = buggy.logged("failed")
+    assert line["request_id"] == problem["request_id"] == answer.headers["x-request-id"]
+    (cause,) = buggy.logged("batch_failed")
+    assert "Gather" in cause["exception"]
+
+
+def test_only_the_item_that_breaks_the_model_fails(buggy: Server) -> None:
+    mixed = tokens(0.5, 3)
+    mixed["semantics"][1] = [[2000] * 4] * 3
+    accept = {"accept": "application/json"}
+    items = buggy.client.post("/reconstruct", json={"tokens": mixed}, headers=accept).json()["data"]
+    assert [item.get("error", {}).get("code") for item in items] == [None, "internal_error", None]
+
+
+def test_unexpected_error_tells_only_its_request_id_and_the_log_the_rest(buggy: Server) -> None:
+    answer = buggy.client.get("/bug", headers={"x-request-id": "mine"})
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert answer.json()["request_id"] == answer.headers["x-request-id"] == "mine"
+    assert "swordfish" not in answer.text
+    (line,) = buggy.logged("unexpected_error")
+    assert line["request_id"] == "mine"
+    assert "swordfish" in line["exception"]
+    assert buggy.metric('stellar_requests_total{route="/bug",status="500"}') == 1

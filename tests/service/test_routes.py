@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load, save
 
+from tests.service.photos import png_header
+
 SAFETENSORS = "application/vnd.safetensors"
 
 
@@ -240,6 +242,8 @@ BAD_REQUESTS: list[tuple[str, dict[str, Any], int, str, str]] = [
         "text/html",
     ),
     ("/embed", {"files": {"photo": b"x"}}, 400, "bad_request", "no file field 'photo'"),
+    ("/embed", {"files": {"image": png_header(10_000, 6_000)}}, 422, "too_many_pixels", "at most 50000000"),
+    ("/embed?model=stellar-tiny@ffffffffffff", {"files": {"image": PHOTO}}, 404, "unknown_model", "there is"),
     ("/embed?pooling=max", {"files": {"image": PHOTO}}, 400, "bad_option", "pooling"),
     ("/embed?colour=red", {"files": {"image": PHOTO}}, 400, "bad_option", "no such option"),
     ("/embed?model=dall-e", {"files": {"image": PHOTO}}, 404, "unknown_model", "there is stellar-tiny@"),
