@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from model import CheckpointError, get_preset
+from model import CheckpointError, get_preset, load_checkpoint
 from training.config import CONFIG_FILE, RunConfig, get_recipe
 from training.state import CHECKPOINT_FILE
 from training.trainer import DivergedError, Trainer
@@ -110,6 +110,28 @@ def fetch(
     except SourceError as error:
         raise _failed(error) from error
     typer.echo(f"done: {counts['train']} pictures to train on, {counts['labelled']} labelled drawings")
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint to evaluate.", exists=True)],
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder that `fetch` prepared: adds kNN on labelled drawings.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and evaluation.png.")] = None,
+) -> None:
+    """Measure reconstruction, edits and, with --pictures, semantics on pictures that were not trained on."""
+    from training.evaluation import measure, save_evaluation, show_evaluation
+
+    try:
+        model = load_checkpoint(checkpoint)
+        figures = measure(model, pictures / "labelled" if pictures else None)
+    except (CheckpointError, OSError) as error:
+        raise _failed(error) from error
+    show_evaluation(figures)
+    if out is not None:
+        save_evaluation(model, figures, out)
+        typer.echo(f"done: {out / 'evaluation.json'} and {out / 'evaluation.png'}")
 
 
 @app.command()

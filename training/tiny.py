@@ -6,7 +6,6 @@ objective. Every part goes on where an interrupted call left it.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rich.console import Console
 from model import get_preset, load_checkpoint
 from model.export import export_bundle
 from training.config import LossWeights, RunConfig, TrainingConfig, get_recipe
+from training.evaluation import measure, save_evaluation
 from training.prepare import prepare
 from training.trainer import Trainer
 
@@ -59,14 +59,13 @@ def train(pictures: Path, runs: Path) -> Path | None:
 
 def make_tiny(work: Path) -> None:
     """Everything, below `work`; the bundle comes to `work/stellar-tiny`."""
-    from training.evaluation import evaluate
-
     prepare(work / "pictures")
     checkpoint = train(work / "pictures" / "train", work / "runs")
     if checkpoint is None:
         console.print(f"stopped and saved; to go on: stellar-train tiny --work {work}")
         return
-    quality = evaluate(load_checkpoint(checkpoint), work / "pictures" / "labelled")
-    (work / "evaluation.json").write_text(json.dumps(quality, indent=2) + "\n")
-    export_bundle(load_checkpoint(checkpoint), work / NAME, name=NAME, checkpoint=checkpoint, quality=quality)
+    model = load_checkpoint(checkpoint)
+    quality = measure(model, work / "pictures" / "labelled")
+    save_evaluation(model, quality, work)
+    export_bundle(model, work / NAME, name=NAME, checkpoint=checkpoint, quality=quality)
     console.print(f"done: {work / NAME}")

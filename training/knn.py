@@ -1,0 +1,37 @@
+"""Weighted nearest neighbours on frozen features (Wu et al. 2018, as DINO uses it).
+
+M gallery pictures · Q queries · D feature width
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+TEMPERATURE = 0.07
+
+
+def knn_accuracy(
+    gallery: Float[Tensor, "M D"],
+    gallery_labels: Int[Tensor, " M"],
+    queries: Float[Tensor, "Q D"],
+    query_labels: Int[Tensor, " Q"],
+    k: int,
+) -> float:
+    """Share of queries whose label wins the vote of the k most similar gallery pictures, in [0, 1].
+
+    Similarity is the cosine; a vote weighs exp(cosine / 0.07).
+    """
+    similarity = F.normalize(queries, dim=1) @ F.normalize(gallery, dim=1).T  # (Q, M)
+    nearest, index = similarity.topk(min(k, len(gallery)), dim=1)
+    weights = ((nearest - nearest[:, :1]) / TEMPERATURE).exp()
+    num_labels = int(torch.cat([gallery_labels, query_labels]).max()) + 1
+    votes = weights.new_zeros(len(queries), num_labels).scatter_add_(1, gallery_labels[index], weights)
+    return float((votes.argmax(dim=1) == query_labels).float().mean())
+
+
+def chance(gallery_labels: Int[Tensor, " M"], query_labels: Int[Tensor, " Q"]) -> float:
+    """Accuracy of always answering the gallery's most frequent label, in [0, 1]."""
+    return float((query_labels == gallery_labels.mode().values).float().mean())
