@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Depends, Request
@@ -16,9 +16,7 @@ from starlette.responses import Response
 from service.dependencies import DecoderDep, MetricsDep, ModelsDep, SettingsDep, require_key, require_ready
 from service.disconnect import run_while_connected
 from service.edits import Edit, apply_edits, parse_edits
-from service.errors import BadEdit, BadRequest, BadTokens, DeadlineExceeded, ServiceError
-from service.images import DecodedImage, Fit, ImageDecoder
-from service.metrics import Metrics
+from service.errors import BadEdit, BadRequest, BadTokens, ServiceError
 from service.models import Floats, Pixels, ServedModel, Tokens
 from service.openapi import EMBED_DOCS, RECONSTRUCT_DOCS, TOKENS_DOCS
 from service.requests import (
@@ -48,45 +46,11 @@ from service.responses import (
     sheet_response,
     tokens_item,
 )
+from service.work import Seen, Work, settle
 
 router = APIRouter(tags=["images"], dependencies=[Depends(require_key), Depends(require_ready)])
 
 T = TypeVar("T")
-
-
-class Seen(NamedTuple):
-    """An image as sent, and as the model sees it."""
-
-    image: DecodedImage
-    tokens: Tokens
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What a request needs on its way: model, decoder, deadline."""
-
-    model: ServedModel
-    decoder: ImageDecoder
-    metrics: Metrics
-    deadline: float
-    fit: Fit
-
-    async def see(self, item: Item) -> Seen:
-        """Decode and encode one image. Raises `ServiceError`."""
-        if isinstance(item, ServiceError):
-            raise item
-        started = time.monotonic()
-        try:
-            async with asyncio.timeout(self.deadline - started):
-                image = await self.decoder.decode(item, self.model.manifest.image_size, self.fit)
-        except TimeoutError:
-            raise DeadlineExceeded("the request took longer than it may; send less, or try again") from None
-        self.metrics.stage_duration.labels("decode").observe(time.monotonic() - started)
-        return Seen(image, await self.model.encode(image.pixels, deadline=self.deadline))
-
-    async def see_all(self, items: Sequence[Item]) -> list[Seen | ServiceError]:
-        """All images at once; each its own result or error. The error of a lone image is raised."""
-        return await _settle([self.see(item) for item in items])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,20 +86,9 @@ async def embed(request: Request, kit: KitDep) -> Response:
     work = kit.begin(options)
     with work.model.admit(len(upload.images)):
         seen = await run_while_connected(request, work.see_all(upload.images))
-    vectors = [s if isinstance(s, ServiceError) else _pooled(s.tokens, options) for s in seen]
-    if kind == NPY:
-        return _signed(npy_response(_all_good(vectors)), work.model)
-    items = [
-        v if isinstance(v, ServiceError) else {"embedding": numbers(v, options.encoding_format)}
-        for v in vectors
-    ]
-    document = {
-        "model": work.model.id,
-        "pooling": options.pooling,
-        "dimension": work.model.manifest.width,
-        "data": data(items, request.state.request_id),
-    }
-    return _signed(json_response(document), work.model)
+    return await work.respond(
+        partial(_embed_response, kind, work.model, seen, options, request.state.request_id)
+    )
 
 
 @router.post("/tokens", summary="Images to tokens and their places", openapi_extra=TOKENS_DOCS)
@@ -152,10 +105,9 @@ async def tokens(request: Request, kit: KitDep) -> Response:
         )
     with work.model.admit(len(upload.images)):
         seen = await run_while_connected(request, work.see_all(upload.images))
-    response = await asyncio.to_thread(
-        _tokens_response, kind, work.model, seen, options, request.state.request_id
+    return await work.respond(
+        partial(_tokens_response, kind, work.model, seen, options, request.state.request_id)
     )
-    return _signed(response, work.model)
 
 
 @router.post("/reconstruct", summary="Images or tokens to pictures", openapi_extra=RECONSTRUCT_DOCS)
@@ -173,14 +125,11 @@ async def reconstruct(request: Request, kit: KitDep) -> Response:
         pictures = await run_while_connected(
             request, _reconstruct_all(work, upload, edits, kit.settings.max_images)
         )
-    if kind != JSON and len(pictures) == 1:
-        body = await asyncio.to_thread(encode_picture, _all_good(pictures)[0], kind, options.quality)
-        return _signed(Response(body, media_type=kind), work.model)
-    if kind != JSON:
-        negotiate(request.headers.get("accept"), (JSON,))
-    items = [p if isinstance(p, ServiceError) else picture_item(p, options.quality) for p in pictures]
-    document = {"model": work.model.id, "data": data(items, request.state.request_id)}
-    return _signed(json_response(document), work.model)
+    if len(pictures) > 1:
+        kind = negotiate(request.headers.get("accept"), (JSON,))
+    return await work.respond(
+        partial(_pictures_response, kind, work.model, pictures, options, request.state.request_id)
+    )
 
 
 async def _reconstruct_all(
@@ -194,24 +143,13 @@ async def _reconstruct_all(
 
     async def draw(semantics: Floats, localization: Floats) -> Pixels:
         edited = apply_edits(semantics, localization, work.model.manifest.grid, edits, donors)
-        return await work.model.decode(*edited, deadline=work.deadline)
+        return await work.draw(*edited)
 
     async def redraw(item: Item) -> Pixels:
         seen = await work.see(item)
         return await draw(seen.tokens.semantics, seen.tokens.localization)
 
-    return await _settle([draw(*pair) for pair in given] or [redraw(item) for item in upload.images])
-
-
-async def _settle(work: Sequence[Awaitable[T]]) -> list[T | ServiceError]:
-    """Results in order, errors in the place of results; the error of a single piece of work is raised."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    settled: list[T | ServiceError] = []
-    for result in results:
-        if isinstance(result, BaseException) and (len(results) == 1 or not isinstance(result, ServiceError)):
-            raise result
-        settled.append(result)
-    return settled
+    return await settle([draw(*pair) for pair in given] or [redraw(item) for item in upload.images])
 
 
 def _pooled(tokens: Tokens, options: EmbedOptions) -> Floats:
@@ -223,6 +161,29 @@ def _pooled(tokens: Tokens, options: EmbedOptions) -> Floats:
     if options.normalize:
         pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=-1, keepdims=True), 1e-12)
     return pooled
+
+
+def _embed_response(
+    kind: str,
+    model: ServedModel,
+    seen: Sequence[Seen | ServiceError],
+    options: EmbedOptions,
+    request_id: str,
+) -> Response:
+    vectors = [s if isinstance(s, ServiceError) else _pooled(s.tokens, options) for s in seen]
+    if kind == NPY:
+        return npy_response(_all_good(vectors))
+    items = [
+        v if isinstance(v, ServiceError) else {"embedding": numbers(v, options.encoding_format)}
+        for v in vectors
+    ]
+    document = {
+        "model": model.id,
+        "pooling": options.pooling,
+        "dimension": model.manifest.width,
+        "data": data(items, request_id),
+    }
+    return json_response(document)
 
 
 def _tokens_response(
@@ -254,6 +215,19 @@ def _tokens_response(
     return json_response(document)
 
 
+def _pictures_response(
+    kind: str,
+    model: ServedModel,
+    pictures: Sequence[Pixels | ServiceError],
+    options: ReconstructOptions,
+    request_id: str,
+) -> Response:
+    if kind != JSON:
+        return Response(encode_picture(_all_good(pictures)[0], kind, options.quality), media_type=kind)
+    items = [p if isinstance(p, ServiceError) else picture_item(p, options.quality) for p in pictures]
+    return json_response({"model": model.id, "data": data(items, request_id)})
+
+
 def _all_good(results: Sequence[T | ServiceError]) -> list[T]:
     """The results, where the form of the answer has no place for errors: the first one is raised."""
     good: list[T] = []
@@ -278,11 +252,3 @@ def _decoded(edits: Any) -> Any:
 def _refuse_extras(upload: Upload) -> None:
     if upload.tokens is not None or upload.donors:
         raise BadRequest("Tokens and donor images are taken by /reconstruct only.")
-
-
-def _signed(response: Response, model: ServedModel) -> Response:
-    """Say which content made the answer."""
-    response.headers["x-stellar-model"] = model.id
-    response.headers["x-stellar-precision"] = model.manifest.precision
-    response.headers["x-stellar-provider"] = model.provider
-    return response

@@ -67,3 +67,14 @@ def test_every_request_is_a_line_in_the_log(server: Server) -> None:
     assert (line["method"], line["path"], line["status"], line["level"]) == ("GET", "/nope", 404, "info")
     assert line["duration_ms"] > 0
     assert "secret" not in server.log
+
+
+def test_answers_tell_where_their_time_went(server: Server, photo: bytes) -> None:
+    responds = 'stellar_stage_duration_seconds_count{stage="respond"}'
+    before = server.metric(responds)
+    embedded = server.client.post("/embed", files={"image": photo}).headers["server-timing"]
+    drawn = server.client.post("/reconstruct", files={"image": photo}).headers["server-timing"]
+    part = r"{};dur=\d+\.\d"
+    assert re.fullmatch(", ".join(map(part.format, ("decode", "encode", "respond"))), embedded)
+    assert re.fullmatch(", ".join(map(part.format, ("decode", "encode", "draw", "respond"))), drawn)
+    assert server.metric(responds) == before + 2

@@ -1,0 +1,97 @@
+"""A request's work: images in, tokens and pictures out, within a deadline, each part timed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+from starlette.responses import Response
+
+from service.errors import DeadlineExceeded, ServiceError
+from service.images import DecodedImage, Fit, ImageDecoder
+from service.metrics import Metrics
+from service.models import Floats, Pixels, ServedModel, Tokens
+from service.requests import Item
+
+T = TypeVar("T")
+
+
+class Seen(NamedTuple):
+    """An image as sent, and as the model sees it."""
+
+    image: DecodedImage
+    tokens: Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a request needs on its way: model, decoder, deadline."""
+
+    model: ServedModel
+    decoder: ImageDecoder
+    metrics: Metrics
+    deadline: float
+    fit: Fit
+    timings_s: dict[str, float] = field(default_factory=dict)
+    """How long each part of the way took; of several images, the longest."""
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Note how long a part takes."""
+        started = time.monotonic()
+        yield
+        self.timings_s[part] = max(self.timings_s.get(part, 0.0), time.monotonic() - started)
+
+    async def see(self, item: Item) -> Seen:
+        """Decode and encode one image. Raises `ServiceError`."""
+        if isinstance(item, ServiceError):
+            raise item
+        started = time.monotonic()
+        try:
+            with self.timed("decode"):
+                async with asyncio.timeout(self.deadline - started):
+                    image = await self.decoder.decode(item, self.model.manifest.image_size, self.fit)
+        except TimeoutError:
+            raise DeadlineExceeded("the request took longer than it may; send less, or try again") from None
+        self.metrics.stage_duration.labels("decode").observe(time.monotonic() - started)
+        with self.timed("encode"):
+            return Seen(image, await self.model.encode(image.pixels, deadline=self.deadline))
+
+    async def see_all(self, items: Sequence[Item]) -> list[Seen | ServiceError]:
+        """All images at once; each its own result or error. The error of a lone image is raised."""
+        return await settle([self.see(item) for item in items])
+
+    async def draw(self, semantics: Floats, localization: Floats) -> Pixels:
+        """The picture of one image's tokens."""
+        with self.timed("draw"):
+            return await self.model.decode(semantics, localization, deadline=self.deadline)
+
+    async def respond(self, write: Callable[[], Response]) -> Response:
+        """Write the answer off the event loop; say which content made it, and how long it took."""
+        started = time.monotonic()
+        with self.timed("respond"):
+            response = await asyncio.to_thread(write)
+        self.metrics.stage_duration.labels("respond").observe(time.monotonic() - started)
+        manifest = self.model.manifest
+        response.headers["x-stellar-model"] = manifest.id
+        response.headers["x-stellar-precision"] = manifest.precision
+        response.headers["x-stellar-provider"] = self.model.provider
+        response.headers["server-timing"] = ", ".join(
+            f"{part};dur={1000 * duration_s:.1f}" for part, duration_s in self.timings_s.items()
+        )
+        return response
+
+
+async def settle(work: Sequence[Awaitable[T]]) -> list[T | ServiceError]:
+    """Results in order, errors in the place of results; the error of a single piece of work is raised."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    settled: list[T | ServiceError] = []
+    for result in results:
+        if isinstance(result, BaseException) and (len(results) == 1 or not isinstance(result, ServiceError)):
+            raise result
+        settled.append(result)
+    return settled
