@@ -28,7 +28,7 @@ def loaded_by(*modules: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("module", ["service.app", "service.cli"])
+@pytest.mark.parametrize("module", ["service.app", "service.cli", "service.server"])
 def test_serving_imports_neither_torch_nor_model_nor_training(module: str) -> None:
     loaded = loaded_by(module)
     assert "service" in loaded

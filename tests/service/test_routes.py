@@ -202,6 +202,7 @@ def test_one_bad_image_in_eight_gives_seven_results_and_one_error(client: httpx.
         assert [item["index"] for item in items] == list(range(8))
         assert [result in item for item in items] == [i != 5 for i in range(8)]
         assert items[5]["error"]["code"] == "corrupt_image"
+        assert items[5]["error"]["request_id"] == answer.headers["x-request-id"]
 
 
 def test_a_form_without_room_for_errors_raises_the_first(client: httpx.Client, photo: bytes) -> None:
