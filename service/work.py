@@ -70,6 +70,12 @@ class Work:
         with self.timed("draw"):
             return await self.model.decode(semantics, localization, deadline=self.deadline)
 
+    def count_refused(self, results: Sequence[object]) -> None:
+        """Count the errors that stand in an answer beside results."""
+        for result in results:
+            if isinstance(result, ServiceError):
+                self.metrics.rejected.labels(result.code).inc()
+
     async def respond(self, write: Callable[[], Response]) -> Response:
         """Write the answer off the event loop; say which content made it, and how long it took."""
         started = time.monotonic()

@@ -86,6 +86,8 @@ async def embed(request: Request, kit: KitDep) -> Response:
     work = kit.begin(options)
     with work.model.admit(len(upload.images)):
         seen = await run_while_connected(request, work.see_all(upload.images))
+    if kind == JSON:
+        work.count_refused(seen)
     return await work.respond(
         partial(_embed_response, kind, work.model, seen, options, request.state.request_id)
     )
@@ -105,6 +107,8 @@ async def tokens(request: Request, kit: KitDep) -> Response:
         )
     with work.model.admit(len(upload.images)):
         seen = await run_while_connected(request, work.see_all(upload.images))
+    if kind == JSON:
+        work.count_refused(seen)
     return await work.respond(
         partial(_tokens_response, kind, work.model, seen, options, request.state.request_id)
     )
@@ -127,6 +131,8 @@ async def reconstruct(request: Request, kit: KitDep) -> Response:
         )
     if len(pictures) > 1:
         kind = negotiate(request.headers.get("accept"), (JSON,))
+    if kind == JSON:
+        work.count_refused(pictures)
     return await work.respond(
         partial(_pictures_response, kind, work.model, pictures, options, request.state.request_id)
     )
