@@ -16,6 +16,7 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
+import structlog
 
 from service.engine import Arrays, Stage
 from service.errors import DeadlineExceeded, InternalError, QueueFull
@@ -45,6 +46,7 @@ class _Item:
     result: asyncio.Future[Arrays]
     deadline: float
     submitted: float
+    request_id: str | None
 
 
 class LocalBatcher:
@@ -82,7 +84,8 @@ class LocalBatcher:
         """Run one item; see `Batcher.submit`."""
         self.ensure_capacity(stage, 1)
         loop = asyncio.get_running_loop()
-        item = _Item(arrays, loop.create_future(), deadline, time.monotonic())
+        request_id = structlog.contextvars.get_contextvars().get("request_id")
+        item = _Item(arrays, loop.create_future(), deadline, time.monotonic(), request_id)
         self._waiting[stage].append(item)
         self._arrived[stage].set()
         try:
@@ -135,7 +138,8 @@ class LocalBatcher:
             batch = {name: np.stack([item.arrays[name] for item in items]) for name in items[0].arrays}
             out = self._run(stage, batch)
         except Exception as error:
-            logger.exception("batch_failed", model=self._model, stage=stage, size=len(items))
+            request_ids = sorted({item.request_id for item in items if item.request_id})
+            logger.exception("batch_failed", model=self._model, stage=stage, request_ids=request_ids)
             if len(items) == 1:
                 return [error]
             return [result for item in items for result in self._results(stage, [item])]

@@ -15,29 +15,33 @@ app = typer.Typer(
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on [default: 8000].")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")
+    ] = None,
     models: Annotated[
-        Path | None, typer.Option(help="Folder of bundles [default: the bundled stellar-tiny].")
+        Path | None, typer.Option(help="Folder of bundles.", show_default="the bundled stellar-tiny")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Model for requests that name none.")] = None,
-    provider: Annotated[str | None, typer.Option(help="cpu, cuda or tensorrt [default: cpu].")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model for requests that name none.", show_default="the first")
+    ] = None,
+    provider: Annotated[str | None, typer.Option(help="cpu, cuda or tensorrt.", show_default="cpu")] = None,
     threads: Annotated[
-        int | None, typer.Option(help="Threads of an inference [default: the processors].")
+        int | None, typer.Option(help="Threads of an inference.", show_default="the processors")
     ] = None,
-    max_batch: Annotated[int | None, typer.Option(help="Largest batch [default: 8].")] = None,
-    max_queue: Annotated[int | None, typer.Option(help="Items that may wait [default: 256].")] = None,
+    max_batch: Annotated[int | None, typer.Option(help="Largest batch.", show_default="8")] = None,
+    max_queue: Annotated[int | None, typer.Option(help="Items that may wait.", show_default="256")] = None,
 ) -> None:
     """Start the service.
 
-    Every setting can also be given as a variable, such as STELLAR_MAX_QUEUE; `stellar-service settings`
-    lists them. A flag wins over its variable.
+    Every setting can also be a variable, such as STELLAR_MAX_QUEUE; a flag wins over its variable.
+    The command settings lists them all.
     """
     from pydantic import ValidationError
 
     from service.logs import configure_logs
     from service.server import run_server
-    from service.settings import Settings
+    from service.settings import Settings, warn_of_unknown_variables
 
     given = {
         "host": host,
@@ -53,6 +57,7 @@ def serve(
     try:
         settings = Settings(**values)
         configure_logs(settings.log_level, settings.log_format)
+        warn_of_unknown_variables()
         if not run_server(settings):
             raise typer.Exit(1)
     except ValidationError as error:

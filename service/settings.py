@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.logs import logger
 
 BUNDLED_MODELS = Path(__file__).parent / "bundles"
 
@@ -39,3 +42,11 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = Field(None, description="File with one accepted key a line.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
+
+
+def warn_of_unknown_variables() -> None:
+    """Log each `STELLAR_…` variable that sets nothing: it may be misspelt."""
+    for variable in sorted(os.environ):
+        name = variable.removeprefix("STELLAR_")
+        if name != variable and name.lower() not in Settings.model_fields:
+            logger.warning("unknown_setting", variable=variable)

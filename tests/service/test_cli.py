@@ -45,3 +45,10 @@ def test_taken_port_is_an_error_and_no_trace() -> None:
     assert done.returncode not in (0, 2)  # not well, and no bad setting
     assert "address already in use" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_help_tells_the_defaults_that_settings_have() -> None:
+    text = command("serve", "--help").stdout
+    for name in ("host", "port", "provider", "max_batch", "max_queue"):
+        flag = next(line for line in text.splitlines() if f"--{name.replace('_', '-')} " in line)
+        assert f"[default: ({Settings.model_fields[name].default})]" in flag

@@ -120,6 +120,7 @@ def test_failing_model_is_an_internal_error_that_the_log_explains(buggy: Server)
     assert line["request_id"] == problem["request_id"] == answer.headers["x-request-id"]
     (cause,) = buggy.logged("batch_failed")
     assert "Gather" in cause["exception"]
+    assert cause["request_ids"] == [problem["request_id"]]
 
 
 def test_only_the_item_that_breaks_the_model_fails(buggy: Server) -> None:
