@@ -14,7 +14,17 @@ ROOT = Path(__file__).parents[2]
 def test_wheel_holds_the_bundled_model_and_no_tests(tmp_path: Path) -> None:
     source = tmp_path / "source"  # building leaves files behind
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "work", "*.egg-info"))
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, source]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(tmp_path),
+        str(source),
+    ]
     subprocess.run(command, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
