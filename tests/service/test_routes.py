@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.numpy import load, save
 
 from tests.service.photos import png_header
+from tests.service.server import Server
 
 SAFETENSORS = "application/vnd.safetensors"
 
@@ -203,6 +204,16 @@ def test_one_bad_image_in_eight_gives_seven_results_and_one_error(client: httpx.
         assert [result in item for item in items] == [i != 5 for i in range(8)]
         assert items[5]["error"]["code"] == "corrupt_image"
         assert items[5]["error"]["request_id"] == answer.headers["x-request-id"]
+
+
+def test_refused_items_are_counted_as_refused_requests_are(server: Server, photo: bytes) -> None:
+    refused = 'stellar_rejected_total{reason="unknown_image_format"}'
+    before = server.metric(refused)
+    files = [("image", photo), ("image", b"no image"), ("image", b"none either")]
+    for route in ("/embed", "/tokens", "/reconstruct"):
+        assert server.client.post(route, files=files).status_code == 200
+    assert server.client.post("/embed", files={"image": b"no image"}).status_code == 422
+    assert server.metric(refused) - before == 7
 
 
 def test_a_form_without_room_for_errors_raises_the_first(client: httpx.Client, photo: bytes) -> None:
