@@ -31,7 +31,7 @@ def stages() -> dict[str, TrainingConfig]:
     return {
         "reconstruction": replace(recipe, steps=1100, losses=recipe.losses.only("reconstruction", "koleo")),
         "full": replace(
-            recipe, steps=1000, learning_rate=7e-4, losses=LossWeights(reconstruction=RECONSTRUCTION_WEIGHT)
+            recipe, steps=820, learning_rate=7e-4, losses=LossWeights(reconstruction=RECONSTRUCTION_WEIGHT)
         ),
     }
 
