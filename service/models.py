@@ -94,16 +94,17 @@ class Models:
         self._served: dict[str, ServedModel] = {}
         self._default: str | None = None
         self._reason: str | None = "the models are loading"
+        self._stopping = False
         self._loading = asyncio.create_task(self._load())
 
     @property
     def reason(self) -> str | None:
         """Why requests can't be served, or None where they can."""
-        return self._reason
+        return "the service is stopping" if self._stopping else self._reason
 
     def stop(self) -> None:
         """Say no to the readiness probe from now on."""
-        self._reason = "the service is stopping"
+        self._stopping = True
 
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._served.values())
@@ -114,7 +115,7 @@ class Models:
         Raises `NotReady` and `UnknownModel`.
         """
         if not self._served:
-            raise NotReady(f"No model can be used yet: {self._reason}")
+            raise NotReady(f"No model can be used yet: {self.reason}")
         wanted, _, version = (name or self._default or "").partition("@")
         model = self._served.get(wanted)
         if model is None or (version and version != model.manifest.version):
