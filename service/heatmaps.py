@@ -33,21 +33,23 @@ def token_colours(count: int) -> NDArray[np.uint8]:
 
 
 def token_map(localization: Floats, token: int, grid: tuple[int, int], side: int) -> Image.Image:
-    """How much of every place a token holds, from black (nothing) to pale yellow (all)."""
+    """How much of every place a token holds, from black (nothing) to pale yellow (all).
+
+    Brightness follows the square root of the share: with 16 tokens a tenth is already a lot.
+    """
     plane = Image.fromarray(localization[:, token].reshape(grid).astype(np.float32))
     smooth = np.asarray(plane.resize((side, side), Image.Resampling.BICUBIC)).clip(0, 1)
-    place = smooth * (len(RAMP) - 1)
+    place = np.sqrt(smooth) * (len(RAMP) - 1)
     below = np.minimum(place.astype(int), len(RAMP) - 2)
     share = (place - below)[..., None]
     return Image.fromarray((RAMP[below] * (1 - share) + RAMP[below + 1] * share).round().astype(np.uint8))
 
 
 def region_map(pixels: Pixels, localization: Floats, grid: tuple[int, int]) -> Image.Image:
-    """The photo under its tokens' colours, mixed as the localization mixes them."""
-    colours = token_colours(localization.shape[1]).astype(np.float64)
-    mixed = (localization @ colours).reshape(*grid, 3).round().clip(0, 255).astype(np.uint8)
+    """The photo under the colour of the token that holds most of each place."""
+    colours = token_colours(localization.shape[1])[localization.argmax(axis=1)]
     photo = Image.fromarray(pixels)
-    tint = Image.fromarray(mixed).resize(photo.size, Image.Resampling.NEAREST)
+    tint = Image.fromarray(colours.reshape(*grid, 3)).resize(photo.size, Image.Resampling.NEAREST)
     return Image.blend(photo, tint, REGION_OPACITY)
 
 
