@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import onnx
+import onnx_ir as ir
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
@@ -101,6 +102,7 @@ def _write_graph(
             verbose=False,
         )
     assert program is not None
+    _forget_origins(program.model)
     program.save(path, external_data=num_bytes > EXTERNAL_DATA_BYTES)
     if precision == "fp16":
         half = convert_float_to_float16(
@@ -111,6 +113,15 @@ def _write_graph(
         quantize_dynamic(
             path, path, op_types_to_quantize=["MatMul"], weight_type=QuantType.QInt8, per_channel=True
         )
+
+
+def _forget_origins(model: ir.Model) -> None:
+    """Drop the exporter's stack traces: they name folders of this machine and change the content's hash."""
+    model.graph.metadata_props.clear()
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
 
 
 def _manifest(

@@ -74,6 +74,13 @@ def test_manifest_tells_what_the_bundle_is(checkpoint: Path, bundle: Path) -> No
     assert manifest["parity"]["localization_max_abs"] <= 1e-4
 
 
+def test_graphs_name_no_file_of_the_machine_that_made_them(bundle: Path) -> None:
+    for graph in ("encoder.onnx", "decoder.onnx"):
+        content = (bundle / graph).read_bytes()
+        assert b"stack_trace" not in content
+        assert Path(__file__).parents[2].as_posix().encode() not in content
+
+
 @pytest.mark.parametrize(("precision", "cosine"), [("fp16", 0.9999), ("int8", 0.99)])
 def test_reduced_precision_is_smaller_and_its_deviation_is_measured(
     checkpoint: Path, bundle: Path, tmp_path: Path, precision: str, cosine: float
