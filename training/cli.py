@@ -118,7 +118,7 @@ def evaluate(
     pictures: Annotated[
         Path | None, typer.Option(help="Folder that `fetch` prepared: adds kNN on labelled drawings.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and evaluation.png.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and grid.png.")] = None,
 ) -> None:
     """Measure reconstruction, edits and, with --pictures, semantics on pictures that were not trained on."""
     from training.evaluation import measure, save_evaluation, show_evaluation
@@ -131,7 +131,7 @@ def evaluate(
     show_evaluation(figures)
     if out is not None:
         save_evaluation(model, figures, out)
-        typer.echo(f"done: {out / 'evaluation.json'} and {out / 'evaluation.png'}")
+        typer.echo(f"done: {out / 'evaluation.json'} and {out / 'grid.png'}")
 
 
 @app.command()

@@ -6,16 +6,18 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from model import PRESETS, Stellar, save_checkpoint
-from training.evaluation import LABELLED_SETS, measure, reconstruction, sample_photos, without
+from training.evaluation import LABELLED_SETS, measure, reconstruction, semantics
+from training.photos import sample_photos
 
 
 @pytest.fixture(scope="module")
@@ -38,36 +40,42 @@ def drawings(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_six_photos_are_squares_in_range() -> None:
-    photos = sample_photos(24)
-    assert len(photos) == 6
-    for image in photos.values():
-        assert image.shape == (3, 24, 24)
-        assert 0 <= float(image.min()) < float(image.max()) <= 1
-
-
 @torch.no_grad()
-def test_psnr_is_scikit_images(model: Stellar) -> None:
+def test_psnr_and_ssim_are_scikit_images(model: Stellar) -> None:
     figures = reconstruction(model)
     for name, image in sample_photos(model.config.image_size).items():
         encoding, localization = model(image[None])
         rendered = model.render(encoding.sparse, localization)[0]
         want = peak_signal_noise_ratio(image.numpy(), rendered.numpy(), data_range=1)  # type: ignore[no-untyped-call]
         assert figures[f"psnr_db_{name}"] == pytest.approx(want, abs=1e-3)
+        want = structural_similarity(image.numpy(), rendered.numpy(), channel_axis=0, data_range=1)  # type: ignore[no-untyped-call]
+        assert figures[f"ssim_{name}"] == pytest.approx(want, abs=1e-3)
 
 
-def test_dropping_a_token_keeps_rows_whole() -> None:
-    localization = torch.rand(2, 9, 4).softmax(dim=-1)
-    after = without(localization, 2)
-    assert (after[..., 2] == 0).all()
-    torch.testing.assert_close(after.sum(dim=-1), torch.ones(2, 9))
-    torch.testing.assert_close(after[..., 0] / after[..., 1], localization[..., 0] / localization[..., 1])
+def test_pictures_of_another_size_are_compared_at_the_native_one() -> None:
+    """A VQ head draws 16 pixels for each patch of 14."""
+    torch.manual_seed(0)
+    config = replace(PRESETS["debug"], image_size=56, patch_size=14, head="vq", vqgan_channels=32)
+    model = Stellar(config).eval()
+    encoding, localization = model(torch.rand(1, 3, 56, 56))
+    assert model.render(encoding.sparse, localization).shape == (1, 3, 64, 64)
+    figures = measure(model)
+    assert {"psnr_db", "ssim", "ssim_coffee"} <= figures.keys()
+    assert all(math.isfinite(value) for value in figures.values())
+
+
+def test_an_untrained_model_for_comparison_leaves_random_draws_alone(model: Stellar, drawings: Path) -> None:
+    torch.manual_seed(3)
+    want = torch.rand(4)
+    torch.manual_seed(3)
+    semantics(model, drawings / "labelled")
+    assert torch.equal(torch.rand(4), want)
 
 
 def test_colours_are_told_apart_even_by_an_untrained_model(model: Stellar, drawings: Path) -> None:
     figures = measure(model, drawings / "labelled")
     assert all(math.isfinite(value) for value in figures.values())
-    for suffix in ("", "_cls", "_untrained", "_pixels"):
+    for suffix in ("", "_cls", "_untrained", "_untrained_cls", "_pixels"):
         assert figures[f"emoji_group_knn{suffix}"] > figures["emoji_group_chance"] == 0.5
 
 
@@ -79,9 +87,9 @@ def test_the_command_writes_figures_and_a_picture(model: Stellar, drawings: Path
     assert done.returncode == 0, done.stderr
     assert "psnr_db" in done.stdout
     figures = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert {"psnr_db", "ssim", "drop_change_inside_to_outside", "stamp_folder_knn_cls"} <= figures.keys()
-    with Image.open(tmp_path / "out" / "evaluation.png") as picture:
-        assert picture.size == (4 * 32, 6 * 32)
+    assert {"psnr_db", "ssim", "each_drop_random_share_inside", "stamp_folder_knn_cls"} <= figures.keys()
+    with Image.open(tmp_path / "out" / "grid.png") as picture:
+        assert picture.size == (800, 976)
 
 
 def test_missing_drawings_are_named(model: Stellar, tmp_path: Path) -> None:

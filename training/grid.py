@@ -1,0 +1,62 @@
+"""A picture to judge a model by: photos, token regions, reconstructions, an edit and what it changes.
+
+H, W pixels · N patches · r sparse tokens
+"""
+
+from __future__ import annotations
+
+import colorsys
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from model import Stellar
+from training.locality import without
+from training.photos import sample_photos
+
+TILE_SIDE = 160
+CAPTION_HEIGHT = 16
+CHANGE_GAIN = 3
+"""Changes are small: they are drawn this many times as bright."""
+COLUMNS = ("photo", "token regions", "reconstruction", "largest dropped", f"change × {CHANGE_GAIN}")
+
+
+@torch.no_grad()
+def draw_grid(model: Stellar) -> Image.Image:
+    """A row for each sample photo, a captioned column for each of `COLUMNS`."""
+    photos = sample_photos(model.config.image_size)
+    sheet = Image.new("RGB", (len(COLUMNS) * TILE_SIDE, len(photos) * TILE_SIDE + CAPTION_HEIGHT), "white")
+    pen = ImageDraw.Draw(sheet)
+    for column, caption in enumerate(COLUMNS):
+        pen.text((column * TILE_SIDE + 4, 2), caption, fill="black")
+    for row, image in enumerate(photos.values()):
+        for column, tile in enumerate(_row(model, image)):
+            scaled = tile.resize((TILE_SIDE, TILE_SIDE), Image.Resampling.NEAREST)
+            sheet.paste(scaled, (column * TILE_SIDE, CAPTION_HEIGHT + row * TILE_SIDE))
+    return sheet
+
+
+def draw_regions(localization: Float[Tensor, "N r"], grid: tuple[int, int]) -> Image.Image:
+    """Each patch in the colour of its largest token, one pixel a patch."""
+    num_tokens = localization.shape[1]
+    # Tokens next in number have hues next to each other, so every other one is darker.
+    colours = [colorsys.hsv_to_rgb(k / num_tokens, 0.75, 1 - 0.4 * (k % 2)) for k in range(num_tokens)]
+    regions = localization.argmax(dim=1).view(grid).numpy()
+    return Image.fromarray((np.array(colours)[regions] * 255).round().astype(np.uint8))
+
+
+def _row(model: Stellar, image: Float[Tensor, "3 H W"]) -> list[Image.Image]:
+    encoding, localization = model(image[None])
+    whole = model.render(encoding.sparse, localization)[0]
+    largest = int(localization[0].argmax(dim=1).mode().values)
+    edited = model.render(encoding.sparse, without(localization, largest))[0]
+    regions = draw_regions(localization[0], model.config.grid)
+    change = (CHANGE_GAIN * (edited - whole).abs()).clamp(max=1)
+    return [_pillow(image), regions, _pillow(whole), _pillow(edited), _pillow(change)]
+
+
+def _pillow(image: Float[Tensor, "3 H W"]) -> Image.Image:
+    return Image.fromarray((image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())

@@ -1,0 +1,33 @@
+"""Photos that no training has seen, as squares of a model's size.
+
+S side in pixels
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import skimage.data
+import torch
+from jaxtyping import Float
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from torch import Tensor
+
+PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
+"""scikit-image's colour photos that come in its wheel; with scikit-learn's two they are never trained on."""
+
+
+def sample_photos(side: int) -> dict[str, Float[Tensor, "3 S S"]]:
+    """The photos' middle squares at this size, RGB in [0, 1]."""
+    arrays = {name: getattr(skimage.data, name)() for name in PHOTOS}
+    arrays |= dict(zip(("china", "flower"), load_sample_images().images, strict=True))
+    return {name: middle_square(Image.fromarray(array), side) for name, array in arrays.items()}
+
+
+def middle_square(image: Image.Image, side: int) -> Float[Tensor, "3 S S"]:
+    """The largest square in the middle, resized bicubically, RGB in [0, 1]."""
+    short = min(image.size)
+    left, top = (image.width - short) // 2, (image.height - short) // 2
+    box = (left, top, left + short, top + short)
+    small = image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC, box=box, reducing_gap=3)
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
