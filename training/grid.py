@@ -21,7 +21,7 @@ TILE_SIDE = 160
 CAPTION_HEIGHT = 16
 CHANGE_GAIN = 3
 """Changes are small: they are drawn this many times as bright."""
-COLUMNS = ("photo", "token regions", "reconstruction", "largest dropped", f"change × {CHANGE_GAIN}")
+COLUMNS = ("photo", "token regions", "reconstruction", "largest dropped", f"change x {CHANGE_GAIN}")
 
 
 @torch.no_grad()

@@ -30,6 +30,9 @@ QUERY_SHARE = 5
 WITHOUT_OBJECTS = {"symbols"}
 """Stamp folders with letters and signs, which are no pictures."""
 
+WITHOUT_LICENCE = {"Arc-Colors-Transparent-Wallpaper.png"}
+"""Pictures that no line of their package's copyright file names."""
+
 Image.MAX_IMAGE_PIXELS = None  # the sources are ours, and some are large
 
 
@@ -74,7 +77,9 @@ def distinct_photos(unpacked: Path) -> list[Path]:
     """The largest file of every wallpaper, without links, previews and near copies."""
     best: dict[bytes, Path] = {}
     for path in sorted(unpacked.rglob("*")):
-        if path.suffix not in {".jpg", ".png", ".webp"} or path.is_symlink() or path.stem == "screenshot":
+        if path.suffix not in {".jpg", ".png", ".webp"} or path.is_symlink():
+            continue
+        if path.stem == "screenshot" or path.name in WITHOUT_LICENCE:
             continue
         key = _thumbprint(path)
         if key not in best or path.stat().st_size > best[key].stat().st_size:
@@ -90,7 +95,7 @@ def crop_photo(photo: Path, out: Path) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     with Image.open(photo) as file:
-        image = file.convert("RGB")
+        image = _opaque(file)
     short = min(image.size)
     for i in range(CROPS_PER_PHOTO):
         side = max(min(short, CROP_SIDE), round(short * 0.2 ** rng.random()))
@@ -157,8 +162,17 @@ def _thumbprint(path: Path) -> bytes:
     """Equal for copies of a picture at other sizes: four grey levels at 4×4 points."""
     with Image.open(path) as image:
         image.draft("RGB", (64, 64))
-        small = image.convert("RGB").resize((4, 4), Image.Resampling.BOX)
+        small = _opaque(image).resize((4, 4), Image.Resampling.BOX)
     return bytes(value // 16 for value in small.tobytes())
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """RGB, transparent parts white: without a ground some wallpapers are one plain colour."""
+    if image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, "white")
+        ground.alpha_composite(image.convert("RGBA"))
+        image = ground
+    return image.convert("RGB")
 
 
 def _ground(rng: random.Random, photo: Path) -> Image.Image:

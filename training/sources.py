@@ -25,7 +25,7 @@ class Source:
     kind: Literal["photos", "stamps", "emoji"]
     use: Literal["train", "holdout"]
     licence: str
-    """As the package's own copyright file states it."""
+    """As the package's own copyright file and its pictures' metadata state it."""
 
 
 SOURCES = (
@@ -35,7 +35,7 @@ SOURCES = (
         package="plasma-workspace-wallpapers",
         kind="photos",
         use="train",
-        licence="GPL-2+",
+        licence="GPL-2+; by the wallpapers' own metadata CC-BY-SA-4.0 or LGPL-3",
     ),
     Source(
         name="mate",
@@ -43,7 +43,7 @@ SOURCES = (
         package="mate-backgrounds",
         kind="photos",
         use="train",
-        licence="GPL-2+ and CC-BY-SA",
+        licence="GPL-2+ and CC-BY-SA-4.0",
     ),
     Source(
         name="gnome",
@@ -51,7 +51,7 @@ SOURCES = (
         package="gnome-backgrounds",
         kind="photos",
         use="train",
-        licence="CC-BY-SA-3.0, CC-BY-2.0 and GPL-2+",
+        licence="GPL-2+ and CC-BY-SA-3.0",
     ),
     Source(
         name="tuxpaint",

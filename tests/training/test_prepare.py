@@ -44,6 +44,25 @@ def test_only_the_largest_of_a_wallpapers_copies_is_used(tmp_path: Path) -> None
     assert distinct_photos(tmp_path) == [large, other]
 
 
+def test_transparent_wallpapers_are_told_apart_and_lie_on_white(tmp_path: Path) -> None:
+    for i, box in enumerate(((0, 0, 64, 96), (0, 0, 128, 48))):
+        image = Image.new("RGBA", (128, 96), (0, 0, 0, 0))
+        image.paste((0, 0, 0, 255), box)
+        image.save(tmp_path / f"{i}.png")
+    assert len(distinct_photos(tmp_path)) == 2
+    crop_photo(tmp_path / "0.png", tmp_path / "out")
+    colours = set()
+    for path in (tmp_path / "out").iterdir():
+        with Image.open(path) as crop:
+            colours |= {0, 255} & set(crop.convert("L").tobytes())
+    assert colours == {0, 255}
+
+
+def test_a_picture_without_a_licence_is_left_out(tmp_path: Path) -> None:
+    photo(tmp_path / "Arc-Colors-Transparent-Wallpaper.png", (64, 48), "navy")
+    assert distinct_photos(tmp_path) == []
+
+
 def test_a_photo_becomes_the_same_crops_every_time(tmp_path: Path) -> None:
     wallpaper = photo(tmp_path / "usr/share/x.png", (400, 300), "navy")
     for out in ("one", "two"):
