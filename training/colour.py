@@ -27,9 +27,12 @@ YIQ = (LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
 def draw_colour(
-    mean: Float[Tensor, "B V 3"], generator: torch.Generator
+    mean: Float[Tensor, "B V 3"], generator: torch.Generator, strength: float = 1.0
 ) -> tuple[Float[Tensor, "B V 3 3"], Float[Tensor, "B V 3"]]:
-    """Matrices and offsets for views whose mean colour is `mean` (contrast pulls towards their mean luma)."""
+    """Matrices and offsets for views whose mean colour is `mean` (contrast pulls towards their mean luma).
+
+    `strength` in [0, 1] scales the ranges of the jitter and the chance of grey.
+    """
     shape = mean.shape[:2]
 
     def uniform(low: float, high: float) -> Tensor:
@@ -37,14 +40,14 @@ def draw_colour(
         return low + (high - low) * draws
 
     jittered = uniform(0.0, 1.0) < JITTER_PROBABILITY
-    grey = uniform(0.0, 1.0) < GREY_PROBABILITY
+    grey = uniform(0.0, 1.0) < GREY_PROBABILITY * strength
 
-    def factor(strength: float) -> Tensor:
-        return torch.where(jittered, uniform(1 - strength, 1 + strength), 1.0)
+    def factor(reach: float) -> Tensor:
+        return torch.where(jittered, uniform(1 - reach * strength, 1 + reach * strength), 1.0)
 
     brightness, contrast = factor(BRIGHTNESS), factor(CONTRAST)
     saturation = factor(SATURATION) * ~grey
-    angle = torch.where(jittered, uniform(-HUE, HUE), 0.0) * 2 * math.pi
+    angle = torch.where(jittered, uniform(-HUE, HUE) * strength, 0.0) * 2 * math.pi
 
     chroma = _chroma(saturation, angle)
     matrix = (brightness * contrast)[:, :, None, None] * chroma

@@ -41,6 +41,8 @@ class LossWeights:
     """Spread of the masked views' tokens."""
     local_cls: float = 1.0
     """CLS of the local crops predicts the CLS assignment."""
+    sharpness: float = 0.0
+    """Patches of the reference view belong to few tokens; not of the paper."""
 
     def __post_init__(self) -> None:
         for loss in fields(self):
@@ -93,6 +95,8 @@ class TrainingConfig:
     """Smallest and largest share of the picture's area in the reference view and the masked views."""
     local_scale: tuple[float, float] = (0.06, 0.36)
     """Smallest and largest share of the picture's area in a local crop."""
+    colour_strength: float = 1.0
+    """How far colours of masked views and local crops are changed, in [0, 1]: 0 keeps them."""
     teacher: bool = False
     """Whether the targets come from a moving average of the model."""
     teacher_momentum: float = 0.996
@@ -119,7 +123,7 @@ class TrainingConfig:
             _expect(name, getattr(self, name), "an integer, 0 or more", low=0, whole=True)
         for name in ("learning_rate", "final_learning_rate", "weight_decay"):
             _expect(name, getattr(self, name), "a finite number, 0 or more", low=0)
-        for name in ("warmup_share", "beta2", "mask_ratio", "teacher_momentum"):
+        for name in ("warmup_share", "beta2", "mask_ratio", "colour_strength", "teacher_momentum"):
             _expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
         if not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip: expected a number above 0, got {self.gradient_clip}")
@@ -164,6 +168,7 @@ TRAINING_PRESETS: dict[str, TrainingConfig] = {
         local_crops=2,
         local_size=48,
         picture_size=128,
+        colour_strength=0.5,
         workers=1,
         save_every=250,
     ),

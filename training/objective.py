@@ -19,6 +19,7 @@ from training.config import TrainingConfig
 from training.koleo import koleo
 from training.masking import draw_masks, kept_patches
 from training.matching import match
+from training.sharpness import sharpness
 from training.teacher import Teacher
 from training.views import Views
 
@@ -62,8 +63,8 @@ class Objective(nn.Module):
         source = reference if self.teacher is None else self.teacher.average.encode(views.masked[:, 1])
 
         named: dict[str, Tensor] = {}
-        if self.weights.want("reconstruction"):
-            named["reconstruction"] = self._reconstruction(views.reference, reference)
+        if self.weights.want("reconstruction", "sharpness"):
+            named |= self._picture_losses(views.reference, reference)
         if self.weights.want("koleo"):
             named["koleo"] = koleo(reference.sparse)
         if masked is not None and self.weights.want("masked_koleo"):
@@ -102,12 +103,28 @@ class Objective(nn.Module):
             return None
         return self.model.encode(images.flatten(0, 1))
 
-    def _reconstruction(self, image: Float[Tensor, "B 3 H W"], encoding: Encoding) -> Float[Tensor, ""]:
+    def _picture_losses(
+        self, image: Float[Tensor, "B 3 H W"], encoding: Encoding
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Of the reference view's localization, and of the picture that it gives."""
+        localization = self.model.localize(encoding.dense, encoding.sparse)
+        losses: dict[str, Tensor] = {}
+        if self.weights.want("sharpness"):
+            losses["sharpness"] = sharpness(localization)
+        if self.weights.want("reconstruction"):
+            losses["reconstruction"] = self._reconstruction(image, encoding.sparse, localization)
+        return losses
+
+    def _reconstruction(
+        self,
+        image: Float[Tensor, "B 3 H W"],
+        sparse: Float[Tensor, "B r D"],
+        localization: Float[Tensor, "B N r"],
+    ) -> Float[Tensor, ""]:
         """Mean squared error of pixels in [0, 1], or cross-entropy over the VQGAN's codes."""
         patch = self.model.config.patch_size
         grid = image.shape[2] // patch, image.shape[3] // patch
-        localization = self.model.localize(encoding.dense, encoding.sparse)
-        prediction = self.model.predict(self.model.decode(encoding.sparse, localization, grid), grid).float()
+        prediction = self.model.predict(self.model.decode(sparse, localization, grid), grid).float()
         if self.model.config.head == "pixel":
             return F.mse_loss(prediction, image)
         with torch.no_grad():

@@ -43,9 +43,12 @@ def make_views(
     of a global view in pixels. Every draw comes from `generator`.
     """
     pictures = pixels.float() / 255
-    plain = _crops(pictures, aspect, 1, image_size, config.global_scale, generator, coloured=False)
-    masked = _crops(pictures, aspect, config.num_masked_views, image_size, config.global_scale, generator)
-    local = _crops(pictures, aspect, config.num_local_crops, config.local_size, config.local_scale, generator)
+    global_scale, local_scale, strength = config.global_scale, config.local_scale, config.colour_strength
+    plain = _crops(pictures, aspect, 1, image_size, global_scale, generator)
+    masked = _crops(pictures, aspect, config.num_masked_views, image_size, global_scale, generator, strength)
+    local = _crops(
+        pictures, aspect, config.num_local_crops, config.local_size, local_scale, generator, strength
+    )
     return Views(plain[:, 0], masked, local)
 
 
@@ -56,9 +59,9 @@ def _crops(
     size: int,
     scale: tuple[float, float],
     generator: torch.Generator,
-    *,
-    coloured: bool = True,
+    colour_strength: float | None = None,
 ) -> Float[Tensor, "B V 3 s s"]:
+    """Crops, mirrored by chance; without a colour strength neither recoloured nor blurred."""
     if num_views == 0:
         return pictures.new_zeros(pictures.shape[0], 0, 3, size, size)
     boxes = crops.draw_boxes(aspect, num_views, scale, generator)
@@ -66,12 +69,12 @@ def _crops(
     source_size = pictures.shape[3]
     rows = crops.resampling(boxes.top, boxes.height, torch.zeros_like(mirrored), source_size, size)
     columns = crops.resampling(boxes.left, boxes.width, mirrored, source_size, size)
-    if not coloured:
+    if colour_strength is None:
         return crops.apply(pictures, rows, columns).clamp_(0, 1)
     # Blur is linear along each axis with weights that sum to 1: it commutes with an affine change of colour.
     blur = _blur(boxes.left.shape, size, generator)
     images = crops.apply(pictures, blur @ rows, blur @ columns)
-    return colour.recolour(images, *colour.draw_colour(images.mean(dim=(3, 4)), generator))
+    return colour.recolour(images, *colour.draw_colour(images.mean(dim=(3, 4)), generator, colour_strength))
 
 
 def _blur(shape: tuple[int, ...], size: int, generator: torch.Generator) -> Float[Tensor, "B V s s"]:

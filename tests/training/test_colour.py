@@ -55,3 +55,10 @@ def test_recoloured_images_are_clamped() -> None:
     bright = recolour(images, 5 * torch.eye(3)[None, None], torch.zeros(1, 1, 3))
     assert bright.max() == 1
     torch.testing.assert_close(recolour(images, torch.eye(3)[None, None], torch.zeros(1, 1, 3)), images)
+
+
+def test_without_strength_colours_stay() -> None:
+    mean = torch.full((1, 20, 3), 0.5)
+    matrix, offset = draw_colour(mean, torch.Generator().manual_seed(0), strength=0.0)
+    torch.testing.assert_close(matrix[0], torch.eye(3).expand(20, 3, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(offset, torch.zeros_like(offset), atol=1e-5, rtol=0)

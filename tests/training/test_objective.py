@@ -38,8 +38,11 @@ def debug_model(seed: int = 0) -> Stellar:
     return Stellar(get_preset("debug"))
 
 
+EVERY_LOSS = LossWeights(sharpness=1.0)
+
+
 def config(**overrides: object) -> TrainingConfig:
-    return get_recipe("debug", **overrides)
+    return get_recipe("debug", **{"losses": EVERY_LOSS} | overrides)
 
 
 def reference_view(image: torch.Tensor) -> Views:
@@ -138,7 +141,7 @@ def test_total_is_the_weighted_sum_of_all_named_losses(views: Views) -> None:
 def test_a_loss_of_weight_zero_is_left_out_and_the_others_stay(views: Views, name: str) -> None:
     kept = kept_patches(draw_masks(6, (4, 4), torch.Generator()), (4, 4), 0.8).view(3, 2, 3)
     every = Objective(debug_model(), config())(views, kept).named
-    fewer = Objective(debug_model(), config(losses=replace(LossWeights(), **{name: 0.0})))(views, kept).named
+    fewer = Objective(debug_model(), config(losses=replace(EVERY_LOSS, **{name: 0.0})))(views, kept).named
     assert set(every) - set(fewer) == {name}
     for other, loss in fewer.items():
         torch.testing.assert_close(loss, every[other], msg=other)
