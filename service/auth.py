@@ -27,14 +27,16 @@ class Keys:
         if asked and not self._digests:
             raise ValueError("api_keys: expected at least one key, got none")
 
-    def check(self, request: Request) -> None:
-        """Raise `Unauthorized` unless the request carries an accepted key.
+    def check(self, request: Request) -> str:
+        """Who asks: the key's digest, or the address where no keys are set.
+
+        Raises `Unauthorized` unless the request carries an accepted key.
 
         It stands in `Authorization: Bearer KEY` or `X-API-Key: KEY`. Every known key is compared, each in
         constant time.
         """
         if not self._digests:
-            return
+            return request.client.host if request.client else ""
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         key = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
         if not key:
@@ -42,6 +44,7 @@ class Keys:
         given = _digest(key)
         if sum(hmac.compare_digest(given, known) for known in self._digests) == 0:
             raise Unauthorized("The API key is not accepted.")
+        return given.hex()
 
 
 def _digest(key: str) -> bytes:

@@ -8,32 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-import numpy as np
 import structlog
 
-from service.engine import Arrays, Stage
+from service.batch import Run, run_batch
+from service.engine import STAGES, Arrays, Stage
 from service.errors import DeadlineExceeded, InternalError, QueueFull
-from service.logs import logger
+from service.lanes import Lane, Lanes, lane_capacity
 from service.metrics import Metrics
 
 
 class Batcher(Protocol):
     """What runs items; the local one below, or one across processes and hosts."""
 
-    def ensure_capacity(self, stage: Stage, count: int) -> None:
-        """Raise `QueueFull` where `count` more items would not fit, before any work is put into them."""
+    @property
+    def provider(self) -> str:
+        """ONNX Runtime's name of what runs the items."""
 
-    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float) -> Arrays:
+    @property
+    def reason(self) -> str | None:
+        """Why items can't be run at the moment, or None where they can."""
+
+    def ensure_capacity(self, stage: Stage, count: int, lane: Lane) -> None:
+        """Raise `Unavailable` where `count` more items can't be taken, before any work is put into them."""
+
+    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float, lane: Lane) -> Arrays:
         """Run one item, without a batch axis; `deadline` is a `time.monotonic()` instant.
 
-        Cancelling the caller drops the item. Raises `QueueFull`, `DeadlineExceeded` and `InternalError`.
+        Cancelling the caller drops the item. Raises `Unavailable`, `DeadlineExceeded` and `InternalError`.
         """
 
     async def close(self) -> None:
@@ -52,11 +58,14 @@ class _Item:
 class LocalBatcher:
     """Batches within this process, on one thread: stages take turns and never compete for the processor."""
 
+    reason = None
+
     def __init__(
         self,
-        run: Callable[[Stage, Arrays], Arrays],
+        run: Run,
         *,
         model: str,
+        provider: str,
         max_batch: int,
         max_queue: int,
         metrics: Metrics,
@@ -64,29 +73,29 @@ class LocalBatcher:
         """Start the stages' tasks; needs a running event loop. `run` takes batches, in a thread."""
         self._run = run
         self._model = model
+        self.provider = provider
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"engine-{model}")
-        stages: tuple[Stage, ...] = ("encode", "decode")
-        self._waiting: dict[Stage, deque[_Item]] = {stage: deque() for stage in stages}
+        self._waiting: dict[Stage, Lanes[_Item]] = {stage: Lanes() for stage in STAGES}
         for stage, waiting in self._waiting.items():
             metrics.queue_depth.labels(model, stage).set_function(partial(len, waiting))
-        self._arrived: dict[Stage, asyncio.Event] = {stage: asyncio.Event() for stage in stages}
-        self._tasks = [asyncio.create_task(self._serve(stage)) for stage in stages]
+        self._arrived: dict[Stage, asyncio.Event] = {stage: asyncio.Event() for stage in STAGES}
+        self._tasks = [asyncio.create_task(self._serve(stage)) for stage in STAGES]
 
-    def ensure_capacity(self, stage: Stage, count: int) -> None:
+    def ensure_capacity(self, stage: Stage, count: int, lane: Lane) -> None:
         """Raise `QueueFull` where `count` more items would not fit."""
-        if len(self._waiting[stage]) + count > self._max_queue:
+        if len(self._waiting[stage]) + count > lane_capacity(lane, self._max_queue):
             raise QueueFull(f"{self._max_queue} items may wait, and the queue is full: try again soon")
 
-    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float) -> Arrays:
+    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float, lane: Lane) -> Arrays:
         """Run one item; see `Batcher.submit`."""
-        self.ensure_capacity(stage, 1)
+        self.ensure_capacity(stage, 1, "small")  # what was admitted goes on
         loop = asyncio.get_running_loop()
         request_id = structlog.contextvars.get_contextvars().get("request_id")
         item = _Item(arrays, loop.create_future(), deadline, time.monotonic(), request_id)
-        self._waiting[stage].append(item)
+        self._waiting[stage].put(item, lane)
         self._arrived[stage].set()
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
@@ -117,7 +126,13 @@ class LocalBatcher:
         items = self._take(stage)
         if items:
             started = time.monotonic()
-            results = self._results(stage, items)
+            results = run_batch(
+                self._run,
+                stage,
+                [item.arrays for item in items],
+                model=self._model,
+                request_ids=[item.request_id for item in items],
+            )
             elapsed = time.monotonic() - started
             loop.call_soon_threadsafe(self._deliver, stage, items, results, started, elapsed)
         return items
@@ -127,23 +142,10 @@ class LocalBatcher:
         waiting, items = self._waiting[stage], list[_Item]()
         now = time.monotonic()
         while waiting and len(items) < self._max_batch:
-            item = waiting.popleft()
+            item = waiting.pop()
             if not item.result.done() and item.deadline > now:
                 items.append(item)
         return items
-
-    def _results(self, stage: Stage, items: list[_Item]) -> list[Arrays | Exception]:
-        """Each item's result or error. A batch that fails runs again item by item: only the bad one fails."""
-        try:
-            batch = {name: np.stack([item.arrays[name] for item in items]) for name in items[0].arrays}
-            out = self._run(stage, batch)
-        except Exception as error:
-            request_ids = sorted({item.request_id for item in items if item.request_id})
-            logger.exception("batch_failed", model=self._model, stage=stage, request_ids=request_ids)
-            if len(items) == 1:
-                return [error]
-            return [result for item in items for result in self._results(stage, [item])]
-        return [{name: array[i] for name, array in out.items()} for i in range(len(items))]
 
     def _deliver(
         self,

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Serve pictures as editable visual tokens."
 )
+
+
+RedisUrl = Annotated[
+    str | None,
+    typer.Option(help="Redis; rediss:// for TLS.", show_default="redis://127.0.0.1:6379/0"),
+]
 
 
 @app.command()
@@ -25,48 +35,73 @@ def serve(
     model: Annotated[
         str | None, typer.Option(help="Model for requests that name none.", show_default="the first")
     ] = None,
-    provider: Annotated[str | None, typer.Option(help="cpu, cuda or tensorrt.", show_default="cpu")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or tensorrt; cuda:1 for another GPU.", show_default="cpu")
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads of an inference.", show_default="the processors")
     ] = None,
     max_batch: Annotated[int | None, typer.Option(help="Largest batch.", show_default="8")] = None,
     max_queue: Annotated[int | None, typer.Option(help="Items that may wait.", show_default="256")] = None,
+    batcher: Annotated[
+        str | None, typer.Option(help="local, or redis: workers run the models.", show_default="local")
+    ] = None,
+    redis_url: RedisUrl = None,
 ) -> None:
     """Start the service.
 
     Every setting can also be a variable, such as STELLAR_MAX_QUEUE; a flag wins over its variable.
     The command settings lists them all.
     """
-    from pydantic import ValidationError
-
-    from service.logs import configure_logs
     from service.server import run_server
-    from service.settings import Settings, warn_of_unknown_variables
 
-    given = {
-        "host": host,
-        "port": port,
-        "models_dir": models,
-        "model": model,
-        "provider": provider,
-        "threads": threads,
-        "max_batch": max_batch,
-        "max_queue": max_queue,
-    }
-    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    try:
-        settings = Settings(**values)
-        configure_logs(settings.log_level, settings.log_format)
-        warn_of_unknown_variables()
-        if not run_server(settings):
-            raise typer.Exit(1)
-    except ValidationError as error:
-        for problem in error.errors(include_url=False):
-            name = ".".join(map(str, problem["loc"]))
-            typer.echo(f"error: {name}: {problem['msg']}, got {problem['input']!r}", err=True)
-        raise typer.Exit(2) from None
-    except ValueError as error:
-        _fail(error)
+    _run(
+        run_server,
+        host=host,
+        port=port,
+        models_dir=models,
+        model=model,
+        device=device,
+        threads=threads,
+        max_batch=max_batch,
+        max_queue=max_queue,
+        batcher=batcher,
+        redis_url=redis_url,
+    )
+
+
+@app.command()
+def worker(
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model to run; may be repeated.", show_default="all")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or tensorrt; cuda:1 for another GPU.", show_default="cpu")
+    ] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of bundles.", show_default="the bundled stellar-tiny")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of an inference.", show_default="the processors")
+    ] = None,
+    max_batch: Annotated[int | None, typer.Option(help="Largest batch.", show_default="8")] = None,
+    redis_url: RedisUrl = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port of its metrics; 0 takes a free one.", show_default="9400")
+    ] = None,
+) -> None:
+    """Run models for services that were started with --batcher redis."""
+    from service.fleet.process import run_worker
+
+    _run(
+        lambda settings: run_worker(settings, model or []),
+        device=device,
+        models_dir=models,
+        threads=threads,
+        max_batch=max_batch,
+        redis_url=redis_url,
+        metrics_port=metrics_port,
+    )
 
 
 @app.command()
@@ -83,6 +118,28 @@ def settings() -> None:
 def version() -> None:
     """Print the version."""
     typer.echo(package_version("stellar-service"))
+
+
+def _run(start: Callable[[Settings], bool], **given: Any) -> None:
+    """Start something with the settings; options that were not given come from variables and defaults."""
+    from pydantic import ValidationError
+
+    from service.logs import configure_logs
+    from service.settings import Settings, warn_of_unknown_variables
+
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        configure_logs(settings.log_level, settings.log_format)
+        warn_of_unknown_variables()
+        if not start(settings):
+            raise typer.Exit(1)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            name = ".".join(map(str, problem["loc"]))
+            typer.echo(f"error: {name}: {problem['msg']}, got {problem['input']!r}", err=True)
+        raise typer.Exit(2) from None
+    except ValueError as error:
+        _fail(error)
 
 
 def _fail(error: object) -> NoReturn:

@@ -33,12 +33,12 @@ def _decoder(request: Request) -> ImageDecoder:
 async def require_key(request: Request) -> None:
     """Let only callers with an accepted key pass, where keys are set. Raises `Unauthorized`."""
     keys: Keys = request.app.state.keys
-    keys.check(request)
+    request.state.client = keys.check(request)
 
 
 async def require_ready(request: Request) -> None:
     """Refuse work before its body is read, where it can't be done. Raises `NotReady`."""
-    reason = _models(request).reason
+    reason = _models(request).refusal
     if reason is not None:
         raise NotReady(reason)
 

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from service.bundle import Bundle, BundleError, Manifest
 
 Stage = Literal["encode", "decode"]
+STAGES: tuple[Stage, ...] = ("encode", "decode")
 Arrays = dict[str, NDArray[np.generic]]
-Provider = Literal["cpu", "cuda", "tensorrt"]
 
 GRAPH: Mapping[Stage, str] = {"encode": "encoder.onnx", "decode": "decoder.onnx"}
 
 # In order of preference; ONNX Runtime gives what one provider can't run to the next.
-PROVIDERS: Mapping[Provider, list[str]] = {
+PROVIDERS: Mapping[str, list[str]] = {
     "cpu": ["CPUExecutionProvider"],
     "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
     "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
@@ -34,16 +34,16 @@ class Engine:
     """A bundle's two sessions; `run` takes any batch up to `max_batch`."""
 
     def __init__(
-        self, bundle: Bundle, *, provider: Provider, allow_fallback: bool, threads: int, max_batch: int
+        self, bundle: Bundle, *, device: str, allow_fallback: bool, threads: int, max_batch: int
     ) -> None:
-        """Load, check against the manifest and warm up.
+        """Load, check against the manifest and warm up; `device` is such as `cpu`, `cuda` or `tensorrt:1`.
 
         Raises `BundleError` where the graphs are not what the manifest says, or the provider is missing.
         """
         self.manifest = bundle.manifest
         self.buckets = batch_buckets(max_batch)
         self._sessions: dict[Stage, ort.InferenceSession] = {
-            stage: _session(bundle.folder / graph, provider, allow_fallback, threads)
+            stage: _session(bundle.folder / graph, device, allow_fallback, threads)
             for stage, graph in GRAPH.items()
         }
         self.provider: str = self._sessions["encode"].get_providers()[0]
@@ -104,13 +104,18 @@ def available_processors() -> int:
         return allowed
 
 
-def _session(path: Path, provider: Provider, allow_fallback: bool, threads: int) -> ort.InferenceSession:
+def _session(path: Path, device: str, allow_fallback: bool, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or available_processors()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    wanted = PROVIDERS[provider]
-    usable = [name for name in wanted if name in ort.get_available_providers()]
+    kind, _, index = device.partition(":")
+    wanted = PROVIDERS[kind]
+    usable = [
+        name if name == "CPUExecutionProvider" else (name, {"device_id": index or "0"})
+        for name in wanted
+        if name in ort.get_available_providers()
+    ]
     try:
         session = ort.InferenceSession(path, options, providers=usable)
     except Exception as error:  # ONNX Runtime's own types are many and undocumented

@@ -20,8 +20,11 @@
     ├── UnsupportedMediaType 415
     ├── Unavailable 503           try again later: carries Retry-After
     │   ├── QueueFull
+    │   ├── QueueAway         Redis can't be reached
+    │   ├── NoWorker
     │   └── NotReady
     ├── DeadlineExceeded 504
+    ├── ItemBuried 500            every worker that tried the item was lost
     └── InternalError 500         anything unexpected; the log has the trace under the request id
 
 Answers are problem documents (RFC 9457); `code` is stable and made for programs, `detail` is made for people.
@@ -190,6 +193,21 @@ class QueueFull(Unavailable):
     code, title = "queue_full", "Queue full"
 
 
+class QueueAway(Unavailable):
+    """Redis does not answer, or not in time."""
+
+    code, title = "queue_unavailable", "Queue unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The queue between this process and the workers can't be reached: try again soon.")
+
+
+class NoWorker(Unavailable):
+    """No live worker serves the model."""
+
+    code, title = "no_worker", "No worker"
+
+
 class NotReady(Unavailable):
     """Models are loading, failed to load, or the service is stopping."""
 
@@ -200,6 +218,15 @@ class DeadlineExceeded(ServiceError):
     """The request took longer than it may."""
 
     status, code, title = 504, "deadline_exceeded", "Deadline exceeded"
+
+
+class ItemBuried(ServiceError):
+    """An item that no worker survived."""
+
+    code, title = "item_buried", "Item buried"
+
+    def __init__(self) -> None:
+        super().__init__("Every worker that tried this item was lost; it has been put aside.")
 
 
 class InternalError(ServiceError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from service.bundle import Manifest
+
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -25,7 +27,7 @@ class Metrics:
         )
         self.stage_duration = Histogram(
             "stellar_stage_duration_seconds",
-            "Time that an item spends being decoded, queued, inferred and written.",
+            "Time that an item spends being decoded, queued, transported, inferred and written.",
             ["stage"],
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
@@ -40,6 +42,29 @@ class Metrics:
         self.queue_depth = Gauge(
             "stellar_queue_depth", "Items waiting for a stage.", ["model", "stage"], registry=registry
         )
+        self.queue_lag = Gauge(
+            "stellar_queue_lag",
+            "Items in Redis that no worker has yet; every API process tells the same.",
+            ["model", "stage"],
+            registry=registry,
+        )
+        self.workers = Gauge(
+            "stellar_workers",
+            "Live workers; every API process tells the same.",
+            ["model"],
+            registry=registry,
+        )
+        self.redeliveries = Counter(
+            "stellar_redeliveries",
+            "Items given out again: their worker died, or Redis lost them.",
+            registry=registry,
+        )
+        self.dead_letters = Counter(
+            "stellar_dead_letters", "Items put aside: malformed, or no worker survived.", registry=registry
+        )
+        self.cache = Counter(
+            "stellar_cache", "Lookups of results: hit, miss or merged.", ["result"], registry=registry
+        )
         self.images = Counter(
             "stellar_images", "Items that went through a stage.", ["model", "stage"], registry=registry
         )
@@ -48,10 +73,14 @@ class Metrics:
         )
         self.model_info = Gauge(
             "stellar_model_info",
-            "1 for every model that is served.",
+            "1 for every model that this process runs.",
             ["model", "version", "provider", "precision"],
             registry=registry,
         )
+
+    def show_model(self, manifest: Manifest, provider: str) -> None:
+        """Say that this process runs a model."""
+        self.model_info.labels(manifest.name, manifest.version, provider, manifest.precision).set(1)
 
     def render(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -8,16 +8,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.batcher import Batcher, LocalBatcher
-from service.bundle import BundleError, Manifest, find_bundles, read_bundle
+from service.bundle import Bundle, BundleError, Manifest, find_bundles, read_bundle
 from service.engine import Engine
-from service.errors import NotReady, QueueFull, UnknownModel
+from service.errors import NotReady, UnknownModel
+from service.fleet.cache import CachedBatcher
+from service.fleet.fleet import Fleet
+from service.fleet.link import Link
+from service.fleet.names import Names
+from service.lanes import Admission, Lane
 from service.logs import logger
 from service.metrics import Metrics
 from service.settings import Settings
@@ -40,43 +44,47 @@ class Tokens(NamedTuple):
 class ServedModel:
     """One bundle behind its batcher."""
 
-    def __init__(self, manifest: Manifest, provider: str, batcher: Batcher, *, max_admitted: int) -> None:
+    def __init__(self, manifest: Manifest, batcher: Batcher, admission: Admission) -> None:
         self.manifest = manifest
-        self.provider = provider
         self._batcher = batcher
-        self._max_admitted = max_admitted
-        self._admitted = 0
+        self._admission = admission
 
     @property
     def id(self) -> str:
         """name@version."""
         return self.manifest.id
 
+    @property
+    def provider(self) -> str:
+        """ONNX Runtime's name of what it runs on."""
+        return self._batcher.provider
+
+    @property
+    def reason(self) -> str | None:
+        """Why it can't be used at the moment, or None where it can."""
+        return self._batcher.reason
+
     @contextmanager
-    def admit(self, count: int) -> Iterator[None]:
-        """Keep places for `count` images until they are done, from before they are decoded.
+    def admit(self, client: str, count: int) -> Iterator[Lane]:
+        """Keep places for `count` images until they are done, from before they are decoded; in which lane.
 
-        Raises `QueueFull` where they would not fit: what waits to be decoded is bounded too.
+        Raises `Unavailable` where they would not fit: what waits to be decoded is bounded too.
         """
-        self._batcher.ensure_capacity("encode", count)
-        if self._admitted + count > self._max_admitted:
-            raise QueueFull(f"{self._admitted} images are at work: try again soon")
-        self._admitted += count
-        try:
-            yield
-        finally:
-            self._admitted -= count
+        lane = self._admission.lane(client, count)
+        self._batcher.ensure_capacity("encode", count, lane)
+        with self._admission.admit(client, count):
+            yield lane
 
-    async def encode(self, pixels: Pixels, *, deadline: float) -> Tokens:
+    async def encode(self, pixels: Pixels, *, deadline: float, lane: Lane) -> Tokens:
         """Tokens of an image (H, W, 3) of the model's own size."""
-        out = await self._batcher.submit("encode", {"image": pixels}, deadline=deadline)
+        out = await self._batcher.submit("encode", {"image": pixels}, deadline=deadline, lane=lane)
         # The engine checked names and types.
         return Tokens(out["semantics"], out["localization"], out["cls"])  # type: ignore[arg-type]
 
-    async def decode(self, semantics: Floats, localization: Floats, *, deadline: float) -> Pixels:
+    async def decode(self, semantics: Floats, localization: Floats, *, deadline: float, lane: Lane) -> Pixels:
         """The image (H, W, 3) that tokens stand for."""
         arrays = {"semantics": semantics, "localization": localization}
-        out = await self._batcher.submit("decode", arrays, deadline=deadline)  # type: ignore[arg-type]
+        out = await self._batcher.submit("decode", arrays, deadline=deadline, lane=lane)  # type: ignore[arg-type]
         return out["image"]  # type: ignore[return-value]
 
     async def close(self) -> None:
@@ -95,12 +103,25 @@ class Models:
         self._default: str | None = None
         self._reason: str | None = "the models are loading"
         self._stopping = False
+        self._fleet: Fleet | None = None
+        self._link: Link | None = None
+        if settings.batcher == "redis":
+            self._fleet = Fleet(settings, metrics)
+            self._link = self._fleet.link
+        elif settings.cache_ttl_s:
+            self._link = Link(settings)
         self._loading = asyncio.create_task(self._load())
 
     @property
-    def reason(self) -> str | None:
-        """Why requests can't be served, or None where they can."""
+    def refusal(self) -> str | None:
+        """Why no request at all can be served, or None where some can."""
         return "the service is stopping" if self._stopping else self._reason
+
+    @property
+    def reason(self) -> str | None:
+        """Why not every model can be used, or None where they all can: what readiness tells."""
+        reasons = (self.refusal, *(model.reason for model in self))
+        return next((reason for reason in reasons if reason is not None), None)
 
     def stop(self) -> None:
         """Say no to the readiness probe from now on."""
@@ -115,7 +136,7 @@ class Models:
         Raises `NotReady` and `UnknownModel`.
         """
         if not self._served:
-            raise NotReady(f"No model can be used yet: {self.reason}")
+            raise NotReady(f"No model can be used yet: {self.refusal}")
         wanted, _, version = (name or self._default or "").partition("@")
         model = self._served.get(wanted)
         if model is None or (version and version != model.manifest.version):
@@ -128,19 +149,24 @@ class Models:
         self._loading.cancel()
         await asyncio.gather(self._loading, return_exceptions=True)
         await asyncio.gather(*(model.close() for model in self))
+        if self._fleet is not None:
+            await self._fleet.close()
+        if self._link is not None:
+            await self._link.close()
 
     async def _load(self) -> None:
         try:
-            engines = [
-                await asyncio.to_thread(self._load_engine, folder)
+            bundles = [
+                await asyncio.to_thread(read_bundle, folder)
                 for folder in find_bundles(self._settings.models_dir)
             ]
-            names = [engine.manifest.name for engine in engines]
+            names = [bundle.manifest.name for bundle in bundles]
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise BundleError(f"two bundles have the same name: {', '.join(twice)}")
             default = self._settings.model or names[0]
             if default not in names:
                 raise BundleError(f"the default model {default!r} is not among {', '.join(names)}")
+            batchers = [await self._batcher(bundle) for bundle in bundles]
         except BundleError as error:
             self._reason = str(error)
             logger.error("models_failed", reason=self._reason)
@@ -149,34 +175,49 @@ class Models:
             self._reason = "the models could not be loaded; the log tells why"
             logger.exception("models_failed")
             return
-        self._served = {engine.manifest.name: self._serve(engine) for engine in engines}
+        self._served = {
+            bundle.manifest.name: self._serve(bundle.manifest, batcher)
+            for bundle, batcher in zip(bundles, batchers, strict=True)
+        }
         self._default = default
         self._reason = None
 
-    def _load_engine(self, folder: Path) -> Engine:
-        settings = self._settings
-        bundle = read_bundle(folder)
-        return Engine(
-            bundle,
-            provider=settings.provider,
-            allow_fallback=settings.allow_fallback,
-            threads=settings.threads,
-            max_batch=settings.max_batch,
-        )
-
-    def _serve(self, engine: Engine) -> ServedModel:
-        manifest = engine.manifest
-        batcher = LocalBatcher(
+    async def _batcher(self, bundle: Bundle) -> Batcher:
+        """What runs a bundle's items: the workers, or an engine of this process."""
+        if self._fleet is not None:
+            return self._fleet.serve(bundle.manifest)
+        settings, manifest = self._settings, bundle.manifest
+        engine = await asyncio.to_thread(load_engine, bundle, settings)
+        self._metrics.show_model(manifest, engine.provider)
+        logger.info("model_ready", model=manifest.id, provider=engine.provider, precision=manifest.precision)
+        return LocalBatcher(
             engine.run,
             model=manifest.name,
-            max_batch=self._settings.max_batch,
-            max_queue=self._settings.max_queue,
+            provider=engine.provider,
+            max_batch=settings.max_batch,
+            max_queue=settings.max_queue,
             metrics=self._metrics,
         )
-        self._metrics.model_info.labels(
-            manifest.name, manifest.version, engine.provider, manifest.precision
-        ).set(1)
-        logger.info("model_ready", model=manifest.id, provider=engine.provider, precision=manifest.precision)
+
+    def _serve(self, manifest: Manifest, batcher: Batcher) -> ServedModel:
+        settings = self._settings
+        if settings.cache_ttl_s and self._link is not None:
+            names = Names(settings.redis_prefix)
+            batcher = CachedBatcher(
+                batcher, self._link, names, manifest.id, ttl_s=settings.cache_ttl_s, metrics=self._metrics
+            )
         # Beyond the queue, one batch may run.
-        max_admitted = self._settings.max_queue + self._settings.max_batch
-        return ServedModel(manifest, engine.provider, batcher, max_admitted=max_admitted)
+        max_admitted = settings.max_queue + settings.max_batch
+        admission = Admission(max_admitted=max_admitted, small_items=settings.small_items)
+        return ServedModel(manifest, batcher, admission)
+
+
+def load_engine(bundle: Bundle, settings: Settings) -> Engine:
+    """A bundle's engine on the device of the settings. Raises `BundleError`."""
+    return Engine(
+        bundle,
+        device=settings.device,
+        allow_fallback=settings.allow_fallback,
+        threads=settings.threads,
+        max_batch=settings.max_batch,
+    )

@@ -24,11 +24,40 @@ class Settings(BaseSettings):
     models_dir: Path = Field(BUNDLED_MODELS, description="Folder of bundles; every one in it is served.")
     model: str | None = Field(None, description="Model for requests that name none [default: the first].")
 
-    provider: Literal["cpu", "cuda", "tensorrt"] = Field("cpu", description="ONNX Runtime's device.")
-    allow_fallback: bool = Field(False, description="Run on the CPU where the provider is missing.")
+    device: str = Field(
+        "cpu",
+        pattern=r"^(cpu|(cuda|tensorrt)(:[0-9]+)?)$",
+        description="What models run on: cpu, cuda or tensorrt, the latter two with a number, as in cuda:1.",
+    )
+    allow_fallback: bool = Field(False, description="Run on the CPU where the device is missing.")
     threads: int = Field(0, ge=0, description="Threads of an inference; 0: the processors it may use.")
     max_batch: int = Field(8, ge=1, le=256, description="Largest batch.")
     max_queue: int = Field(256, ge=1, description="Items that may wait for each stage; beyond: 503.")
+    small_items: int = Field(
+        8, ge=0, description="Images that a client may have at work ahead of the bulk of others."
+    )
+
+    batcher: Literal["local", "redis"] = Field(
+        "local", description="local: models run in this process; redis: workers run them."
+    )
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="redis://, rediss:// (TLS) or unix://, with user and password where there are any.",
+    )
+    redis_prefix: str = Field("stellar", min_length=1, description="What all names in Redis begin with.")
+    redis_timeout_s: float = Field(2.0, gt=0, description="After this long without an answer Redis is away.")
+    claim_idle_ms: int = Field(
+        3000, ge=100, description="Work that a worker has not confirmed for so long goes to another one."
+    )
+    max_deliveries: int = Field(
+        3, ge=1, description="Workers that an item may take down before it is buried."
+    )
+    cache_ttl_s: int = Field(
+        0, ge=0, description="How long results are kept in Redis for identical images; 0: not at all."
+    )
+    metrics_port: int = Field(
+        9400, ge=0, le=65535, description="Port of a worker's metrics; 0 takes a free one."
+    )
 
     request_timeout_s: float = Field(30.0, gt=0, description="Longest time a request may take; beyond: 504.")
     shutdown_grace_s: int = Field(20, ge=0, description="Time that work in flight has to finish at the end.")

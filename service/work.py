@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from service.errors import DeadlineExceeded, ServiceError
 from service.images import DecodedImage, Fit, ImageDecoder
+from service.lanes import Lane
 from service.metrics import Metrics
 from service.models import Floats, Pixels, ServedModel, Tokens
 from service.requests import Item
@@ -27,17 +28,25 @@ class Seen(NamedTuple):
     tokens: Tokens
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Work:
-    """What a request needs on its way: model, decoder, deadline."""
+    """What a request needs on its way: model, decoder, deadline, its place in the queue."""
 
     model: ServedModel
     decoder: ImageDecoder
     metrics: Metrics
+    client: str
     deadline: float
     fit: Fit
+    lane: Lane = "small"
     timings_s: dict[str, float] = field(default_factory=dict)
     """How long each part of the way took; of several images, the longest."""
+
+    @contextmanager
+    def admitted(self, count: int) -> Iterator[None]:
+        """Keep places for `count` images. Raises `Unavailable`."""
+        with self.model.admit(self.client, count) as self.lane:
+            yield
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
@@ -59,7 +68,7 @@ class Work:
             raise DeadlineExceeded("the request took longer than it may; send less, or try again") from None
         self.metrics.stage_duration.labels("decode").observe(time.monotonic() - started)
         with self.timed("encode"):
-            return Seen(image, await self.model.encode(image.pixels, deadline=self.deadline))
+            return Seen(image, await self.model.encode(image.pixels, deadline=self.deadline, lane=self.lane))
 
     async def see_all(self, items: Sequence[Item]) -> list[Seen | ServiceError]:
         """All images at once; each its own result or error. The error of a lone image is raised."""
@@ -68,7 +77,7 @@ class Work:
     async def draw(self, semantics: Floats, localization: Floats) -> Pixels:
         """The picture of one image's tokens."""
         with self.timed("draw"):
-            return await self.model.decode(semantics, localization, deadline=self.deadline)
+            return await self.model.decode(semantics, localization, deadline=self.deadline, lane=self.lane)
 
     def count_refused(self, results: Sequence[object]) -> None:
         """Count the errors that stand in an answer beside results."""

@@ -1,7 +1,8 @@
-"""`stellar-tiny` from nothing: fetch pictures, train in two stages, evaluate, export.
+"""`stellar-tiny` from nothing: fetch pictures, train in three stages, evaluate, export.
 
 The first stage only reconstructs, at a fraction of the cost of a full step; the second has the whole
-objective. Every part goes on where an interrupted call left it.
+objective; the third weighs reconstruction more, for the detail that the second lost. Every part goes on where
+an interrupted call left it.
 """
 
 from __future__ import annotations
@@ -27,17 +28,20 @@ console = Console()
 
 
 def stages() -> dict[str, TrainingConfig]:
-    """The configurations of the two stages, by name."""
+    """The configurations of the stages, by name and in order."""
     recipe = get_recipe("tiny")
     first = LOSSES.only("reconstruction", "koleo", "sharpness")
     return {
         "reconstruction": replace(recipe, steps=1000, losses=first),
         "full": replace(recipe, steps=1800, batch_size=64, learning_rate=8e-4, losses=LOSSES),
+        "polish": replace(
+            recipe, steps=700, learning_rate=6e-4, losses=replace(LOSSES, reconstruction=400.0)
+        ),
     }
 
 
 def train(pictures: Path, runs: Path) -> Path | None:
-    """Train both stages in folders below `runs`; the last checkpoint, or None where a signal stopped it."""
+    """Train all stages in folders below `runs`; the last checkpoint, or None where a signal stopped it."""
     checkpoint: Path | None = None
     for name, config in stages().items():
         folder = runs / name

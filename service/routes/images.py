@@ -62,12 +62,13 @@ class Kit:
     settings: SettingsDep
     metrics: MetricsDep
 
-    def begin(self, options: Options) -> Work:
+    def begin(self, options: Options, request: Request) -> Work:
         """Choose the model and start the clock. Raises `NotReady` and `UnknownModel`."""
         return Work(
             model=self.models.get(options.model),
             decoder=self.decoder,
             metrics=self.metrics,
+            client=request.state.client,
             deadline=time.monotonic() + self.settings.request_timeout_s,
             fit=options.fit,
         )
@@ -83,8 +84,8 @@ async def embed(request: Request, kit: KitDep) -> Response:
     upload = await read_upload(request, kit.settings.max_images)
     _refuse_extras(upload)
     options = upload.parse_options(EmbedOptions)
-    work = kit.begin(options)
-    with work.model.admit(len(upload.images)):
+    work = kit.begin(options, request)
+    with work.admitted(len(upload.images)):
         seen = await run_while_connected(request, work.see_all(upload.images))
     if kind == JSON:
         work.count_refused(seen)
@@ -100,12 +101,12 @@ async def tokens(request: Request, kit: KitDep) -> Response:
     upload = await read_upload(request, kit.settings.max_images)
     _refuse_extras(upload)
     options = upload.parse_options(TokensOptions)
-    work = kit.begin(options)
+    work = kit.begin(options, request)
     if kind == PNG and len(upload.images) > 1:
         raise BadRequest(
             "A sheet of heat maps shows one image; send one, or ask for JSON with heatmaps=true."
         )
-    with work.model.admit(len(upload.images)):
+    with work.admitted(len(upload.images)):
         seen = await run_while_connected(request, work.see_all(upload.images))
     if kind == JSON:
         work.count_refused(seen)
@@ -124,8 +125,8 @@ async def reconstruct(request: Request, kit: KitDep) -> Response:
     upload = await read_upload(request, kit.settings.max_images)
     options = upload.parse_options(ReconstructOptions)
     edits = parse_edits(_decoded(options.edits), kit.settings.max_edits)
-    work = kit.begin(options)
-    with work.model.admit(len(upload.images) + len(upload.donors)):
+    work = kit.begin(options, request)
+    with work.admitted(len(upload.images) + len(upload.donors)):
         pictures = await run_while_connected(
             request, _reconstruct_all(work, upload, edits, kit.settings.max_images)
         )

@@ -29,7 +29,7 @@ NUM_MAPS = 3
 def main(out: Path) -> None:
     """Write the picture."""
     bundle = read_bundle(BUNDLED_MODELS / "stellar-tiny")
-    engine = Engine(bundle, provider="cpu", allow_fallback=False, threads=1, max_batch=1)
+    engine = Engine(bundle, device="cpu", allow_fallback=False, threads=1, max_batch=1)
     tiles = [captioned for name in PHOTOS for captioned in _row(engine, name)]
     sheet = tile(tiles, columns=len(tiles) // len(PHOTOS))
     out.parent.mkdir(parents=True, exist_ok=True)

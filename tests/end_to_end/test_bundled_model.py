@@ -27,7 +27,7 @@ def bundle() -> Bundle:
 
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle) -> Engine:
-    return Engine(bundle, provider="cpu", allow_fallback=False, threads=1, max_batch=1)
+    return Engine(bundle, device="cpu", allow_fallback=False, threads=1, max_batch=1)
 
 
 def photo(name: str, side: int) -> Pixels:

@@ -134,7 +134,7 @@ def test_a_bad_bundle_stops_readiness_with_the_reason(tmp_path: Path, photo: byt
 def test_a_provider_that_is_missing_is_an_error_unless_fallback_is_allowed(
     tmp_path: Path, toy_models: Path
 ) -> None:
-    arguments = ("--provider", "cuda", "--models", str(toy_models))
+    arguments = ("--device", "cuda", "--models", str(toy_models))
     with Server(tmp_path / "log", {}, *arguments) as server:
         server.wait_until(lambda: server.answers("/healthz/live", 200))
         server.wait_until(

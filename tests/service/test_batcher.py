@@ -45,13 +45,18 @@ class Bench:
         self.engine = Doubler()
         self.metrics = Metrics()
         self.batcher = LocalBatcher(
-            self.engine, model="m", max_batch=max_batch, max_queue=max_queue, metrics=self.metrics
+            self.engine,
+            model="m",
+            provider="none",
+            max_batch=max_batch,
+            max_queue=max_queue,
+            metrics=self.metrics,
         )
 
     def submit(self, value: float, stage: Stage = "encode", within_s: float = 60) -> asyncio.Task[Arrays]:
         item = {"x": np.float32(value)}
         return asyncio.create_task(
-            self.batcher.submit(stage, item, deadline=time.monotonic() + within_s)  # type: ignore[arg-type]
+            self.batcher.submit(stage, item, deadline=time.monotonic() + within_s, lane="small")  # type: ignore[arg-type]
         )
 
     async def busy(self) -> asyncio.Task[Arrays]:

@@ -49,6 +49,6 @@ def test_taken_port_is_an_error_and_no_trace() -> None:
 
 def test_help_tells_the_defaults_that_settings_have() -> None:
     text = command("serve", "--help").stdout
-    for name in ("host", "port", "provider", "max_batch", "max_queue"):
+    for name in ("host", "port", "device", "max_batch", "max_queue"):
         flag = next(line for line in text.splitlines() if f"--{name.replace('_', '-')} " in line)
         assert f"[default: ({Settings.model_fields[name].default})]" in flag

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from service.bundle import BundleError, read_bundle
-from service.engine import Arrays, Engine, Provider, Stage, batch_buckets
+from service.engine import Arrays, Engine, Stage, batch_buckets
 from tests.service.toy import write_toy
 
 SOURCE = np.random.default_rng(0)
 
 
-def load(folder: Path, provider: Provider = "cpu", *, allow_fallback: bool = False) -> Engine:
+def load(folder: Path, device: str = "cpu", *, allow_fallback: bool = False) -> Engine:
     bundle = read_bundle(folder)
-    return Engine(bundle, provider=provider, allow_fallback=allow_fallback, threads=1, max_batch=4)
+    return Engine(bundle, device=device, allow_fallback=allow_fallback, threads=1, max_batch=4)
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +86,9 @@ def test_every_size_up_to_256_has_a_bucket() -> None:
 
 
 def test_missing_provider_is_an_error(toy_models: Path) -> None:
-    providers: tuple[Provider, ...] = ("cuda", "tensorrt")
-    for provider in providers:
-        with pytest.raises(BundleError, match=r"asked for \w+ExecutionProvider, got CPUExecutionProvider"):
-            load(toy_models / "toy", provider)
+    for device in ("cuda", "tensorrt:1"):
+        with pytest.raises(BundleError, match=r"asked for \w+Executiongot CPUExecutionProvider"):
+            load(toy_models / "toy", device)
 
 
 def test_missing_provider_is_replaced_where_that_is_allowed(toy_models: Path) -> None:

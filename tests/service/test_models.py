@@ -10,6 +10,7 @@ import pytest
 from service.bundle import read_bundle
 from service.engine import Arrays, Stage
 from service.errors import QueueFull
+from service.lanes import Admission, Lane
 from service.models import ServedModel
 from tests.service.photos import plain
 from tests.service.server import Server, running
@@ -21,9 +22,12 @@ IMAGE = {"image": plain(0)}
 class Roomy:
     """A batcher that never refuses."""
 
-    def ensure_capacity(self, stage: Stage, count: int) -> None: ...
+    provider = "CPUExecutionProvider"
+    reason = None
 
-    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float) -> Arrays:
+    def ensure_capacity(self, stage: Stage, count: int, lane: Lane) -> None: ...
+
+    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float, lane: Lane) -> Arrays:
         raise NotImplementedError
 
     async def close(self) -> None: ...
@@ -32,15 +36,15 @@ class Roomy:
 def test_places_are_kept_until_the_images_are_done(toy_models: Path) -> None:
     """Also while they are still being decoded, when the batcher does not know of them."""
     manifest = read_bundle(toy_models / "toy").manifest
-    model = ServedModel(manifest, "CPUExecutionProvider", Roomy(), max_admitted=3)
-    with model.admit(2):
-        with pytest.raises(QueueFull, match="2 images are at work"), model.admit(2):
+    model = ServedModel(manifest, Roomy(), Admission(max_admitted=3, small_items=3))
+    with model.admit("me", 2):
+        with pytest.raises(QueueFull, match="2 images are at work"), model.admit("me", 2):
             pass
-        with model.admit(1):
+        with model.admit("me", 1):
             pass
-    with pytest.raises(KeyError), model.admit(3):
+    with pytest.raises(KeyError), model.admit("me", 3):
         raise KeyError
-    with model.admit(3):
+    with model.admit("me", 3):
         pass
 
 

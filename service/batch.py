@@ -1,0 +1,33 @@
+"""A batch in which every item has its own result or its own error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from service.engine import Arrays, Stage
+from service.logs import logger
+
+Run = Callable[[Stage, Arrays], Arrays]
+"""Runs arrays that have the batch as their first axis."""
+
+
+def run_batch(
+    run: Run, stage: Stage, items: Sequence[Arrays], *, model: str, request_ids: Sequence[str | None]
+) -> list[Arrays | Exception]:
+    """Run items together. A batch that fails runs again item by item: only the bad one fails."""
+    try:
+        batch = {name: np.stack([item[name] for item in items]) for name in items[0]}
+        out = run(stage, batch)
+    except Exception as error:
+        known = sorted({request_id for request_id in request_ids if request_id})
+        logger.exception("batch_failed", model=model, stage=stage, request_ids=known)
+        if len(items) == 1:
+            return [error]
+        alone = [
+            run_batch(run, stage, [item], model=model, request_ids=[request_id])
+            for item, request_id in zip(items, request_ids, strict=True)
+        ]
+        return [result for [result] in alone]
+    return [{name: array[i] for name, array in out.items()} for i in range(len(items))]

@@ -1,0 +1,96 @@
+"""One model's items, run by the fleet's workers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
+from service.bundle import Manifest
+from service.engine import STAGES, Arrays, Stage
+from service.errors import NoWorker, QueueAway, QueueFull
+from service.fleet.link import Command
+from service.fleet.names import GROUP, Names
+from service.fleet.scripts import STATUS, call
+from service.lanes import LANES, Lane, lane_capacity
+from service.metrics import Metrics
+
+Ask = Callable[[str, Arrays, float], Awaitable[Arrays]]
+"""Stream, inputs and deadline to outputs."""
+
+
+class RedisBatcher:
+    """Runs one model's items on the fleet's workers."""
+
+    def __init__(
+        self,
+        ask: Ask,
+        connected: Callable[[], bool],
+        names: Names,
+        manifest: Manifest,
+        *,
+        max_queue: int,
+        metrics: Metrics,
+    ) -> None:
+        """`ask` writes an item to a stream and waits for its result."""
+        self._ask = ask
+        self._connected = connected
+        self._names = names
+        self._model = manifest.id
+        self._max_queue = max_queue
+        self._streams = [(stage, lane) for lane in LANES for stage in STAGES]
+        self._depth: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+        self._workers: dict[str, str] = {}
+        for stage in STAGES:
+            depth = partial(self._depth.__getitem__, stage)
+            metrics.queue_lag.labels(manifest.name, stage).set_function(depth)
+        metrics.workers.labels(manifest.name).set_function(lambda: len(self._workers))
+
+    @property
+    def status_command(self) -> Command:
+        """Asks Redis what `note` is told."""
+        streams = [self._names.requests(self._model, stage, lane) for stage, lane in self._streams]
+        return call(STATUS, [self._names.workers(self._model), *streams], GROUP)
+
+    def note(self, workers: Iterable[bytes], waiting: Iterable[int]) -> None:
+        """Take in who is alive and how much waits in each stream."""
+        self._workers = {}
+        for member in workers:
+            name, _, provider = member.decode().partition("|")
+            self._workers[name] = provider
+        depth: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+        for (stage, _), count in zip(self._streams, waiting, strict=True):
+            depth[stage] += max(0, count)
+        self._depth.update(depth)
+
+    @property
+    def provider(self) -> str:
+        """What the workers run on, by name."""
+        return ", ".join(sorted(set(self._workers.values())))
+
+    @property
+    def reason(self) -> str | None:
+        """Redis is away, or no worker lives."""
+        if not self._connected():
+            return "the queue between this process and the workers can't be reached"
+        return None if self._workers else f"no live worker serves {self._model}"
+
+    def ensure_capacity(self, stage: Stage, count: int, lane: Lane) -> None:
+        """Raise `QueueAway`, `NoWorker`, or `QueueFull` where `count` more items would not fit."""
+        if not self._connected():
+            raise QueueAway
+        if not self._workers:
+            raise NoWorker(f"No live worker serves {self._model}: try again soon.")
+        if self._depth[stage] + count > lane_capacity(lane, self._max_queue):
+            raise QueueFull(f"{self._max_queue} items may wait, and the queue is full: try again soon")
+
+    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float, lane: Lane) -> Arrays:
+        """Run one item; see `Batcher.submit`."""
+        # What Redis said is a moment old; meanwhile the items of this process are counted here.
+        self._depth[stage] += 1
+        try:
+            return await self._ask(self._names.requests(self._model, stage, lane), arrays, deadline)
+        finally:
+            self._depth[stage] = max(0, self._depth[stage] - 1)
+
+    async def close(self) -> None:
+        """Nothing of its own to stop."""

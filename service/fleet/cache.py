@@ -1,0 +1,162 @@
+"""Results kept for identical inputs, and identical inputs at work at the same moment run once.
+
+A key is the SHA-256 of the model's name and version, the stage and the inputs as the model sees them, types
+and shapes included: two ways to prepare a picture are two keys, and so are two versions of a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+import uuid
+from dataclasses import dataclass
+
+from redis.exceptions import ResponseError
+
+from service.batcher import Batcher
+from service.engine import Arrays, Stage
+from service.errors import DeadlineExceeded, QueueAway
+from service.fleet.link import Link
+from service.fleet.names import Names
+from service.fleet.scripts import RELEASE, call
+from service.fleet.wire import Malformed, pack, unpack
+from service.lanes import Lane
+from service.logs import logger
+from service.metrics import Metrics
+
+POLL_S = 0.01
+"""How often a process looks for the result that another one computes."""
+
+
+@dataclass(eq=False)
+class _Flight:
+    """A computation, and how many wait for it."""
+
+    task: asyncio.Task[Arrays]
+    waiting: int = 0
+
+
+class CachedBatcher:
+    """Asks Redis, then the batcher behind it. Where Redis is away it only asks the batcher."""
+
+    def __init__(
+        self, inner: Batcher, link: Link, names: Names, model: str, *, ttl_s: int, metrics: Metrics
+    ) -> None:
+        """`model` is name@version."""
+        self._inner = inner
+        self._link = link
+        self._names = names
+        self._model = model
+        self._ttl_s = ttl_s
+        self._metrics = metrics
+        self._flights: dict[str, _Flight] = {}
+
+    @property
+    def provider(self) -> str:
+        """See `Batcher`."""
+        return self._inner.provider
+
+    @property
+    def reason(self) -> str | None:
+        """See `Batcher`."""
+        return self._inner.reason
+
+    def ensure_capacity(self, stage: Stage, count: int, lane: Lane) -> None:
+        """See `Batcher`."""
+        self._inner.ensure_capacity(stage, count, lane)
+
+    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float, lane: Lane) -> Arrays:
+        """The result from the cache, from whoever computes it already, or computed; see `Batcher.submit`."""
+        digest = self.digest(stage, arrays)
+        while True:
+            flight = self._flights.get(digest)
+            if flight is None:
+                work = self._compute(digest, stage, arrays, deadline, lane)
+                flight = self._flights[digest] = _Flight(asyncio.create_task(work))
+                flight.task.add_done_callback(lambda _: self._flights.pop(digest, None))
+            else:
+                self._metrics.cache.labels("merged").inc()
+            flight.waiting += 1
+            try:
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    return await asyncio.shield(flight.task)
+            except DeadlineExceeded:
+                if time.monotonic() < deadline:
+                    continue  # it was the time of another caller that ran out
+                raise
+            except TimeoutError:
+                raise DeadlineExceeded(
+                    "the request took longer than it may; send less, or try again"
+                ) from None
+            finally:
+                flight.waiting -= 1
+                if not flight.waiting:
+                    flight.task.cancel()
+
+    async def close(self) -> None:
+        """See `Batcher`."""
+        await self._inner.close()
+
+    def digest(self, stage: Stage, arrays: Arrays) -> str:
+        """The key of a result."""
+        head = f"{self._model}\n{stage}\n".encode()
+        return hashlib.sha256(head + pack(arrays)).hexdigest()
+
+    async def _compute(
+        self, digest: str, stage: Stage, arrays: Arrays, deadline: float, lane: Lane
+    ) -> Arrays:
+        """Look the result up; else compute it, unless another process does so already."""
+        holder = uuid.uuid4().hex
+        try:
+            found = await self._find(digest, holder, deadline)
+        except (QueueAway, ResponseError):
+            self._metrics.cache.labels("miss").inc()
+            return await self._inner.submit(stage, arrays, deadline=deadline, lane=lane)
+        if found is not None:
+            return found
+        self._metrics.cache.labels("miss").inc()
+        release = call(RELEASE, [self._names.lease(digest)], holder)
+        try:
+            result = await self._inner.submit(stage, arrays, deadline=deadline, lane=lane)
+        except BaseException:
+            await self._tell([release])
+            raise
+        keep = ("SET", self._names.result(digest), pack(result), "EX", self._ttl_s)
+        await self._tell([keep, release])
+        return result
+
+    async def _find(self, digest: str, holder: str, deadline: float) -> Arrays | None:
+        """A kept result, as soon as there is one; None where this process holds the lease to compute it."""
+        key, lease = self._names.result(digest), self._names.lease(digest)
+        first = True
+        while True:
+            lease_ms = max(1, round(1000 * (deadline - time.monotonic())))
+            data, leased = await self._link.run([("GET", key), ("SET", lease, holder, "NX", "PX", lease_ms)])
+            for answer in (data, leased):
+                if isinstance(answer, ResponseError):
+                    raise answer
+            if data is not None:
+                if leased:
+                    await self._tell([call(RELEASE, [lease], holder)])
+                try:
+                    result = unpack(data)
+                except Malformed as error:
+                    logger.warning("bad_cache_entry", reason=str(error))
+                    return None
+                self._metrics.cache.labels("hit" if first else "merged").inc()
+                return result
+            if leased:
+                return None
+            first = False
+            await asyncio.sleep(POLL_S)
+
+    async def _tell(self, commands: list[tuple[str | bytes | int, ...]]) -> None:
+        """Write what may as well fail."""
+        try:
+            answers = await self._link.run(commands)
+        except QueueAway:
+            return
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                logger.warning("cache_refused", reason=str(answer))

@@ -1,0 +1,227 @@
+"""The API process's end: it writes requests, waits for answers, and knows who could give them.
+
+An entry that is gone without an answer (Redis restarted empty, a stream trimmed) is written again, as long as
+somebody waits for it; answers that come twice are dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import structlog
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+from service.bundle import Manifest
+from service.engine import Arrays
+from service.errors import DeadlineExceeded, InternalError, ItemBuried, QueueAway, QueueFull
+from service.fleet.batcher import RedisBatcher
+from service.fleet.link import Link
+from service.fleet.names import Names
+from service.fleet.scripts import LOST, call
+from service.fleet.wire import Malformed, Reply, Request
+from service.logs import logger
+from service.metrics import Metrics
+from service.settings import Settings
+
+BLOCK_MS = 500
+REPLIES_AT_ONCE = 256
+STATUS_EVERY_S = 0.25
+AUDIT_EVERY_S = 1.0
+AUDIT_AFTER_S = 1.0
+"""Answers that took longer are looked after."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """An item that somebody waits for."""
+
+    request: Request
+    stream: str
+    answer: asyncio.Future[Reply]
+    deadline: float
+    entry: bytes | None = None
+    """Its entry in the stream; None while it is being written."""
+    written: float = 0.0
+
+
+class Fleet:
+    """One API process's connection to all workers."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        """Start reading; needs a running event loop."""
+        self._settings = settings
+        self._metrics = metrics
+        self._names = Names(settings.redis_prefix)
+        self.link = Link(settings)
+        self._replies = self._names.replies(uuid.uuid4().hex)
+        self._items: dict[str, _Waiting] = {}
+        self._served: list[RedisBatcher] = []
+        self._away: str | None = "Redis has not answered yet"
+        self._tasks = [asyncio.create_task(work()) for work in (self._read, self._watch, self._audit)]
+
+    def serve(self, manifest: Manifest) -> RedisBatcher:
+        """A batcher for a model."""
+        batcher = RedisBatcher(
+            self.ask,
+            lambda: self._away is None,
+            self._names,
+            manifest,
+            max_queue=self._settings.max_queue,
+            metrics=self._metrics,
+        )
+        self._served.append(batcher)
+        return batcher
+
+    async def ask(self, stream: str, arrays: Arrays, deadline: float) -> Arrays:
+        """Run one item; see `Batcher.submit`."""
+        request = Request(
+            item=uuid.uuid4().hex,
+            reply_to=self._replies,
+            ttl_ms=_ms_until(deadline),
+            request_id=structlog.contextvars.get_contextvars().get("request_id", ""),
+            arrays=arrays,
+        )
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(request, stream, answer, deadline)
+        self._items[request.item] = waiting
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await self._write(waiting)
+                reply = await answer
+        except TimeoutError:
+            raise DeadlineExceeded("the request took longer than it may; send less, or try again") from None
+        finally:
+            del self._items[request.item]
+            if not answer.done() or answer.cancelled():
+                self._withdraw(waiting)
+        elapsed = time.monotonic() - started
+        transport_s = max(0.0, elapsed - reply.queue_s - reply.inference_s)
+        self._metrics.stage_duration.labels("transport").observe(transport_s)
+        if reply.arrays is None:
+            raise ItemBuried if reply.error == ItemBuried.code else InternalError
+        return reply.arrays
+
+    async def close(self) -> None:
+        """Stop waiting; answers that still come expire by themselves."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(QueueAway, ResponseError):
+            await self.link.send("DEL", self._replies)
+        await self.link.close()
+
+    async def _write(self, waiting: _Waiting) -> None:
+        request = replace(waiting.request, ttl_ms=_ms_until(waiting.deadline))
+        waiting.entry = None
+        try:
+            entry = await self.link.send("XADD", waiting.stream, "*", *request.fields())
+        except OutOfMemoryError:
+            raise QueueFull("the queue's memory is full: try again soon") from None
+        waiting.written = time.monotonic()
+        waiting.entry = entry if isinstance(entry, bytes) else str(entry).encode()
+
+    def _withdraw(self, waiting: _Waiting) -> None:
+        """Nobody waits any more: an entry that no worker has yet disappears."""
+        if waiting.entry is not None and self._away is None:
+            task = asyncio.create_task(self._delete(waiting.stream, waiting.entry))
+            task.add_done_callback(lambda done: done.exception())
+
+    async def _delete(self, stream: str, entry: bytes) -> None:
+        with suppress(QueueAway, ResponseError):
+            await self.link.send("XDEL", stream, entry)
+
+    async def _read(self) -> None:
+        """Hand answers to those who wait for them."""
+        read: list[bytes] = []
+        while True:
+            # Read entries are deleted on the way, so reading begins at the start each time: entries' ids may
+            # go back after a restart on another host.
+            commands: list[tuple[str | bytes | int, ...]] = [("XDEL", self._replies, *read)] if read else []
+            commands.append(
+                ("XREAD", "COUNT", REPLIES_AT_ONCE, "BLOCK", BLOCK_MS, "STREAMS", self._replies, "0")
+            )
+            try:
+                *_, answer = await self.link.run(commands)
+                if isinstance(answer, ResponseError):
+                    raise answer
+            except (QueueAway, ResponseError) as error:
+                self._note(error)
+                await asyncio.sleep(STATUS_EVERY_S)
+                continue
+            read = []
+            for _, entries in answer or []:
+                for entry, fields in entries:
+                    read.append(entry)
+                    self._answer(fields)
+
+    def _answer(self, fields: dict[bytes, bytes]) -> None:
+        try:
+            reply = Reply.parse(fields)
+        except Malformed as error:
+            logger.warning("bad_reply", reason=str(error))
+            return
+        waiting = self._items.get(reply.item)
+        if waiting is not None and not waiting.answer.done():
+            waiting.answer.set_result(reply)
+
+    async def _watch(self) -> None:
+        """Keep knowing whether Redis is there, which workers live and how much waits."""
+        while True:
+            try:
+                answers = await self.link.run([batcher.status_command for batcher in self._served])
+                for batcher, answer in zip(self._served, answers, strict=True):
+                    if isinstance(answer, ResponseError):
+                        raise answer
+                    batcher.note(*answer)
+                self._note(None)
+            except (QueueAway, ResponseError) as error:
+                self._note(error)
+            await asyncio.sleep(STATUS_EVERY_S)
+
+    def _note(self, error: Exception | None) -> None:
+        """Remember and log whether Redis is there."""
+        reason = None if error is None else str(error.__cause__ or error)
+        if error is not None and self._away is None:
+            logger.error("redis_away", reason=reason)
+        elif error is None and self._away is not None:
+            logger.info("redis_back")
+        self._away = reason
+
+    async def _audit(self) -> None:
+        """Write again what is gone without an answer."""
+        while True:
+            await asyncio.sleep(AUDIT_EVERY_S)
+            try:
+                for waiting in await self._lost():
+                    logger.warning("written_again", request_id=waiting.request.request_id)
+                    self._metrics.redeliveries.inc()
+                    await self._write(waiting)
+            except (QueueAway, ResponseError, QueueFull) as error:
+                logger.warning("audit_failed", reason=str(error.__cause__ or error))
+
+    async def _lost(self) -> list[_Waiting]:
+        before = time.monotonic() - AUDIT_AFTER_S
+        streams: dict[str, dict[bytes, _Waiting]] = {}
+        for waiting in self._items.values():
+            if waiting.entry is not None and waiting.written < before:
+                streams.setdefault(waiting.stream, {})[waiting.entry] = waiting
+        if not streams:
+            return []
+        answers = await self.link.run([call(LOST, [stream], *known) for stream, known in streams.items()])
+        lost = []
+        for known, answer in zip(streams.values(), answers, strict=True):
+            if isinstance(answer, ResponseError):
+                raise answer
+            lost += [known[entry] for entry in answer]
+        return [
+            waiting for waiting in lost if not waiting.answer.done() and waiting.request.item in self._items
+        ]
+
+
+def _ms_until(deadline: float) -> int:
+    return max(0, round(1000 * (deadline - time.monotonic())))

@@ -1,0 +1,47 @@
+"""What things are called in Redis; every name begins with the prefix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.engine import STAGES, Stage
+from service.lanes import LANES, Lane
+
+GROUP = "workers"
+"""The consumer group of every stream of requests."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names below a prefix; `model` is name@version."""
+
+    prefix: str
+
+    def requests(self, model: str, stage: Stage, lane: Lane) -> str:
+        """Stream of the requests for a stage of a model."""
+        return f"{self.prefix}:{model}:{stage}:{lane}"
+
+    def all_requests(self, model: str) -> list[str]:
+        """The streams of all stages and lanes of a model."""
+        return [self.requests(model, stage, lane) for lane in LANES for stage in STAGES]
+
+    def workers(self, model: str) -> str:
+        """Sorted set of a model's workers by when they are given up, in Redis's milliseconds."""
+        return f"{self.prefix}:{model}:workers"
+
+    def replies(self, process: str) -> str:
+        """Stream of the answers to one API process."""
+        return f"{self.prefix}:replies:{process}"
+
+    @property
+    def dead(self) -> str:
+        """Stream of the requests that no worker could take."""
+        return f"{self.prefix}:dead"
+
+    def result(self, digest: str) -> str:
+        """A cached result."""
+        return f"{self.prefix}:result:{digest}"
+
+    def lease(self, digest: str) -> str:
+        """Held by the process that computes a result."""
+        return f"{self.prefix}:lease:{digest}"

@@ -1,0 +1,60 @@
+"""A worker as a process: models loaded, metrics on a port of their own, SIGTERM heard."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+
+from prometheus_client import start_http_server
+
+from service.bundle import BundleError, find_bundles, read_bundle
+from service.engine import Engine
+from service.fleet.worker import Worker
+from service.logs import logger
+from service.metrics import Metrics
+from service.models import load_engine
+from service.settings import Settings
+
+
+def run_worker(settings: Settings, wanted: Sequence[str]) -> bool:
+    """Work until a signal comes; False where the models can't be loaded or the metrics' port is taken.
+
+    `wanted` names models; none means all. Raises `ValueError` for an URL of Redis that can't be read.
+    """
+    metrics = Metrics()
+    try:
+        engines = _engines(settings, wanted)
+        server, _ = start_http_server(settings.metrics_port, addr=settings.host, registry=metrics.registry)
+    except (BundleError, OSError) as error:
+        logger.error("worker_failed", reason=str(error))
+        return False
+    for engine in engines:
+        metrics.show_model(engine.manifest, engine.provider)
+    try:
+        asyncio.run(_work(settings, engines, metrics))
+    finally:
+        server.shutdown()
+    return True
+
+
+def _engines(settings: Settings, wanted: Sequence[str]) -> list[Engine]:
+    bundles = [read_bundle(folder) for folder in find_bundles(settings.models_dir)]
+    known = {bundle.manifest.name for bundle in bundles} | {bundle.manifest.id for bundle in bundles}
+    if unknown := sorted(set(wanted) - known):
+        raise BundleError(
+            f"no model {', '.join(unknown)} in {settings.models_dir}; there is {', '.join(sorted(known))}"
+        )
+    return [
+        load_engine(bundle, settings)
+        for bundle in bundles
+        if not wanted or {bundle.manifest.name, bundle.manifest.id} & set(wanted)
+    ]
+
+
+async def _work(settings: Settings, engines: Sequence[Engine], metrics: Metrics) -> None:
+    worker = Worker(settings, engines, metrics)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)
+    await worker.run()

@@ -1,0 +1,446 @@
+"""The worker: takes items from Redis, runs them in batches, answers; alone or as one of many.
+
+While a batch runs it fetches what already waits, so that the device has no pause under load and a lone item
+never waits for company. An item is answered, acknowledged and deleted in one step; one whose worker died is
+claimed by another after `claim_idle_ms`, runs alone then, and is buried after `max_deliveries`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+import uuid
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from service.batch import run_batch
+from service.engine import STAGES, Arrays, Engine, Stage
+from service.errors import InternalError, ItemBuried, QueueAway
+from service.fleet.link import Command, Link
+from service.fleet.names import GROUP, Names
+from service.fleet.scripts import BEAT, CLAIM, FINISH, SWEEP, call
+from service.fleet.wire import Fields, Malformed, Reply, Request
+from service.lanes import BULK_TURN, LANES, Lane, Lanes
+from service.logs import logger
+from service.metrics import Metrics
+from service.settings import Settings
+
+BLOCK_MS = 500
+RETRY_S = 0.25
+REPLY_TTL_MS = 60_000
+"""Answers to a process that is gone disappear after this long."""
+MAX_DEAD = 100
+"""Entries that are kept for people to look at."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A stream of requests."""
+
+    stream: str
+    model: str
+    stage: Stage
+    lane: Lane
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """An entry that this worker has."""
+
+    source: _Source
+    entry: bytes
+    request: Request
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A batch's results, and when it ran."""
+
+    results: list[Arrays | Exception]
+    started: float
+    elapsed_s: float
+
+
+class Worker:
+    """Runs the items of some models on one device until it is told to stop."""
+
+    def __init__(self, settings: Settings, engines: Sequence[Engine], metrics: Metrics) -> None:
+        """Nothing is taken before `run`. Raises `ValueError` for an URL of Redis that can't be read."""
+        self._settings = settings
+        self._metrics = metrics
+        self._engines: Mapping[str, Engine] = {engine.manifest.id: engine for engine in engines}
+        self._names = Names(settings.redis_prefix)
+        self._link = Link(settings)
+        providers = ",".join(sorted({engine.provider for engine in engines}))
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}|{providers}"
+        self._sources = {
+            (stream := self._names.requests(model, stage, lane)).encode(): _Source(stream, model, stage, lane)
+            for lane in LANES
+            for model in self._engines
+            for stage in STAGES
+        }
+        self._ready: dict[tuple[str, Stage], Lanes[_Job]] = {
+            (model, stage): Lanes() for model in self._engines for stage in STAGES
+        }
+        self._suspects: deque[_Job] = deque()
+        """Items whose last worker died, perhaps of them."""
+        self._held: dict[tuple[str, bytes], _Job] = {}
+        """All that this worker has claimed and not yet answered."""
+        self._answering: set[asyncio.Task[None]] = set()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._redis_ahead_s = 0.0
+        """Redis's clock less this process's monotonic one."""
+        self._away = False
+        self._stopping = asyncio.Event()
+        for (model, stage), line in self._ready.items():
+            name = self._engines[model].manifest.name
+            metrics.queue_depth.labels(name, stage).set_function(partial(len, line))
+
+    def stop(self) -> None:
+        """Take nothing more, finish what was taken, end."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until `stop`, whatever happens to Redis meanwhile."""
+        await self._join()
+        tasks = [asyncio.create_task(self._repeat(work, pause_s)) for work, pause_s in self._chores()]
+        logger.info("worker_ready", worker=self.name, models=sorted(self._engines))
+        idle = False
+        while self._has_ready() or not self._stopping.is_set():
+            if not self._has_ready():
+                await self._fetch(wait=idle)
+                idle = not self._has_ready()
+            if self._has_ready():
+                await self._turn()
+                idle = not self._has_ready()
+        await asyncio.gather(*self._answering)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._leave()
+        logger.info("stopped", worker=self.name)
+
+    # What comes in
+
+    async def _fetch(self, *, wait: bool) -> None:
+        """Take what waits, small items first; with `wait`, wait a moment for the first one."""
+        count = self._settings.max_batch
+        small = [source.stream for source in self._sources.values() if source.lane == "small"]
+        bulk = [source.stream for source in self._sources.values() if source.lane == "bulk"]
+        try:
+            if wait:
+                await self._read(count, [*small, *bulk], "BLOCK", BLOCK_MS)
+                return
+            taken = await self._read(count, small)
+            await self._read(max(count // BULK_TURN, count - taken, 1), bulk)
+        except QueueAway as error:
+            self._note(error)
+            await self._pause()
+        except ResponseError as error:
+            if not str(error).startswith("NOGROUP"):
+                logger.error("read_refused", reason=str(error))
+            await self._pause()
+            await self._join()
+
+    async def _read(self, count: int, streams: Sequence[str], *options: str | int) -> int:
+        command = ("XREADGROUP", "GROUP", GROUP, self.name, "COUNT", count, *options)
+        [answer] = await self._link.run([(*command, "STREAMS", *streams, *[">"] * len(streams))])
+        if isinstance(answer, ResponseError):
+            raise answer
+        taken = 0
+        for stream, entries in answer or []:
+            for entry, fields in entries:
+                await self._accept(self._sources[stream], entry, fields, deliveries=1)
+                taken += 1
+        return taken
+
+    async def _accept(self, source: _Source, entry: bytes, fields: Fields, deliveries: int) -> None:
+        """Put an entry in line; or away, where it is malformed or has taken down too many workers."""
+        try:
+            request = Request.parse(fields, source.stage, self._engines[source.model].manifest)
+        except Malformed as error:
+            await self._bury(source, entry, fields, f"malformed: {error}", InternalError.code)
+            return
+        if deliveries > self._settings.max_deliveries:
+            await self._bury(source, entry, fields, f"delivered {deliveries} times", ItemBuried.code)
+            return
+        job = _Job(source, entry, request)
+        self._held[source.stream, entry] = job
+        if deliveries > 1:
+            self._suspects.append(job)
+        else:
+            self._ready[source.model, source.stage].put(job, source.lane)
+
+    async def _bury(self, source: _Source, entry: bytes, fields: Fields, reason: str, code: str) -> None:
+        """Put an entry aside for people, and tell who waits for it."""
+        logger.error(
+            "buried",
+            stream=source.stream,
+            reason=reason,
+            request_id=fields.get(b"request_id", b"").decode("utf-8", "replace"),
+        )
+        self._metrics.dead_letters.inc()
+        item, reply_to = fields.get(b"item", b""), fields.get(b"reply_to", b"")
+        told = [part for pair in fields.items() for part in pair]
+        commands: list[Command] = [
+            (
+                "XADD",
+                self._names.dead,
+                "MAXLEN",
+                MAX_DEAD,
+                "*",
+                "stream",
+                source.stream,
+                "reason",
+                reason,
+                *told,
+            )
+        ]
+        try:
+            reply = Reply(item=item.decode(), error=code)
+            known = reply_to.decode().startswith(self._names.replies(""))
+        except UnicodeDecodeError:
+            known = False
+        if known:
+            commands.append(self._finish_command(source.stream, entry, reply_to.decode(), reply))
+        else:
+            commands += [("XACK", source.stream, GROUP, entry), ("XDEL", source.stream, entry)]
+        for answer in await self._link.run(commands):
+            if isinstance(answer, ResponseError):
+                logger.error("bury_refused", reason=str(answer))
+
+    # What is run
+
+    def _has_ready(self) -> bool:
+        return bool(self._suspects) or any(self._ready.values())
+
+    async def _turn(self) -> None:
+        """Run one batch, and meanwhile fetch what waits for the next."""
+        jobs = self._next_batch()
+        if not jobs:
+            return
+        work = asyncio.get_running_loop().run_in_executor(self._thread, self._run_batch, jobs)
+        if not self._has_ready() and not self._stopping.is_set():
+            await self._fetch(wait=False)
+        self._answer(jobs, await work)
+
+    def _next_batch(self) -> list[_Job]:
+        """Up to `max_batch` items of one stage that somebody still waits for, of the longest line."""
+        while self._suspects:
+            job = self._suspects.popleft()
+            if self._awaited(job):
+                return [job]
+        line = max(self._ready.values(), key=len)
+        jobs: list[_Job] = []
+        while line and len(jobs) < self._settings.max_batch:
+            job = line.pop()
+            if self._awaited(job):
+                jobs.append(job)
+        return jobs
+
+    def _awaited(self, job: _Job) -> bool:
+        """Whether the item's time has not passed; else it is dropped."""
+        written_ms = int(job.entry.partition(b"-")[0])
+        if self._redis_now_ms() <= written_ms + job.request.ttl_ms:
+            return True
+        self._send(self._drop([job]))
+        return False
+
+    def _redis_now_ms(self) -> float:
+        return 1000 * (time.monotonic() + self._redis_ahead_s)
+
+    def _run_batch(self, jobs: Sequence[_Job]) -> _Finished:
+        """On the engine's thread."""
+        source = jobs[0].source
+        engine = self._engines[source.model]
+        started = time.monotonic()
+        results = run_batch(
+            engine.run,
+            source.stage,
+            [job.request.arrays for job in jobs],
+            model=engine.manifest.name,
+            request_ids=[job.request.request_id for job in jobs],
+        )
+        return _Finished(results, started, time.monotonic() - started)
+
+    # What goes out
+
+    def _answer(self, jobs: Sequence[_Job], finished: _Finished) -> None:
+        source, metrics = jobs[0].source, self._metrics
+        name = self._engines[source.model].manifest.name
+        metrics.batch_size.labels(name, source.stage).observe(len(jobs))
+        metrics.images.labels(name, source.stage).inc(len(jobs))
+        metrics.stage_duration.labels("inference").observe(finished.elapsed_s)
+        started_ms = 1000 * (finished.started + self._redis_ahead_s)
+        replies = []
+        for job, result in zip(jobs, finished.results, strict=True):
+            queue_s = max(0.0, started_ms - int(job.entry.partition(b"-")[0])) / 1000
+            metrics.stage_duration.labels("queue").observe(queue_s)
+            failed = isinstance(result, Exception)
+            replies.append(
+                Reply(
+                    item=job.request.item,
+                    arrays=None if failed else result,  # type: ignore[arg-type]
+                    error=InternalError.code if failed else "",
+                    queue_s=queue_s,
+                    inference_s=finished.elapsed_s,
+                )
+            )
+        self._send(self._deliver(jobs, replies))
+
+    def _send(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _deliver(self, jobs: Sequence[_Job], replies: Sequence[Reply]) -> None:
+        """Write answers until Redis has them, or nobody waits any more."""
+        await self._settle(
+            jobs,
+            [
+                self._finish_command(job.source.stream, job.entry, job.request.reply_to, reply)
+                for job, reply in zip(jobs, replies, strict=True)
+            ],
+        )
+
+    async def _drop(self, jobs: Sequence[_Job]) -> None:
+        commands: list[Command] = []
+        for job in jobs:
+            stream = job.source.stream
+            commands += [("XACK", stream, GROUP, job.entry), ("XDEL", stream, job.entry)]
+        await self._settle(jobs, commands)
+
+    async def _settle(self, jobs: Sequence[_Job], commands: Sequence[Command]) -> None:
+        end = time.monotonic() + max(job.request.ttl_ms for job in jobs) / 1000
+        while True:
+            try:
+                for answer in await self._link.run(commands):
+                    if isinstance(answer, ResponseError):
+                        logger.error("answer_refused", reason=str(answer))
+                break
+            except QueueAway:
+                if time.monotonic() > end:
+                    break
+                await asyncio.sleep(RETRY_S)
+        for job in jobs:
+            self._held.pop((job.source.stream, job.entry), None)
+
+    def _finish_command(self, stream: str, entry: bytes, reply_to: str, reply: Reply) -> Command:
+        return call(FINISH, [stream, reply_to], GROUP, entry, REPLY_TTL_MS, *reply.fields())
+
+    # What else there is to do
+
+    def _chores(self) -> list[tuple[Any, float]]:
+        every_s = self._settings.claim_idle_ms / 3000
+        return [(self._beat, every_s), (self._claim, every_s), (self._sweep, 20 * every_s)]
+
+    async def _repeat(self, work: Any, pause_s: float) -> None:
+        while True:
+            try:
+                await work()
+            except QueueAway as error:
+                self._note(error)
+            except Exception:
+                logger.exception("chore_failed", worker=self.name)
+            await asyncio.sleep(pause_s)
+
+    async def _beat(self) -> None:
+        """Say that this worker lives and still has its items; learn Redis's time."""
+        alive_ms = self._settings.claim_idle_ms
+        beats: list[Command] = [
+            call(BEAT, [self._names.workers(model)], self.name, alive_ms) for model in self._engines
+        ]
+        held: dict[str, list[bytes]] = {}
+        for stream, entry in self._held:
+            held.setdefault(stream, []).append(entry)
+        kept: list[Command] = [
+            ("XCLAIM", stream, GROUP, self.name, 0, *entries, "JUSTID") for stream, entries in held.items()
+        ]
+        sent = time.monotonic()
+        answers = await self._link.run(beats + kept)
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise answer
+        self._note(None)
+        self._redis_ahead_s = answers[0] / 1000 - (sent + time.monotonic()) / 2
+
+    async def _claim(self) -> None:
+        """Take over what workers that died have left."""
+        if self._stopping.is_set():
+            return
+        idle_ms, count = self._settings.claim_idle_ms, self._settings.max_batch
+        sources = list(self._sources.values())
+        answers = await self._link.run(
+            [call(CLAIM, [source.stream], GROUP, self.name, idle_ms, count) for source in sources]
+        )
+        for source, answer in zip(sources, answers, strict=True):
+            if isinstance(answer, ResponseError):
+                raise answer
+            claimed = [each for each in answer if (source.stream, each[0]) not in self._held]
+            if claimed:
+                logger.warning("claimed", stream=source.stream, items=len(claimed))
+                self._metrics.redeliveries.inc(len(claimed))
+            for entry, parts, deliveries in claimed:
+                fields = dict(zip(parts[::2], parts[1::2], strict=True))
+                await self._accept(source, entry, fields, deliveries)
+
+    async def _sweep(self) -> None:
+        """Forget consumers whose workers are gone."""
+        await self._link.run(self._sweep_commands(idle_ms=20 * self._settings.claim_idle_ms))
+
+    def _sweep_commands(self, idle_ms: int) -> list[Command]:
+        return [
+            call(SWEEP, [source.stream, self._names.workers(source.model)], GROUP, idle_ms)
+            for source in self._sources.values()
+        ]
+
+    async def _join(self) -> None:
+        """See to it that the streams and their group exist; wait for Redis where it is away."""
+        while not self._stopping.is_set():
+            try:
+                for answer in await self._link.run(
+                    [
+                        ("XGROUP", "CREATE", source.stream, GROUP, "0", "MKSTREAM")
+                        for source in self._sources.values()
+                    ]
+                ):
+                    if isinstance(answer, ResponseError) and not str(answer).startswith("BUSYGROUP"):
+                        raise answer
+                await self._beat()
+                return
+            except (QueueAway, ResponseError) as error:
+                self._note(error)
+                await self._pause()
+
+    async def _leave(self) -> None:
+        """Be forgotten at once: nothing is left to claim."""
+        gone: list[Command] = [("ZREM", self._names.workers(model), self.name) for model in self._engines]
+        try:
+            await self._link.run(gone + self._sweep_commands(idle_ms=-1))
+        except QueueAway:
+            logger.warning("left_without_a_word")
+        await self._link.close()
+        self._thread.shutdown()
+
+    def _note(self, error: QueueAway | ResponseError | None) -> None:
+        """Log when Redis goes and when it is back."""
+        if error is not None and not self._away:
+            logger.error("redis_away", worker=self.name, reason=str(error.__cause__ or error))
+        elif error is None and self._away:
+            logger.info("redis_back", worker=self.name)
+        self._away = error is not None
+
+    async def _pause(self) -> None:
+        """Wait a moment, or less where this worker is to stop."""
+        try:
+            await asyncio.wait_for(self._stopping.wait(), RETRY_S)
+        except TimeoutError:
+            return

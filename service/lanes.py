@@ -1,0 +1,72 @@
+"""Fair order: the few items that a client has at work go ahead of the bulk of those who send many."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Generic, Literal, TypeVar
+
+from service.errors import QueueFull
+
+Lane = Literal["small", "bulk"]
+LANES: tuple[Lane, ...] = ("small", "bulk")
+BULK_TURN = 4
+"""One item in this many is a bulk one, so that bulk work goes on under any load."""
+
+T = TypeVar("T")
+
+
+class Lanes(Generic[T]):
+    """A queue for each lane. One thread may put while another pops."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Lane, deque[T]] = {lane: deque() for lane in LANES}
+        self._pops = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def put(self, item: T, lane: Lane) -> None:
+        """Add an item at the end of its lane."""
+        self._waiting[lane].append(item)
+
+    def pop(self) -> T:
+        """The next item: a small one, save for one turn in four. Raises `IndexError` where none waits."""
+        self._pops += 1
+        for lane in reversed(LANES) if self._pops % BULK_TURN == 0 else LANES:
+            if self._waiting[lane]:
+                return self._waiting[lane].popleft()
+        raise IndexError("no item waits")
+
+
+def lane_capacity(lane: Lane, max_queue: int) -> int:
+    """Items that may wait before a lane takes no more: a quarter is kept free for small work."""
+    return max_queue if lane == "small" else max(1, max_queue * 3 // 4)
+
+
+class Admission:
+    """How many images each client has at work, from before they are decoded."""
+
+    def __init__(self, *, max_admitted: int, small_items: int) -> None:
+        self._max_admitted = max_admitted
+        self._small_items = small_items
+        self._at_work: dict[str, int] = {}
+
+    def lane(self, client: str, count: int) -> Lane:
+        """The lane of a client's next `count` images."""
+        return "small" if self._at_work.get(client, 0) + count <= self._small_items else "bulk"
+
+    @contextmanager
+    def admit(self, client: str, count: int) -> Iterator[None]:
+        """Keep places for `count` images until they are done. Raises `QueueFull` where they don't fit."""
+        admitted = sum(self._at_work.values())
+        if admitted + count > lane_capacity(self.lane(client, count), self._max_admitted):
+            raise QueueFull(f"{admitted} images are at work: try again soon")
+        self._at_work[client] = self._at_work.get(client, 0) + count
+        try:
+            yield
+        finally:
+            self._at_work[client] -= count
+            if not self._at_work[client]:
+                del self._at_work[client]
