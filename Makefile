@@ -6,7 +6,7 @@ WORK ?= work
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test lint stellar-tiny picture clean
+.PHONY: help serve test chaos benchmark lint redis-server stellar-tiny picture clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -14,11 +14,17 @@ help: ## List the commands
 serve: $(VENV)/serve ## Set everything up and start the service on PORT (8000)
 	$(VENV)/bin/python -m service.cli serve --port $(PORT) --model $(MODEL)
 
-test: $(VENV)/dev ## Set everything up and run all checks and tests
+test: $(VENV)/dev redis-server ## Set everything up and run all checks and tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest
+
+chaos: $(VENV)/dev redis-server ## Kill workers at random for two minutes under load and print what became of it
+	$(VENV)/bin/python -m tests.service.fleet.chaos
+
+benchmark: $(VENV)/dev redis-server ## Compare Redis batching with local batching and print a table
+	$(VENV)/bin/python -m tests.benchmarks.redis_batching
 
 lint: $(VENV)/dev ## Format the code and check it, without the tests
 	$(VENV)/bin/ruff check --fix .
@@ -30,6 +36,11 @@ stellar-tiny: $(VENV)/dev ## Fetch pictures, train and evaluate stellar-tiny and
 
 picture: $(VENV)/dev ## Draw the README's picture with the bundled model
 	$(VENV)/bin/python -m tests.end_to_end.picture training/cards/stellar-tiny.png
+
+redis-server:
+	@command -v redis-server >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; } \
+	  || { echo "the tests need redis-server 7 or newer: apt install redis-server, or brew install redis"; exit 1; }
 
 # A stamp is newer than the lists it was installed from, or everything is installed again.
 $(VENV)/serve: pyproject.toml constraints.txt

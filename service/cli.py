@@ -17,6 +17,9 @@ app = typer.Typer(
 )
 
 
+SECRETS = ("api_keys", "redis_url")
+"""Settings that no message may quote."""
+
 RedisUrl = Annotated[
     str | None,
     typer.Option(help="Redis; rediss:// for TLS.", show_default="redis://127.0.0.1:6379/0"),
@@ -136,7 +139,8 @@ def _run(start: Callable[[Settings], bool], **given: Any) -> None:
     except ValidationError as error:
         for problem in error.errors(include_url=False):
             name = ".".join(map(str, problem["loc"]))
-            typer.echo(f"error: {name}: {problem['msg']}, got {problem['input']!r}", err=True)
+            got = "" if name in SECRETS else f", got {problem['input']!r}"
+            typer.echo(f"error: {name}: {problem['msg']}{got}", err=True)
         raise typer.Exit(2) from None
     except ValueError as error:
         _fail(error)

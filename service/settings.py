@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis.connection import parse_url
 
 from service.logs import logger
 
@@ -71,6 +72,12 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = Field(None, description="File with one accepted key a line.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _readable(cls, url: SecretStr) -> SecretStr:
+        parse_url(url.get_secret_value())
+        return url
 
 
 def warn_of_unknown_variables() -> None:

@@ -28,17 +28,14 @@ class Link:
     """Connections to one Redis."""
 
     def __init__(self, settings: Settings) -> None:
-        """Connect on the first command. Raises `ValueError` for an URL that can't be read."""
-        try:
-            self._redis: Redis = Redis.from_url(
-                settings.redis_url.get_secret_value(),
-                protocol=2,
-                socket_timeout=settings.redis_timeout_s,
-                socket_connect_timeout=settings.redis_timeout_s,
-                retry=Retry(NoBackoff(), 0),  # whoever sends a command knows best whether to send it again
-            )
-        except ValueError as error:
-            raise ValueError(f"redis_url: {error}") from None
+        """Connect on the first command."""
+        self._redis: Redis = Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            protocol=2,
+            socket_timeout=settings.redis_timeout_s,
+            socket_connect_timeout=settings.redis_timeout_s,
+            retry=Retry(NoBackoff(), 0),  # whoever sends a command knows best whether to send it again
+        )
         self._waiting: list[tuple[Command, asyncio.Future[Any]]] = []
         self._sending: asyncio.Task[None] | None = None
 

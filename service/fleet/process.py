@@ -20,7 +20,7 @@ from service.settings import Settings
 def run_worker(settings: Settings, wanted: Sequence[str]) -> bool:
     """Work until a signal comes; False where the models can't be loaded or the metrics' port is taken.
 
-    `wanted` names models; none means all. Raises `ValueError` for an URL of Redis that can't be read.
+    `wanted` names models; none means all.
     """
     metrics = Metrics()
     try:

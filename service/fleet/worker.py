@@ -73,7 +73,7 @@ class Worker:
     """Runs the items of some models on one device until it is told to stop."""
 
     def __init__(self, settings: Settings, engines: Sequence[Engine], metrics: Metrics) -> None:
-        """Nothing is taken before `run`. Raises `ValueError` for an URL of Redis that can't be read."""
+        """Nothing is taken before `run`."""
         self._settings = settings
         self._metrics = metrics
         self._engines: Mapping[str, Engine] = {engine.manifest.id: engine for engine in engines}

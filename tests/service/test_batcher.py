@@ -157,7 +157,7 @@ def test_item_of_another_shape_fails_alone_or_runs_alone() -> None:
         rest = [bench.submit(1), bench.submit(2)]
         await asyncio.sleep(0)
         misfit = asyncio.create_task(
-            bench.batcher.submit("encode", odd, deadline=time.monotonic() + 60)  # type: ignore[arg-type]
+            bench.batcher.submit("encode", odd, deadline=time.monotonic() + 60, lane="small")  # type: ignore[arg-type]
         )
         await asyncio.sleep(0)
         bench.engine.leave.set()
@@ -177,9 +177,9 @@ def test_full_queue_refuses() -> None:
         assert bench.sample("stellar_queue_depth") == 2
         with pytest.raises(QueueFull, match="2 items may wait"):
             await bench.submit(3)
-        bench.batcher.ensure_capacity("decode", 2)
+        bench.batcher.ensure_capacity("decode", 2, "small")
         with pytest.raises(QueueFull):
-            bench.batcher.ensure_capacity("decode", 3)
+            bench.batcher.ensure_capacity("decode", 3, "small")
         bench.engine.leave.set()
         assert await doubled(first, *waiting) == [0, 2, 4]
         assert await doubled(bench.submit(4)) == [8]

@@ -1,0 +1,109 @@
+"""Two API processes and three workers under load, while workers are killed at random: `make chaos`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.service.fleet.cluster import Cluster, cluster_of, wait_until
+from tests.service.fleet.load import GONE, RIGHT, WRONG, Tally, load
+from tests.service.toy import write_toy
+
+DURATION_S = 120.0
+CONCURRENCY = 16
+NUM_WORKERS = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of it all."""
+
+    tally: Tally
+    kills: int
+    redelivered: int
+    memory_before: int
+    memory_after: int
+    entries_after: int
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Clear errors, by status and code."""
+        return {name: n for name, n in self.tally.outcomes.items() if name not in {RIGHT, WRONG, GONE}}
+
+
+async def _kill_at_random(cluster: Cluster, duration_s: float, seed: int) -> int:
+    rng, end, kills = random.Random(seed), time.monotonic() + duration_s, 0
+    while time.monotonic() < end:
+        await asyncio.sleep(rng.uniform(1.0, 4.0))
+        victim = rng.choice([worker for worker in cluster.workers if worker.process.poll() is None])
+        victim.kill()
+        kills += 1
+        await asyncio.to_thread(cluster.worker)
+    return kills
+
+
+def run_chaos(folder: Path, duration_s: float = DURATION_S, seed: int = 0) -> Outcome:
+    """Run it below a folder."""
+    write_toy(folder / "models" / "toy")
+    with cluster_of(folder, folder / "models") as cluster:
+        for _ in range(NUM_WORKERS):
+            cluster.worker()
+        servers = [cluster.ready(), cluster.ready()]
+        urls = [server.url for server in servers]
+        asyncio.run(load(urls, 1.0, CONCURRENCY))  # what is allocated once is allocated now
+        wait_until(lambda: not cluster.entries())
+        memory_before = cluster.redis.memory()
+
+        async def main() -> tuple[Tally, int]:
+            return await asyncio.gather(  # type: ignore[return-value]
+                load(urls, duration_s, CONCURRENCY), _kill_at_random(cluster, duration_s, seed)
+            )
+
+        tally, kills = asyncio.run(main())
+        wait_until(lambda: not cluster.entries())
+        cluster.redis.client.memory_purge()
+        redelivered = sum(worker.log.count('"event": "claimed"') for worker in cluster.workers)
+        return Outcome(tally, kills, redelivered, memory_before, cluster.redis.memory(), cluster.entries())
+
+
+def show(outcome: Outcome) -> None:
+    table = Table("", "", show_header=False)
+    latencies = sorted(outcome.tally.latencies_s)
+    for name, value in (
+        ("requests", outcome.tally.sent),
+        ("workers killed", outcome.kills),
+        ("right answers", outcome.tally.outcomes[RIGHT]),
+        ("clear errors", sum(outcome.refused.values())),
+        ("wrong answers", outcome.tally.outcomes[WRONG]),
+        ("lost", outcome.tally.outcomes[GONE]),
+        ("claims of dead workers' items", outcome.redelivered),
+        (
+            "p50 / p99 / longest, ms",
+            " / ".join(
+                f"{1000 * latencies[min(len(latencies) - 1, int(q * len(latencies)))]:.0f}"
+                for q in (0.5, 0.99, 1)
+            ),
+        ),
+        (
+            "Redis data before / after, KB",
+            f"{outcome.memory_before / 1e3:.0f} / {outcome.memory_after / 1e3:.0f}",
+        ),
+        ("entries left", outcome.entries_after),
+    ):
+        table.add_row(name, str(value))
+    console = Console()
+    console.print(table)
+    for name, count in outcome.refused.items():
+        console.print(f"  {name}: {count}")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        show(run_chaos(Path(folder)))

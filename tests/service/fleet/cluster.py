@@ -1,0 +1,201 @@
+"""A fleet as its users have it: a real Redis, API processes and workers, each a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from tests.service.server import Server
+
+START_TIMEOUT_S = 60
+WORK = ("-m", "service.cli", "worker")
+BULKY = ("maxmemory-policy", "noeviction")
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float = START_TIMEOUT_S) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+class RedisServer:
+    """`redis-server` without files."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._options = options
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.client = redis.Redis(port=self.port, protocol=2)
+        self.start()
+
+    def start(self) -> None:
+        program = shutil.which("redis-server")
+        assert program, "the tests need redis-server 7 or newer: apt install redis-server"
+        self.process = subprocess.Popen(
+            [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self._options],
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+        )
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        with suppress(redis.ConnectionError):
+            return bool(self.client.ping())
+        return False
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def pause(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def memory(self) -> int:
+        """Bytes that data and bookkeeping take."""
+        return int(self.client.info("memory")["used_memory_dataset"])
+
+    def close(self) -> None:
+        self.client.close()
+        self.kill()
+
+
+class WorkerProcess:
+    """`stellar-service worker` in a process, and its log."""
+
+    def __init__(
+        self, log: Path, settings: dict[str, str], *arguments: str, command: tuple[str, ...] = WORK
+    ) -> None:
+        self.log_path = log
+        self.port = free_port()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
+        environment |= {"STELLAR_THREADS": "1", "STELLAR_LOG_FORMAT": "json"} | settings
+        with log.open("w") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, *command, "--metrics-port", str(self.port), *arguments],
+                env=environment,
+                stderr=stderr,
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    @property
+    def ready(self) -> bool:
+        assert self.process.poll() is None, self.log
+        return "worker_ready" in self.log
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        self.send(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+class Cluster:
+    """One Redis and whatever else was started with it."""
+
+    def __init__(self, folder: Path, models: Path, *redis_options: str, **settings: str) -> None:
+        self.folder = folder
+        self.redis = RedisServer(folder, *redis_options)
+        self.settings = {
+            "STELLAR_BATCHER": "redis",
+            "STELLAR_REDIS_URL": self.redis.url,
+            "STELLAR_MODELS_DIR": str(models),
+            "STELLAR_CLAIM_IDLE_MS": "600",
+        } | {f"STELLAR_{name.upper()}": value for name, value in settings.items()}
+        self.apis: list[Server] = []
+        self.workers: list[WorkerProcess] = []
+
+    def api(self, **settings: str) -> Server:
+        """Start an API process; it may not be ready yet."""
+        more = {f"STELLAR_{name.upper()}": value for name, value in settings.items()}
+        server = Server(self.folder / f"api-{len(self.apis)}.log", self.settings | more)
+        self.apis.append(server)
+        return server
+
+    def worker(self, *arguments: str, command: tuple[str, ...] = WORK, **settings: str) -> WorkerProcess:
+        """Start a worker and wait until it takes items."""
+        more = {f"STELLAR_{name.upper()}": value for name, value in settings.items()}
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        worker = WorkerProcess(log, self.settings | more, *arguments, command=command)
+        self.workers.append(worker)
+        wait_until(lambda: worker.ready)
+        return worker
+
+    def ready(self) -> Server:
+        """An API process that is ready."""
+        server = self.api()
+        server.wait_until(lambda: server.answers("/healthz/ready", 200))
+        return server
+
+    def holder(self) -> WorkerProcess | None:
+        """The worker that has an item."""
+        for worker in self.workers:
+            for stream in self.streams():
+                for consumer in self.redis.client.xinfo_consumers(stream, "workers"):
+                    if consumer["pending"] and f"-{worker.process.pid}-" in consumer["name"].decode():
+                        return worker
+        return None
+
+    def held(self) -> WorkerProcess:
+        """Wait until a worker has an item."""
+        wait_until(self.holder)
+        worker = self.holder()
+        assert worker is not None
+        return worker
+
+    def streams(self) -> list[str]:
+        names = [name.decode() for name in self.redis.client.keys("stellar:*") if b"@" in name]
+        return [name for name in names if not name.endswith(":workers")]
+
+    def entries(self) -> int:
+        """Entries in all streams of requests."""
+        return sum(self.redis.client.xlen(stream) for stream in self.streams())
+
+    def close(self) -> None:
+        for server in self.apis:
+            server.client.close()
+            server.process.kill()
+            server.process.wait()
+        for worker in self.workers:
+            worker.kill()
+        self.redis.resume()
+        self.redis.close()
+
+
+@contextmanager
+def cluster_of(folder: Path, models: Path, *redis_options: str, **settings: str) -> Iterator[Cluster]:
+    cluster = Cluster(folder, models, *redis_options, **settings)
+    try:
+        yield cluster
+    finally:
+        cluster.close()

@@ -1,0 +1,226 @@
+"""Whatever is killed, paused or cut: every request gets one right answer or one clear error."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.service.fleet.chaos import run_chaos
+from tests.service.fleet.cluster import Cluster, wait_until
+from tests.service.fleet.load import GONE, RIGHT, WRONG, Tally, is_right, load, picture
+from tests.service.fleet.proxy import Proxy
+from tests.service.server import Server
+
+QUICK = (10, 20, 0)
+SLOW = (200, 220, 255)
+"""Its darkest channel keeps the toy model busy for most of a second."""
+
+
+def ask(server: Server, colour: tuple[int, int, int] = QUICK) -> httpx.Response:
+    return httpx.post(f"{server.url}/tokens", files={"image": picture(colour)}, timeout=60)
+
+
+def ask_soon(
+    pool: ThreadPoolExecutor, server: Server, colour: tuple[int, int, int]
+) -> Future[httpx.Response]:
+    return pool.submit(ask, server, colour)
+
+
+def right(answer: httpx.Response, colour: tuple[int, int, int] = QUICK) -> bool:
+    assert answer.status_code == 200, answer.text
+    return is_right(answer, colour)
+
+
+def only_right(tally: Tally) -> bool:
+    return tally.outcomes[RIGHT] > 0 and set(tally.outcomes) == {RIGHT}
+
+
+def test_item_of_a_killed_worker_is_run_by_another(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
+    cluster.worker()
+    cluster.worker()
+    server = cluster.ready()
+    waiting = ask_soon(pool, server, SLOW)
+    cluster.held().kill()
+    assert right(waiting.result(), SLOW)
+    assert any('"claimed"' in worker.log for worker in cluster.workers)
+    assert cluster.entries() == 0
+
+
+def test_item_that_no_worker_survives_is_buried_and_told(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
+    cluster.settings["STELLAR_MAX_DELIVERIES"] = "2"
+    cluster.worker()
+    server = cluster.ready()
+    waiting = ask_soon(pool, server, SLOW)
+    cluster.held().kill()
+    cluster.worker()
+    cluster.held().kill()
+    cluster.worker()
+    answer = waiting.result()
+    assert (answer.status_code, answer.json()["code"]) == (500, "item_buried")
+    [(_, letter)] = cluster.redis.client.xrange("stellar:dead")
+    assert letter[b"reason"] == b"delivered 3 times"
+    assert right(ask(server))
+
+
+def test_items_of_a_killed_api_process_harm_nobody(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
+    cluster.worker()
+    doomed, server = cluster.ready(), cluster.ready()
+    lost = [ask_soon(pool, doomed, SLOW) for _ in range(3)]
+    cluster.held()
+    doomed.process.kill()
+    assert right(ask(server))
+    for each in lost:
+        assert isinstance(each.exception(), httpx.TransportError)
+    wait_until(lambda: cluster.entries() == 0)
+    for name in cluster.redis.client.keys("stellar:replies:*"):
+        assert 0 < cluster.redis.client.pttl(name) <= 90_000
+
+
+def test_killed_redis_comes_back_empty_and_what_was_asked_is_answered(
+    cluster: Cluster, pool: ThreadPoolExecutor
+) -> None:
+    worker = cluster.worker()
+    server = cluster.ready()
+    worker.send(signal.SIGSTOP)
+    waiting = [ask_soon(pool, server, (i, 7, 0)) for i in range(4)]
+    wait_until(lambda: cluster.entries() == 4)
+    cluster.redis.kill()
+    server.wait_until(lambda: server.answers("/healthz/ready", 503))
+    refused = ask(server)
+    assert (refused.status_code, refused.json()["code"]) == (503, "queue_unavailable")
+    assert refused.elapsed.total_seconds() < 3
+    cluster.redis.start()
+    worker.send(signal.SIGCONT)
+    assert all(right(each.result(), (i, 7, 0)) for i, each in enumerate(waiting))
+    server.wait_until(lambda: server.answers("/healthz/ready", 200))
+    assert right(ask(server))
+    assert server.metric("stellar_redeliveries_total") == 4
+
+
+def test_paused_redis_makes_requests_fail_fast_and_loses_nothing(
+    cluster: Cluster, pool: ThreadPoolExecutor
+) -> None:
+    cluster.worker()
+    server = cluster.ready()
+    waiting = ask_soon(pool, server, SLOW)
+    cluster.held()
+    cluster.redis.pause()
+    paused = time.monotonic()
+    server.wait_until(lambda: server.answers("/healthz/ready", 503))
+    while time.monotonic() < paused + 10:
+        refused = ask(server)
+        assert (refused.status_code, refused.json()["code"]) == (503, "queue_unavailable")
+        time.sleep(0.5)
+    cluster.redis.resume()
+    assert right(waiting.result(), SLOW)
+    server.wait_until(lambda: server.answers("/healthz/ready", 200))
+    assert right(ask(server))
+
+
+def test_cut_network_makes_requests_fail_fast_and_heals(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
+    cluster.worker()
+    proxy = Proxy(cluster.redis.port)
+    try:
+        cluster.settings["STELLAR_REDIS_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
+        server = cluster.ready()
+        waiting = ask_soon(pool, server, SLOW)
+        cluster.held()
+        proxy.cut()
+        server.wait_until(lambda: server.answers("/healthz/ready", 503))
+        assert ask(server).json()["code"] == "queue_unavailable"
+        proxy.mend()
+        assert right(waiting.result(), SLOW)
+        server.wait_until(lambda: server.answers("/healthz/ready", 200))
+        assert right(ask(server))
+    finally:
+        proxy.close()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"junk": "x"},
+        {"item": "a", "reply_to": "b", "ttl_ms": "soon", "request_id": "", "arrays": ""},
+        {"item": b"\xff", "reply_to": b"\xff", "ttl_ms": "1", "request_id": "", "arrays": "not safetensors"},
+    ],
+)
+def test_malformed_entries_are_put_aside_and_stop_nobody(cluster: Cluster, fields: dict[str, str]) -> None:
+    cluster.worker()
+    server = cluster.ready()
+    cluster.redis.client.xadd("stellar:toy@0123456789ab:encode:small", fields)  # type: ignore[arg-type]
+    wait_until(lambda: cluster.redis.client.xlen("stellar:dead") == 1)
+    [(_, letter)] = cluster.redis.client.xrange("stellar:dead")
+    assert letter[b"reason"].startswith(b"malformed: ")
+    assert right(ask(server))
+    assert cluster.entries() == 0
+
+
+def test_paused_worker_is_overtaken_and_its_late_answer_dropped(
+    cluster: Cluster, pool: ThreadPoolExecutor
+) -> None:
+    cluster.worker()
+    cluster.worker()
+    server = cluster.ready()
+    waiting = ask_soon(pool, server, SLOW)
+    late = cluster.held()
+    late.send(signal.SIGSTOP)
+    assert right(waiting.result(), SLOW)
+    late.send(signal.SIGCONT)
+    assert right(ask(server))
+    wait_until(
+        lambda: not any(cluster.redis.client.xlen(n) for n in cluster.redis.client.keys("stellar:replies:*"))
+    )
+    assert cluster.entries() == 0
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_clocks_of_hosts_may_differ(cluster: Cluster, seconds: int) -> None:
+    skewed = ("-m", "tests.service.fleet.skewed", str(seconds), "worker")
+    cluster.worker(command=skewed)
+    assert only_right(asyncio.run(load([cluster.ready().url], 1.0, 4)))
+
+
+def test_trimmed_streams_are_written_again(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
+    worker = cluster.worker()
+    server = cluster.ready()
+    worker.send(signal.SIGSTOP)
+    waiting = [ask_soon(pool, server, (i, 9, 0)) for i in range(4)]
+    wait_until(lambda: cluster.entries() == 4)
+    for stream in cluster.streams():
+        cluster.redis.client.xtrim(stream, maxlen=0)
+    worker.send(signal.SIGCONT)
+    assert all(right(each.result(), (i, 9, 0)) for i, each in enumerate(waiting))
+
+
+def test_full_memory_refuses_new_items_and_answers_the_old_ones(
+    cluster: Cluster, pool: ThreadPoolExecutor
+) -> None:
+    cluster.worker()
+    server = cluster.ready()
+    cluster.redis.client.config_set("maxmemory-policy", "noeviction")
+    waiting = ask_soon(pool, server, SLOW)
+    cluster.held()
+    cluster.redis.client.config_set("maxmemory", "1mb")
+    refused = ask(server)
+    assert (refused.status_code, refused.json()["code"]) == (503, "queue_full")
+    assert "memory" in refused.json()["detail"]
+    assert right(waiting.result(), SLOW)
+    cluster.redis.client.config_set("maxmemory", "0")
+    assert right(ask(server))
+
+
+def test_chaos(tmp_path: Path) -> None:
+    outcome = run_chaos(tmp_path)
+    assert outcome.kills > 20
+    assert outcome.tally.outcomes[RIGHT] > 1000
+    assert outcome.tally.outcomes[WRONG] == 0
+    assert outcome.tally.outcomes[GONE] == 0
+    assert set(outcome.refused) <= {"503 no_worker", "503 queue_full", "504 deadline_exceeded"}
+    assert outcome.entries_after == 0
+    assert outcome.memory_after < outcome.memory_before + 100_000

@@ -1,0 +1,228 @@
+"""Many API processes and many workers behave like one service."""
+
+from __future__ import annotations
+
+import signal
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+
+from service.settings import BUNDLED_MODELS
+from tests.service.fleet.cluster import Cluster, cluster_of, free_port, wait_until
+from tests.service.fleet.load import picture
+from tests.service.fleet.test_failures import QUICK, SLOW, ask, ask_soon, right
+from tests.service.server import Server
+from tests.service.toy import write_toy
+
+EDITS = '[{"op":"drop","token":3}]'
+
+
+def test_answers_are_those_of_the_local_batcher_to_the_bit(
+    server: Server, photo: bytes, tmp_path: Path
+) -> None:
+    with cluster_of(tmp_path, BUNDLED_MODELS) as cluster:
+        for _ in range(3):
+            cluster.worker()
+        fleet = cluster.ready()
+        for path, accept in (
+            ("/embed", "application/x-npy"),
+            ("/tokens", "application/octet-stream"),
+            ("/reconstruct", "image/png"),
+        ):
+            data = {"edits": EDITS} if path == "/reconstruct" else {}
+            local, far = (
+                each.client.post(path, files={"image": photo}, data=data, headers={"accept": accept})
+                for each in (server, fleet)
+            )
+            assert local.status_code == far.status_code == 200
+            assert local.content == far.content
+            assert far.headers["x-stellar-provider"] == "CPUExecutionProvider"
+
+
+def test_ready_only_while_a_worker_lives_for_every_model(cluster: Cluster) -> None:
+    server = cluster.api()
+    server.wait_until(lambda: server.answers("/healthz/live", 200) and bool(server.logged("redis_back")))
+    assert server.client.get("/healthz/ready").status_code == 503
+    refused = ask(server)
+    assert (refused.status_code, refused.json()["code"]) == (503, "no_worker")
+    worker = cluster.worker()
+    server.wait_until(lambda: server.answers("/healthz/ready", 200))
+    assert server.metric('stellar_workers{model="toy"}') == 1
+    assert worker.stop() == 0
+    server.wait_until(lambda: server.answers("/healthz/ready", 503))
+    assert "no live worker serves toy@" in server.client.get("/healthz/ready").json()["detail"]
+
+
+def test_worker_finishes_what_it_has_when_told_to_stop(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
+    worker = cluster.worker()
+    server = cluster.ready()
+    waiting = ask_soon(pool, server, SLOW)
+    cluster.held()
+    assert worker.stop() == 0
+    assert right(waiting.result(), SLOW)
+    for stream in cluster.streams():
+        assert cluster.redis.client.xinfo_consumers(stream, "workers") == []
+
+
+def test_models_and_versions_are_served_side_by_side(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    write_toy(models / "a", name="first")
+    write_toy(models / "b", name="second")
+    newer = tmp_path / "newer"
+    write_toy(newer / "a", name="first", version="ffffffffffff")
+    with cluster_of(tmp_path, models) as cluster:
+        cluster.worker("--model", "first")
+        server = cluster.api()
+        server.wait_until(lambda: server.answers("/healthz/live", 200))
+        only_newer = cluster.api(models_dir=str(newer))
+        cluster.worker("--model", "second@0123456789ab")
+        server.wait_until(lambda: server.answers("/healthz/ready", 200))
+        assert only_newer.client.get("/healthz/ready").status_code == 503
+        cluster.worker(models_dir=str(newer))
+        only_newer.wait_until(lambda: only_newer.answers("/healthz/ready", 200))
+        for each, model in ((server, "first"), (server, "second"), (only_newer, "first")):
+            answer = each.client.post(f"/embed?model={model}", files={"image": picture(QUICK)})
+            assert answer.status_code == 200
+
+
+def test_expired_items_are_told_and_never_run(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
+    worker = cluster.worker()
+    cluster.settings["STELLAR_REQUEST_TIMEOUT_S"] = "1"
+    server = cluster.ready()
+    worker.send(signal.SIGSTOP)
+    answer = ask(server)
+    assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+    wait_until(lambda: cluster.entries() == 0)  # nobody waits: the entry is withdrawn
+    worker.send(signal.SIGCONT)
+    server.wait_until(lambda: server.answers("/healthz/ready", 200))
+    assert right(ask(server))
+    metrics = httpx.get(f"http://127.0.0.1:{worker.port}/metrics").text
+    assert 'stellar_images_total{model="toy",stage="encode"} 1.0' in metrics
+
+
+def test_queue_is_bounded_in_items(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
+    worker = cluster.worker()
+    cluster.settings["STELLAR_MAX_QUEUE"] = "4"
+    server = cluster.ready()
+    worker.send(signal.SIGSTOP)
+    waiting = [ask_soon(pool, server, (i, 3, 0)) for i in range(4)]
+    wait_until(lambda: cluster.entries() == 4)
+    refused = ask(server)
+    assert (refused.status_code, refused.json()["code"]) == (503, "queue_full")
+    assert int(refused.headers["retry-after"]) >= 1
+    worker.send(signal.SIGCONT)
+    assert all(right(each.result(), (i, 3, 0)) for i, each in enumerate(waiting))
+
+
+def test_one_image_does_not_wait_for_a_crowd_of_another_client(
+    cluster: Cluster, pool: ThreadPoolExecutor
+) -> None:
+    """Each image of the crowd takes a while; in turn, a lone one would wait for all of those before it."""
+    cluster.worker()
+    cluster.settings |= {"STELLAR_API_KEYS": "many,one", "STELLAR_MAX_BATCH": "4"}
+    server = cluster.ready()
+    colour = (90, 80, 30)
+
+    def timed(key: str) -> float:
+        started = time.monotonic()
+        answer = httpx.post(
+            f"{server.url}/embed",
+            files={"image": picture(colour)},
+            headers={"x-api-key": key},
+            timeout=60,
+        )
+        assert answer.status_code == 200, answer.text
+        return time.monotonic() - started
+
+    crowd = [pool.submit(timed, "many") for _ in range(30)] + [pool.submit(timed, "many") for _ in range(60)]
+    wait_until(lambda: cluster.entries() > 20)
+    alone = [timed("one") for _ in range(5)]
+    assert not all(each.done() for each in crowd)
+    assert statistics.median(alone) < statistics.median(each.result() for each in crowd) / 2
+
+
+def test_cached_results_are_the_same_and_versions_share_nothing(tmp_path: Path) -> None:
+    models, newer = tmp_path / "models", tmp_path / "newer"
+    write_toy(models / "toy")
+    write_toy(newer / "toy", version="ffffffffffff")
+    with cluster_of(tmp_path, models, cache_ttl_s="60") as cluster:
+        cluster.worker()
+        cluster.worker(models_dir=str(newer))
+        first, second = cluster.ready(), cluster.ready()
+        other = cluster.api(models_dir=str(newer))
+        other.wait_until(lambda: other.answers("/healthz/ready", 200))
+        answers = [ask(each).json()["data"] for each in (first, first, second, other)]
+        assert answers == [answers[0]] * 4
+        assert ask(first, (11, 20, 0)).json()["data"] != answers[0]
+        lookups = 'stellar_cache_total{result="%s"}'
+        assert [first.metric(lookups % kind) for kind in ("miss", "hit")] == [2, 1]
+        assert [second.metric(lookups % kind) for kind in ("miss", "hit")] == [0, 1]
+        assert [other.metric(lookups % kind) for kind in ("miss", "hit")] == [1, 0]
+        for name in cluster.redis.client.keys("stellar:result:*"):
+            assert 0 < cluster.redis.client.ttl(name) <= 60
+
+
+def test_identical_images_at_the_same_moment_run_once(tmp_path: Path, toy_models: Path) -> None:
+    with cluster_of(tmp_path, toy_models, cache_ttl_s="60") as cluster, ThreadPoolExecutor(8) as pool:
+        worker = cluster.worker()
+        first, second = cluster.ready(), cluster.ready()
+        waiting = [ask_soon(pool, each, SLOW) for each in (first, second) * 4]
+        assert all(right(each.result(), SLOW) for each in waiting)
+        metrics = httpx.get(f"http://127.0.0.1:{worker.port}/metrics").text
+        assert 'stellar_images_total{model="toy",stage="encode"} 1.0' in metrics
+        merged = sum(each.metric('stellar_cache_total{result="merged"}') for each in (first, second))
+        assert merged == 7
+
+
+def test_local_batcher_can_use_the_cache_too(tmp_path: Path, toy_models: Path) -> None:
+    with cluster_of(tmp_path, toy_models, cache_ttl_s="60", batcher="local") as cluster:
+        server = cluster.ready()
+        assert right(ask(server))
+        assert right(ask(server))
+        assert server.metric('stellar_cache_total{result="hit"}') == 1
+        cluster.redis.kill()
+        assert right(ask(server))  # without Redis it computes
+        cluster.redis.start()
+
+
+def test_tls_and_a_user_that_may_only_do_what_is_needed(tmp_path: Path, toy_models: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    tls = free_port()
+    options = f"--tls-port {tls} --tls-cert-file cert.pem --tls-key-file key.pem --tls-ca-cert-file ca.pem"
+    with cluster_of(tmp_path, toy_models, *options.split(), "--tls-auth-clients", "no") as cluster:
+        rules = ["on", ">secret", "~ours:*", "-@all", "+@stream", "+@scripting", "+time"]
+        rules += ["+del", "+pexpire", "+zadd", "+zrem", "+zremrangebyscore", "+zrangebyscore", "+zscore"]
+        rules += ["+client|setname", "+auth", "+select"]
+        cluster.redis.client.execute_command("ACL", "SETUSER", "stellar", *rules)
+        ca = tmp_path / "ca.pem"
+        cluster.settings |= {
+            "STELLAR_REDIS_URL": f"rediss://stellar:secret@localhost:{tls}/0?ssl_ca_certs={ca}",
+            "STELLAR_REDIS_PREFIX": "ours",
+        }
+        cluster.worker()
+        server = cluster.ready()
+        assert right(ask(server))
+        assert {name.partition(b":")[0] for name in cluster.redis.client.keys("*")} == {b"ours"}
+        assert "secret" not in server.log
+
+
+@pytest.mark.parametrize("url", ["http://somewhere", "redis://localhost:port"])
+def test_url_that_cannot_be_read_stops_the_start(tmp_path: Path, toy_models: Path, url: str) -> None:
+    with Server(tmp_path / "log", {}, "--batcher", "redis", "--redis-url", url) as server:
+        assert server.process.wait(30) == 2
+        assert "error: redis_url" in server.log
+        assert url not in server.log
+
+
+def test_unknown_model_stops_a_worker_with_the_names_that_are_there(cluster: Cluster) -> None:
+    with pytest.raises(AssertionError, match=r"no model cat in .*there is toy"):
+        cluster.worker("--model", "cat")
