@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _readable(cls, url: SecretStr) -> SecretStr:
-        parse_url(url.get_secret_value())
+        parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
         return url
 
 

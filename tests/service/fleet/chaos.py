@@ -62,7 +62,7 @@ def run_chaos(folder: Path, duration_s: float = DURATION_S, seed: int = 0) -> Ou
         memory_before = cluster.redis.memory()
 
         async def main() -> tuple[Tally, int]:
-            return await asyncio.gather(  # type: ignore[return-value]
+            return await asyncio.gather(
                 load(urls, duration_s, CONCURRENCY), _kill_at_random(cluster, duration_s, seed)
             )
 

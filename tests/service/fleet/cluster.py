@@ -73,6 +73,16 @@ class RedisServer:
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
+    def names(self, pattern: str) -> list[str]:
+        """Names that there are."""
+        return [bytes(name).decode() for name in self.client.keys(pattern)]  # type: ignore[arg-type]
+
+    def dead_letter(self) -> dict[bytes, bytes]:
+        """The only entry that was put aside."""
+        entries: Any = self.client.xrange("stellar:dead")
+        [(_, letter)] = entries
+        return letter  # type: ignore[no-any-return]
+
     def memory(self) -> int:
         """Bytes that data and bookkeeping take."""
         return int(self.client.info("memory")["used_memory_dataset"])
@@ -160,7 +170,7 @@ class Cluster:
     def holder(self) -> WorkerProcess | None:
         """The worker that has an item."""
         for worker in self.workers:
-            for stream in self.streams():
+            for stream in self.streams() if worker.process.poll() is None else ():
                 for consumer in self.redis.client.xinfo_consumers(stream, "workers"):
                     if consumer["pending"] and f"-{worker.process.pid}-" in consumer["name"].decode():
                         return worker
@@ -174,7 +184,7 @@ class Cluster:
         return worker
 
     def streams(self) -> list[str]:
-        names = [name.decode() for name in self.redis.client.keys("stellar:*") if b"@" in name]
+        names = [name for name in self.redis.names("stellar:*") if "@" in name]
         return [name for name in names if not name.endswith(":workers")]
 
     def entries(self) -> int:

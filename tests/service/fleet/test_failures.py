@@ -63,8 +63,7 @@ def test_item_that_no_worker_survives_is_buried_and_told(cluster: Cluster, pool:
     cluster.worker()
     answer = waiting.result()
     assert (answer.status_code, answer.json()["code"]) == (500, "item_buried")
-    [(_, letter)] = cluster.redis.client.xrange("stellar:dead")
-    assert letter[b"reason"] == b"delivered 3 times"
+    assert cluster.redis.dead_letter()[b"reason"] == b"delivered 3 times"
     assert right(ask(server))
 
 
@@ -78,7 +77,7 @@ def test_items_of_a_killed_api_process_harm_nobody(cluster: Cluster, pool: Threa
     for each in lost:
         assert isinstance(each.exception(), httpx.TransportError)
     wait_until(lambda: cluster.entries() == 0)
-    for name in cluster.redis.client.keys("stellar:replies:*"):
+    for name in cluster.redis.names("stellar:replies:*"):
         assert 0 < cluster.redis.client.pttl(name) <= 90_000
 
 
@@ -155,8 +154,7 @@ def test_malformed_entries_are_put_aside_and_stop_nobody(cluster: Cluster, field
     server = cluster.ready()
     cluster.redis.client.xadd("stellar:toy@0123456789ab:encode:small", fields)  # type: ignore[arg-type]
     wait_until(lambda: cluster.redis.client.xlen("stellar:dead") == 1)
-    [(_, letter)] = cluster.redis.client.xrange("stellar:dead")
-    assert letter[b"reason"].startswith(b"malformed: ")
+    assert cluster.redis.dead_letter()[b"reason"].startswith(b"malformed: ")
     assert right(ask(server))
     assert cluster.entries() == 0
 
@@ -174,7 +172,7 @@ def test_paused_worker_is_overtaken_and_its_late_answer_dropped(
     late.send(signal.SIGCONT)
     assert right(ask(server))
     wait_until(
-        lambda: not any(cluster.redis.client.xlen(n) for n in cluster.redis.client.keys("stellar:replies:*"))
+        lambda: not any(cluster.redis.client.xlen(n) for n in cluster.redis.names("stellar:replies:*"))
     )
     assert cluster.entries() == 0
 
