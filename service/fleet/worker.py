@@ -354,7 +354,7 @@ class Worker:
 
     async def _beat(self) -> None:
         """Say that this worker lives and still has its items; learn Redis's time."""
-        alive_ms = self._settings.claim_idle_ms
+        alive_ms = 2 * self._settings.claim_idle_ms
         beats: list[Command] = [
             call(BEAT, [self._names.workers(model)], self.name, alive_ms) for model in self._engines
         ]

@@ -1,8 +1,8 @@
 """Redis batching against local batching, one machine, one worker, the same bundle: `make benchmark`.
 
-Closed loops post a 94 KB JPEG to /embed. Rounds are interleaved; figures are medians over rounds. Shares are of
-an item's time between the end of its decoding and its result: waiting, transport to the worker and back
-(copying, Redis, event loops), inference.
+Closed loops post a JPEG of 451×300 pixels to /embed. Rounds are interleaved; figures are medians over rounds.
+Shares are of an item's time between the end of its decoding and its result: waiting, transport to the worker
+and back (copying, Redis, event loops), inference.
 """
 
 from __future__ import annotations

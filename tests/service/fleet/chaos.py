@@ -76,6 +76,10 @@ def run_chaos(folder: Path, duration_s: float = DURATION_S, seed: int = 0) -> Ou
 def show(outcome: Outcome) -> None:
     table = Table("", "", show_header=False)
     latencies = sorted(outcome.tally.latencies_s)
+    p50, p99, longest = (
+        round(1000 * latencies[min(len(latencies) - 1, int(q * len(latencies)))]) for q in (0.5, 0.99, 1)
+    )
+    memory = f"{outcome.memory_before / 1e3:.0f} / {outcome.memory_after / 1e3:.0f}"
     for name, value in (
         ("requests", outcome.tally.sent),
         ("workers killed", outcome.kills),
@@ -83,18 +87,9 @@ def show(outcome: Outcome) -> None:
         ("clear errors", sum(outcome.refused.values())),
         ("wrong answers", outcome.tally.outcomes[WRONG]),
         ("lost", outcome.tally.outcomes[GONE]),
-        ("claims of dead workers' items", outcome.redelivered),
-        (
-            "p50 / p99 / longest, ms",
-            " / ".join(
-                f"{1000 * latencies[min(len(latencies) - 1, int(q * len(latencies)))]:.0f}"
-                for q in (0.5, 0.99, 1)
-            ),
-        ),
-        (
-            "Redis data before / after, KB",
-            f"{outcome.memory_before / 1e3:.0f} / {outcome.memory_after / 1e3:.0f}",
-        ),
+        ("takeovers from dead workers", outcome.redelivered),
+        ("p50 / p99 / longest, ms", f"{p50} / {p99} / {longest}"),
+        ("Redis data before / after, KB", memory),
         ("entries left", outcome.entries_after),
     ):
         table.add_row(name, str(value))

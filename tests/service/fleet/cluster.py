@@ -20,7 +20,6 @@ from tests.service.server import Server
 
 START_TIMEOUT_S = 60
 WORK = ("-m", "service.cli", "worker")
-BULKY = ("maxmemory-policy", "noeviction")
 
 
 def free_port() -> int:

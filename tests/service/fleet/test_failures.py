@@ -64,6 +64,7 @@ def test_item_that_no_worker_survives_is_buried_and_told(cluster: Cluster, pool:
     answer = waiting.result()
     assert (answer.status_code, answer.json()["code"]) == (500, "item_buried")
     assert cluster.redis.dead_letter()[b"reason"] == b"delivered 3 times"
+    server.wait_until(lambda: server.answers("/healthz/ready", 200))
     assert right(ask(server))
 
 
