@@ -68,7 +68,7 @@ def run_chaos(folder: Path, duration_s: float = DURATION_S, seed: int = 0) -> Ou
 
         tally, kills = asyncio.run(main())
         wait_until(lambda: not cluster.entries())
-        cluster.redis.client.memory_purge()
+        wait_until(lambda: cluster.consumers() <= NUM_WORKERS * len(cluster.streams()))
         redelivered = sum(worker.log.count('"event": "claimed"') for worker in cluster.workers)
         return Outcome(tally, kills, redelivered, memory_before, cluster.redis.memory(), cluster.entries())
 

@@ -186,6 +186,10 @@ class Cluster:
         names = [name for name in self.redis.names("stellar:*") if "@" in name]
         return [name for name in names if not name.endswith(":workers")]
 
+    def consumers(self) -> int:
+        """Consumers that Redis knows of, over all streams of requests."""
+        return sum(len(self.redis.client.xinfo_consumers(stream, "workers")) for stream in self.streams())
+
     def entries(self) -> int:
         """Entries in all streams of requests."""
         return sum(self.redis.client.xlen(stream) for stream in self.streams())
