@@ -79,7 +79,7 @@ def show(outcome: Outcome) -> None:
     p50, p99, longest = (
         round(1000 * latencies[min(len(latencies) - 1, int(q * len(latencies)))]) for q in (0.5, 0.99, 1)
     )
-    memory = f"{outcome.memory_before / 1e3:.0f} / {outcome.memory_after / 1e3:.0f}"
+    memory = f"{outcome.memory_before / 1e3:.1f} / {outcome.memory_after / 1e3:.1f}"
     for name, value in (
         ("requests", outcome.tally.sent),
         ("workers killed", outcome.kills),
@@ -89,7 +89,7 @@ def show(outcome: Outcome) -> None:
         ("lost", outcome.tally.outcomes[GONE]),
         ("takeovers from dead workers", outcome.redelivered),
         ("p50 / p99 / longest, ms", f"{p50} / {p99} / {longest}"),
-        ("Redis data before / after, KB", memory),
+        ("all keys in Redis before / after, KB", memory),
         ("entries left", outcome.entries_after),
     ):
         table.add_row(name, str(value))
