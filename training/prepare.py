@@ -31,7 +31,7 @@ WITHOUT_OBJECTS = {"symbols"}
 """Stamp folders with letters and signs, which are no pictures."""
 
 WITHOUT_LICENCE = {"Arc-Colors-Transparent-Wallpaper.png"}
-"""Pictures that no line of their package's copyright file names."""
+"""Their package's copyright file lists them among its build files, without an author who gave the licence."""
 
 Image.MAX_IMAGE_PIXELS = None  # the sources are ours, and some are large
 

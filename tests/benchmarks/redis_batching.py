@@ -101,7 +101,7 @@ def main() -> None:
         with running(Path(name) / "local.log", {}) as local:
             for server in (local, far):
                 asyncio.run(_load(f"{server.url}/embed", image, 8))  # warm
-            Console().print(_compare(local, far, cluster, image))
+            Console(width=120).print(_compare(local, far, cluster, image))
 
 
 if __name__ == "__main__":
