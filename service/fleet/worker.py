@@ -166,6 +166,8 @@ class Worker:
         """Put an entry in line; or away, where it is malformed or has taken down too many workers."""
         try:
             request = Request.parse(fields, source.stage, self._engines[source.model].manifest)
+            if not request.reply_to.startswith(self._names.replies("")):
+                raise Malformed(f"answers are not written to {request.reply_to!r}")
         except Malformed as error:
             await self._bury(source, entry, fields, f"malformed: {error}", InternalError.code)
             return
@@ -190,20 +192,8 @@ class Worker:
         self._metrics.dead_letters.inc()
         item, reply_to = fields.get(b"item", b""), fields.get(b"reply_to", b"")
         told = [part for pair in fields.items() for part in pair]
-        commands: list[Command] = [
-            (
-                "XADD",
-                self._names.dead,
-                "MAXLEN",
-                MAX_DEAD,
-                "*",
-                "stream",
-                source.stream,
-                "reason",
-                reason,
-                *told,
-            )
-        ]
+        about = ("stream", source.stream, "reason", reason)
+        commands: list[Command] = [("XADD", self._names.dead, "MAXLEN", MAX_DEAD, "*", *about, *told)]
         try:
             reply = Reply(item=item.decode(), error=code)
             known = reply_to.decode().startswith(self._names.replies(""))

@@ -9,8 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
+from service.fleet.wire import Request
 from tests.service.fleet.chaos import run_chaos
 from tests.service.fleet.cluster import Cluster, wait_until
 from tests.service.fleet.load import GONE, RIGHT, WRONG, Tally, is_right, load, picture
@@ -158,6 +160,19 @@ def test_malformed_entries_are_put_aside_and_stop_nobody(cluster: Cluster, field
     assert cluster.redis.dead_letter()[b"reason"].startswith(b"malformed: ")
     assert right(ask(server))
     assert cluster.entries() == 0
+
+
+def test_answers_go_to_streams_of_answers_only(cluster: Cluster) -> None:
+    """Whoever may write requests must not reach other keys through a worker."""
+    cluster.worker()
+    arrays = {"image": np.zeros((8, 8, 3), np.uint8)}
+    request = Request(item="i", reply_to="victim", ttl_ms=60_000, request_id="", arrays=arrays)
+    parts: list[str | bytes] = request.fields()
+    fields = dict(zip(parts[::2], parts[1::2], strict=True))
+    cluster.redis.client.xadd("stellar:toy@0123456789ab:encode:small", fields)  # type: ignore[arg-type]
+    wait_until(lambda: cluster.redis.client.xlen("stellar:dead") == 1)
+    assert b"answers are not written" in cluster.redis.dead_letter()[b"reason"]
+    assert not cluster.redis.client.exists("victim")
 
 
 def test_paused_worker_is_overtaken_and_its_late_answer_dropped(
