@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
+from service.engine import Arrays
 from service.fleet.wire import Request
 from tests.service.fleet.chaos import run_chaos
 from tests.service.fleet.cluster import Cluster, wait_until
@@ -165,7 +166,7 @@ def test_malformed_entries_are_put_aside_and_stop_nobody(cluster: Cluster, field
 def test_answers_go_to_streams_of_answers_only(cluster: Cluster) -> None:
     """Whoever may write requests must not reach other keys through a worker."""
     cluster.worker()
-    arrays = {"image": np.zeros((8, 8, 3), np.uint8)}
+    arrays: Arrays = {"image": np.zeros((8, 8, 3), np.uint8)}
     request = Request(item="i", reply_to="victim", ttl_ms=60_000, request_id="", arrays=arrays)
     parts: list[str | bytes] = request.fields()
     fields = dict(zip(parts[::2], parts[1::2], strict=True))
