@@ -198,8 +198,8 @@ class QueueAway(Unavailable):
 
     code, title = "queue_unavailable", "Queue unavailable"
 
-    def __init__(self) -> None:
-        super().__init__("The queue between this process and the workers can't be reached: try again soon.")
+    def __init__(self, detail: str = "The way to the workers is interrupted: try again soon.") -> None:
+        super().__init__(detail)
 
 
 class NoWorker(Unavailable):
@@ -225,8 +225,8 @@ class ItemBuried(ServiceError):
 
     code, title = "item_buried", "Item buried"
 
-    def __init__(self) -> None:
-        super().__init__("Every worker that tried this item was lost; it has been put aside.")
+    def __init__(self, detail: str = "Every worker that tried this was lost; it has been put aside.") -> None:
+        super().__init__(detail)
 
 
 class InternalError(ServiceError):

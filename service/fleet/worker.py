@@ -8,10 +8,7 @@ claimed by another after `claim_idle_ms`, runs alone then, and is buried after `
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
-import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +22,9 @@ from service.batch import run_batch
 from service.engine import STAGES, Arrays, Engine, Stage
 from service.errors import InternalError, ItemBuried, QueueAway
 from service.fleet.link import Command, Link
+from service.fleet.membership import Membership
 from service.fleet.names import GROUP, Names
-from service.fleet.scripts import BEAT, CLAIM, FINISH, SWEEP, call
+from service.fleet.scripts import CLAIM, FINISH, call
 from service.fleet.wire import Fields, Malformed, Reply, Request
 from service.lanes import BULK_TURN, LANES, Lane, Lanes
 from service.logs import logger
@@ -79,14 +77,19 @@ class Worker:
         self._engines: Mapping[str, Engine] = {engine.manifest.id: engine for engine in engines}
         self._names = Names(settings.redis_prefix)
         self._link = Link(settings)
-        providers = ",".join(sorted({engine.provider for engine in engines}))
-        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}|{providers}"
         self._sources = {
             (stream := self._names.requests(model, stage, lane)).encode(): _Source(stream, model, stage, lane)
             for lane in LANES
             for model in self._engines
             for stage in STAGES
         }
+        self._member = Membership(
+            self._link,
+            self._names,
+            {source.stream: source.model for source in self._sources.values()},
+            provider=",".join(sorted({engine.provider for engine in engines})),
+            claim_idle_ms=settings.claim_idle_ms,
+        )
         self._ready: dict[tuple[str, Stage], Lanes[_Job]] = {
             (model, stage): Lanes() for model in self._engines for stage in STAGES
         }
@@ -96,13 +99,16 @@ class Worker:
         """All that this worker has claimed and not yet answered."""
         self._answering: set[asyncio.Task[None]] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
-        self._redis_ahead_s = 0.0
-        """Redis's clock less this process's monotonic one."""
         self._away = False
         self._stopping = asyncio.Event()
         for (model, stage), line in self._ready.items():
             name = self._engines[model].manifest.name
             metrics.queue_depth.labels(name, stage).set_function(partial(len, line))
+
+    @property
+    def name(self) -> str:
+        """Its name among the consumers."""
+        return self._member.name
 
     def stop(self) -> None:
         """Take nothing more, finish what was taken, end."""
@@ -245,7 +251,7 @@ class Worker:
         return False
 
     def _redis_now_ms(self) -> float:
-        return 1000 * (time.monotonic() + self._redis_ahead_s)
+        return 1000 * (time.monotonic() + self._member.redis_ahead_s)
 
     def _run_batch(self, jobs: Sequence[_Job]) -> _Finished:
         """On the engine's thread."""
@@ -269,7 +275,7 @@ class Worker:
         metrics.batch_size.labels(name, source.stage).observe(len(jobs))
         metrics.images.labels(name, source.stage).inc(len(jobs))
         metrics.stage_duration.labels("inference").observe(finished.elapsed_s)
-        started_ms = 1000 * (finished.started + self._redis_ahead_s)
+        started_ms = 1000 * (finished.started + self._member.redis_ahead_s)
         replies = []
         for job, result in zip(jobs, finished.results, strict=True):
             queue_s = max(0.0, started_ms - int(job.entry.partition(b"-")[0])) / 1000
@@ -330,7 +336,7 @@ class Worker:
 
     def _chores(self) -> list[tuple[Any, float]]:
         every_s = self._settings.claim_idle_ms / 3000
-        return [(self._beat, every_s), (self._claim, every_s), (self._sweep, 20 * every_s)]
+        return [(self._beat, every_s), (self._claim, every_s), (self._member.sweep, 20 * every_s)]
 
     async def _repeat(self, work: Any, pause_s: float) -> None:
         while True:
@@ -343,24 +349,8 @@ class Worker:
             await asyncio.sleep(pause_s)
 
     async def _beat(self) -> None:
-        """Say that this worker lives and still has its items; learn Redis's time."""
-        alive_ms = 2 * self._settings.claim_idle_ms
-        beats: list[Command] = [
-            call(BEAT, [self._names.workers(model)], self.name, alive_ms) for model in self._engines
-        ]
-        held: dict[str, list[bytes]] = {}
-        for stream, entry in self._held:
-            held.setdefault(stream, []).append(entry)
-        kept: list[Command] = [
-            ("XCLAIM", stream, GROUP, self.name, 0, *entries, "JUSTID") for stream, entries in held.items()
-        ]
-        sent = time.monotonic()
-        answers = await self._link.run(beats + kept)
-        for answer in answers:
-            if isinstance(answer, ResponseError):
-                raise answer
+        await self._member.beat(self._held)
         self._note(None)
-        self._redis_ahead_s = answers[0] / 1000 - (sent + time.monotonic()) / 2
 
     async def _claim(self) -> None:
         """Take over what workers that died have left."""
@@ -382,41 +372,22 @@ class Worker:
                 fields = dict(zip(parts[::2], parts[1::2], strict=True))
                 await self._accept(source, entry, fields, deliveries)
 
-    async def _sweep(self) -> None:
-        """Forget consumers whose workers are gone."""
-        await self._link.run(self._sweep_commands(idle_ms=20 * self._settings.claim_idle_ms))
-
-    def _sweep_commands(self, idle_ms: int) -> list[Command]:
-        return [
-            call(SWEEP, [source.stream, self._names.workers(source.model)], GROUP, idle_ms)
-            for source in self._sources.values()
-        ]
-
     async def _join(self) -> None:
-        """See to it that the streams and their group exist; wait for Redis where it is away."""
+        """Join the fleet, as soon as Redis is there."""
         while not self._stopping.is_set():
             try:
-                for answer in await self._link.run(
-                    [
-                        ("XGROUP", "CREATE", source.stream, GROUP, "0", "MKSTREAM")
-                        for source in self._sources.values()
-                    ]
-                ):
-                    if isinstance(answer, ResponseError) and not str(answer).startswith("BUSYGROUP"):
-                        raise answer
-                await self._beat()
+                await self._member.join()
+                self._note(None)
                 return
             except (QueueAway, ResponseError) as error:
                 self._note(error)
                 await self._pause()
 
     async def _leave(self) -> None:
-        """Be forgotten at once: nothing is left to claim."""
-        gone: list[Command] = [("ZREM", self._names.workers(model), self.name) for model in self._engines]
         try:
-            await self._link.run(gone + self._sweep_commands(idle_ms=-1))
+            await self._member.leave()
         except QueueAway:
-            logger.warning("left_without_a_word")
+            logger.warning("left_without_a_word", worker=self.name)
         await self._link.close()
         self._thread.shutdown()
 

@@ -87,7 +87,7 @@ def test_every_size_up_to_256_has_a_bucket() -> None:
 
 def test_missing_provider_is_an_error(toy_models: Path) -> None:
     for device in ("cuda", "tensorrt:1"):
-        with pytest.raises(BundleError, match=r"asked for \w+Executiongot CPUExecutionProvider"):
+        with pytest.raises(BundleError, match=r"asked for \w+ExecutionProvider, got CPUExecutionProvider"):
             load(toy_models / "toy", device)
 
 

@@ -1,0 +1,86 @@
+"""A worker's place in the fleet: who it is, that it lives, what it still has, and Redis's time."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+
+from redis.exceptions import ResponseError
+
+from service.fleet.link import Command, Link
+from service.fleet.names import GROUP, Names
+from service.fleet.scripts import BEAT, SWEEP, call
+
+ALIVE_CLAIM_TIMES = 2
+"""A worker that said nothing for so many claim times counts as gone."""
+SWEEP_CLAIM_TIMES = 20
+"""Its name is forgotten after so many."""
+
+
+class Membership:
+    """One worker among the consumers of its streams."""
+
+    def __init__(
+        self, link: Link, names: Names, streams: Mapping[str, str], *, provider: str, claim_idle_ms: int
+    ) -> None:
+        """`streams` says the model (name@version) of each stream."""
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}|{provider}"
+        self.redis_ahead_s = 0.0
+        """Redis's clock less this process's monotonic one."""
+        self._link = link
+        self._names = names
+        self._streams = streams
+        self._models = sorted(set(streams.values()))
+        self._claim_idle_ms = claim_idle_ms
+
+    async def join(self) -> None:
+        """See to it that the streams and their group exist, and be known.
+
+        Raises `QueueAway`, and `ResponseError` for what Redis refuses.
+        """
+        for answer in await self._link.run(
+            [("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM") for stream in self._streams]
+        ):
+            if isinstance(answer, ResponseError) and not str(answer).startswith("BUSYGROUP"):
+                raise answer
+        await self.beat(())
+
+    async def beat(self, held: Iterable[tuple[str, bytes]]) -> None:
+        """Say that this worker lives and still has these entries of streams; learn Redis's time.
+
+        Raises like `join`.
+        """
+        alive_ms = ALIVE_CLAIM_TIMES * self._claim_idle_ms
+        beats: list[Command] = [
+            call(BEAT, [self._names.workers(model)], self.name, alive_ms) for model in self._models
+        ]
+        entries: dict[str, list[bytes]] = {}
+        for stream, entry in held:
+            entries.setdefault(stream, []).append(entry)
+        kept: list[Command] = [
+            ("XCLAIM", stream, GROUP, self.name, 0, *known, "JUSTID") for stream, known in entries.items()
+        ]
+        sent = time.monotonic()
+        answers = await self._link.run(beats + kept)
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise answer
+        self.redis_ahead_s = answers[0] / 1000 - (sent + time.monotonic()) / 2
+
+    async def sweep(self) -> None:
+        """Forget consumers whose workers are gone. Raises `QueueAway`."""
+        await self._link.run(self._sweep_commands(SWEEP_CLAIM_TIMES * self._claim_idle_ms))
+
+    async def leave(self) -> None:
+        """Be forgotten at once: nothing is left to claim. Raises `QueueAway`."""
+        gone: list[Command] = [("ZREM", self._names.workers(model), self.name) for model in self._models]
+        await self._link.run(gone + self._sweep_commands(idle_ms=-1))
+
+    def _sweep_commands(self, idle_ms: int) -> list[Command]:
+        return [
+            call(SWEEP, [stream, self._names.workers(model)], GROUP, idle_ms)
+            for stream, model in self._streams.items()
+        ]
