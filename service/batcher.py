@@ -101,7 +101,7 @@ class LocalBatcher:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 return await item.result
         except TimeoutError:
-            raise DeadlineExceeded("the request took longer than it may; send less, or try again") from None
+            raise DeadlineExceeded from None
 
     async def close(self) -> None:
         """Stop the stages and wait for the batch that is running."""

@@ -219,6 +219,9 @@ class DeadlineExceeded(ServiceError):
 
     status, code, title = 504, "deadline_exceeded", "Deadline exceeded"
 
+    def __init__(self, detail: str = "The request took longer than it may: send less, or try again.") -> None:
+        super().__init__(detail)
+
 
 class ItemBuried(ServiceError):
     """An item that no worker survived."""

@@ -65,7 +65,7 @@ class Work:
                 async with asyncio.timeout(self.deadline - started):
                     image = await self.decoder.decode(item, self.model.manifest.image_size, self.fit)
         except TimeoutError:
-            raise DeadlineExceeded("the request took longer than it may; send less, or try again") from None
+            raise DeadlineExceeded from None
         self.metrics.stage_duration.labels("decode").observe(time.monotonic() - started)
         with self.timed("encode"):
             return Seen(image, await self.model.encode(image.pixels, deadline=self.deadline, lane=self.lane))

@@ -11,6 +11,7 @@ import hashlib
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 
 from redis.exceptions import ResponseError
 
@@ -74,7 +75,7 @@ class CachedBatcher:
             if flight is None:
                 work = self._compute(digest, stage, arrays, deadline, lane)
                 flight = self._flights[digest] = _Flight(asyncio.create_task(work))
-                flight.task.add_done_callback(lambda _: self._flights.pop(digest, None))
+                flight.task.add_done_callback(partial(self._forget, digest, flight))
             else:
                 self._metrics.cache.labels("merged").inc()
             flight.waiting += 1
@@ -86,13 +87,16 @@ class CachedBatcher:
                     continue  # it was the time of another caller that ran out
                 raise
             except TimeoutError:
-                raise DeadlineExceeded(
-                    "the request took longer than it may; send less, or try again"
-                ) from None
+                raise DeadlineExceeded from None
             finally:
                 flight.waiting -= 1
                 if not flight.waiting:
+                    self._forget(digest, flight)  # whoever comes now must not wait for what is being stopped
                     flight.task.cancel()
+
+    def _forget(self, digest: str, flight: _Flight, _: object = None) -> None:
+        if self._flights.get(digest) is flight:
+            del self._flights[digest]
 
     async def close(self) -> None:
         """See `Batcher`."""

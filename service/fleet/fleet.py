@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -44,7 +45,7 @@ class _Waiting:
     answer: asyncio.Future[Reply]
     deadline: float
     entry: bytes | None = None
-    """Its entry in the stream; None while it is being written."""
+    """Its last entry in the stream; None before it is written."""
     written: float = 0.0
 
 
@@ -61,7 +62,8 @@ class Fleet:
         self._items: dict[str, _Waiting] = {}
         self._served: list[RedisBatcher] = []
         self._away: str | None = "Redis has not answered yet"
-        self._tasks = [asyncio.create_task(work()) for work in (self._read, self._watch, self._audit)]
+        works = (self._read, self._watch, self._audit)
+        self._tasks = [asyncio.create_task(self._keep(work)) for work in works]
 
     def serve(self, manifest: Manifest) -> RedisBatcher:
         """A batcher for a model."""
@@ -94,7 +96,7 @@ class Fleet:
                 await self._write(waiting)
                 reply = await answer
         except TimeoutError:
-            raise DeadlineExceeded("the request took longer than it may; send less, or try again") from None
+            raise DeadlineExceeded from None
         finally:
             del self._items[request.item]
             if not answer.done() or answer.cancelled():
@@ -115,9 +117,17 @@ class Fleet:
             await self.link.send("DEL", self._replies)
         await self.link.close()
 
+    async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do endless work; whatever ends it is logged, and it begins again."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                logger.exception("fleet_failed")
+                await asyncio.sleep(STATUS_EVERY_S)
+
     async def _write(self, waiting: _Waiting) -> None:
         request = replace(waiting.request, ttl_ms=_ms_until(waiting.deadline))
-        waiting.entry = None
         try:
             entry = await self.link.send("XADD", waiting.stream, "*", *request.fields())
         except OutOfMemoryError:
@@ -172,9 +182,10 @@ class Fleet:
     async def _watch(self) -> None:
         """Keep knowing whether Redis is there, which workers live and how much waits."""
         while True:
+            served = tuple(self._served)  # models may be added meanwhile
             try:
-                answers = await self.link.run([batcher.status_command for batcher in self._served])
-                for batcher, answer in zip(self._served, answers, strict=True):
+                answers = await self.link.run([("PING",), *(batcher.status_command for batcher in served)])
+                for batcher, answer in zip(served, answers[1:], strict=True):
                     if isinstance(answer, ResponseError):
                         raise answer
                     batcher.note(*answer)

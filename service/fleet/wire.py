@@ -13,6 +13,9 @@ from service.engine import Arrays, Stage
 
 Fields = dict[bytes, bytes]
 
+MAX_TTL_MS = 24 * 60 * 60 * 1000
+"""Nobody waits longer than a day."""
+
 
 class Malformed(ValueError):
     """An entry that is not what it should be; the message says why."""
@@ -54,6 +57,8 @@ class Request:
             raise Malformed(f"no field {error.args[0].decode()}") from None
         except ValueError as error:
             raise Malformed(str(error)) from None
+        if not 0 <= request.ttl_ms <= MAX_TTL_MS:
+            raise Malformed(f"expected 0 to {MAX_TTL_MS} ms, got {request.ttl_ms}")
         expected = inputs(stage, manifest)
         got = {name: (array.dtype, array.shape) for name, array in request.arrays.items()}
         if got != expected:

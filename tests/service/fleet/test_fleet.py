@@ -210,7 +210,7 @@ def test_tls_and_a_user_that_may_only_do_what_is_needed(tmp_path: Path, toy_mode
     with cluster_of(tmp_path, toy_models, *options.split(), "--tls-auth-clients", "no") as cluster:
         rules = ["on", ">secret", "~ours:*", "-@all", "+@stream", "+@scripting", "+time"]
         rules += ["+del", "+pexpire", "+zadd", "+zrem", "+zremrangebyscore", "+zrangebyscore", "+zscore"]
-        rules += ["+client|setname", "+auth", "+select"]
+        rules += ["+client|setname", "+auth", "+select", "+ping"]
         cluster.redis.client.execute_command("ACL", "SETUSER", "stellar", *rules)  # type: ignore[no-untyped-call]
         ca = tmp_path / "ca.pem"
         cluster.settings |= {
@@ -235,3 +235,14 @@ def test_url_that_cannot_be_read_stops_the_start(tmp_path: Path, toy_models: Pat
 def test_unknown_model_stops_a_worker_with_the_names_that_are_there(cluster: Cluster) -> None:
     with pytest.raises(AssertionError, match=r"no model cat in .*there is toy"):
         cluster.worker("--model", "cat")
+
+
+def test_image_comes_again_just_when_the_last_who_waited_has_left(tmp_path: Path, toy_models: Path) -> None:
+    with cluster_of(tmp_path, toy_models, cache_ttl_s="60") as cluster:
+        cluster.worker()
+        server = cluster.ready()
+        for _ in range(3):
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{server.url}/tokens", files={"image": picture(SLOW)}, timeout=0.2)
+        assert right(ask(server, SLOW), SLOW)
+        assert "unexpected_error" not in server.log

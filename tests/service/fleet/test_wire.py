@@ -69,6 +69,12 @@ def test_arrays_that_the_model_cannot_run_are_refused(
         Request.parse(request_fields(**arrays), "encode", manifest)
 
 
+@pytest.mark.parametrize("ttl_ms", [b"-1", b"86400001", b"9" * 400, b"9" * 5000, b"nan"])
+def test_impossible_times_are_refused(manifest: Manifest, ttl_ms: bytes) -> None:
+    with pytest.raises(Malformed):
+        Request.parse(request_fields(image=IMAGE) | {b"ttl_ms": ttl_ms}, "encode", manifest)
+
+
 @pytest.mark.parametrize("data", [b"", b"\x80\x04.", b"\xff" * 8, pack({"image": IMAGE})[:-1]])
 def test_bytes_that_are_no_arrays_are_refused(manifest: Manifest, data: bytes) -> None:
     fields = request_fields(image=IMAGE) | {b"arrays": data}
