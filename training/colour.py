@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from training.draws import Draws
+
 JITTER_PROBABILITY = 0.8
 BRIGHTNESS, CONTRAST, SATURATION = 0.4, 0.4, 0.2
 HUE = 0.1
@@ -27,27 +29,24 @@ YIQ = (LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
 def draw_colour(
-    mean: Float[Tensor, "B V 3"], generator: torch.Generator, strength: float = 1.0
+    mean: Float[Tensor, "B V 3"], draws: Draws, strength: float = 1.0
 ) -> tuple[Float[Tensor, "B V 3 3"], Float[Tensor, "B V 3"]]:
     """Matrices and offsets for views whose mean colour is `mean` (contrast pulls towards their mean luma).
 
     `strength` in [0, 1] scales the ranges of the jitter and the chance of grey.
     """
-    shape = mean.shape[:2]
-
-    def uniform(low: float, high: float) -> Tensor:
-        draws = torch.rand(shape, generator=generator, device=generator.device)
-        return low + (high - low) * draws
-
-    jittered = uniform(0.0, 1.0) < JITTER_PROBABILITY
-    grey = uniform(0.0, 1.0) < GREY_PROBABILITY * strength
+    num_views = mean.shape[1]
+    jittered = draws.chance(num_views, probability=JITTER_PROBABILITY)
+    grey = draws.chance(num_views, probability=GREY_PROBABILITY * strength)
 
     def factor(reach: float) -> Tensor:
-        return torch.where(jittered, uniform(1 - reach * strength, 1 + reach * strength), 1.0)
+        drawn = draws.uniform(num_views, low=1 - reach * strength, high=1 + reach * strength)
+        return torch.where(jittered, drawn, 1.0)
 
     brightness, contrast = factor(BRIGHTNESS), factor(CONTRAST)
     saturation = factor(SATURATION) * ~grey
-    angle = torch.where(jittered, uniform(-HUE, HUE) * strength, 0.0) * 2 * math.pi
+    turn = draws.uniform(num_views, low=-HUE, high=HUE) * strength
+    angle = torch.where(jittered, turn, 0.0) * 2 * math.pi
 
     chroma = _chroma(saturation, angle)
     matrix = (brightness * contrast)[:, :, None, None] * chroma

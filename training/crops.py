@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from training.draws import Draws
+
 ASPECT_RANGE = (3 / 4, 4 / 3)
 BLUR_RADIUS = 4
 """Pixels on each side of a 9×9 kernel's centre."""
@@ -30,25 +32,21 @@ class Boxes(NamedTuple):
 
 
 def draw_boxes(
-    aspect: Float[Tensor, " B"], num_views: int, scale: tuple[float, float], generator: torch.Generator
+    aspect: Float[Tensor, " B"], num_views: int, scale: tuple[float, float], draws: Draws
 ) -> Boxes:
     """Draw crops of pictures whose width over height is `aspect`.
 
     The share of the picture's area is uniform in `scale`, a crop's own width over height log-uniform in
     [3/4, 4/3]; where such a box sticks out of the picture, it is shrunk until it fits.
     """
-    shape = (aspect.shape[0], num_views)
-
-    def uniform(low: float, high: float) -> Tensor:
-        draws = torch.rand(shape, generator=generator, device=generator.device)
-        return low + (high - low) * draws
-
-    area = uniform(*scale)
+    area = draws.uniform(num_views, low=scale[0], high=scale[1])
     # The crop's shape relative to the picture's: 1 is the picture's own.
-    relative = uniform(*(math.log(bound) for bound in ASPECT_RANGE)).exp() / aspect[:, None]
+    low, high = (math.log(bound) for bound in ASPECT_RANGE)
+    relative = draws.uniform(num_views, low=low, high=high).exp() / aspect[:, None]
     area = torch.minimum(area, torch.minimum(relative, 1 / relative))
     width, height = (area * relative).sqrt(), (area / relative).sqrt()
-    return Boxes(uniform(0.0, 1.0) * (1 - width), uniform(0.0, 1.0) * (1 - height), width, height)
+    left, top = draws.uniform(num_views) * (1 - width), draws.uniform(num_views) * (1 - height)
+    return Boxes(left, top, width, height)
 
 
 def resampling(

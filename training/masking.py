@@ -1,6 +1,6 @@
 """Which patches of a masked view the encoder sees.
 
-V views · N = h·w patches · K kept patches
+B batch · V views · N = h·w patches · K kept patches
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from training.draws import Draws
 
 BLOCK_PROBABILITY = 0.5
 SPREAD_RANGE = (0.1, 0.5)
@@ -30,22 +32,26 @@ class MaskDraws(NamedTuple):
     """Uniform in [0, 1); the view's patches cluster where this is below a half."""
 
 
-def draw_masks(num_views: int, grid: tuple[int, int], generator: torch.Generator) -> MaskDraws:
-    """Draw on the generator's device."""
+def draw_masks(draws: Draws, num_views: int, grid: tuple[int, int]) -> MaskDraws:
+    """Draw for `num_views` views of each picture, one picture's after the other's."""
     height, width = grid
-    device = generator.device
     low, high = SPREAD_RANGE
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator, device=device)
-
     return MaskDraws(
-        noise=uniform(num_views, height * width),
-        center_x=torch.randint(width, (num_views,), generator=generator, device=device),
-        center_y=torch.randint(height, (num_views,), generator=generator, device=device),
-        spread=low + (high - low) * uniform(num_views),
-        block=uniform(num_views),
+        noise=draws.uniform(num_views, height * width).flatten(0, 1),
+        center_x=draws.integers(num_views, below=width).flatten(),
+        center_y=draws.integers(num_views, below=height).flatten(),
+        spread=draws.uniform(num_views, low=low, high=high).flatten(),
+        block=draws.uniform(num_views).flatten(),
     )
+
+
+def draw_kept(draws: Draws, num_views: int, grid: tuple[int, int], mask_ratio: float) -> Int[Tensor, "B V K"]:
+    """Ids of the patches that each of 1 or more masked views of each picture keeps.
+
+    Raises as `kept_patches` does.
+    """
+    kept = kept_patches(draw_masks(draws, num_views, grid), grid, mask_ratio)
+    return kept.view(-1, num_views, kept.shape[1])
 
 
 def kept_patches(draws: MaskDraws, grid: tuple[int, int], mask_ratio: float) -> Int[Tensor, "V K"]:

@@ -17,7 +17,6 @@ from model import Encoding, Stellar
 from training.clustering import assign, cross_entropy
 from training.config import TrainingConfig
 from training.koleo import koleo
-from training.masking import draw_masks, kept_patches
 from training.matching import match
 from training.sharpness import sharpness
 from training.teacher import Teacher
@@ -44,21 +43,20 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.weights = config.losses
-        self.mask_ratio = config.mask_ratio
         self.teacher = Teacher(model, config.teacher_momentum) if config.teacher else None
 
     def forward(
         self,
         views: Views,
         kept: Int[Tensor, "B V K"] | None = None,
-        generator: torch.Generator | None = None,
     ) -> Losses:
         """Losses of a batch of views; images are RGB in [0, 1].
 
-        `kept` says which patches of each masked view are seen; without it they are drawn from `generator`.
+        `kept` says which patches of each masked view are seen (`draw_kept`); without it, all are.
+        Raises `ValueError` where no loss with a weight has its views.
         """
         reference = self.model.encode(views.reference)
-        masked = self._encode_masked(views.masked, kept, generator)
+        masked = self._encode_masked(views.masked, kept)
         local = self._encode_local(views.local)
         source = reference if self.teacher is None else self.teacher.average.encode(views.masked[:, 1])
 
@@ -79,23 +77,12 @@ class Objective(nn.Module):
         return Losses(torch.stack(weighted).sum(), named)
 
     def _encode_masked(
-        self,
-        images: Float[Tensor, "B V 3 H W"],
-        kept: Int[Tensor, "B V K"] | None,
-        generator: torch.Generator | None,
+        self, images: Float[Tensor, "B V 3 H W"], kept: Int[Tensor, "B V K"] | None
     ) -> Encoding | None:
         """All masked views in one batch of B·V."""
-        batch, num_views, _, height, width = images.shape
-        if num_views == 0 or not self.weights.want("masked", "masked_cls", "masked_koleo"):
+        if images.shape[1] == 0 or not self.weights.want("masked", "masked_cls", "masked_koleo"):
             return None
-        if kept is None:
-            patch = self.model.config.patch_size
-            grid = height // patch, width // patch
-            generator = generator or torch.Generator(images.device)
-            flat = kept_patches(draw_masks(batch * num_views, grid, generator), grid, self.mask_ratio)
-        else:
-            flat = kept.flatten(0, 1)
-        return self.model.encode(images.flatten(0, 1), flat)
+        return self.model.encode(images.flatten(0, 1), None if kept is None else kept.flatten(0, 1))
 
     def _encode_local(self, images: Float[Tensor, "B M 3 h w"]) -> Encoding | None:
         """All local crops in one batch of B·M."""

@@ -20,6 +20,8 @@ from torch.optim import AdamW
 
 from model import Stellar, load_checkpoint, save_checkpoint
 from training.config import RunConfig
+from training.draws import Draws
+from training.masking import draw_kept
 from training.objective import Losses, Objective
 from training.pictures import PictureBatch, PictureFolder, picture_batches
 from training.report import Report
@@ -70,7 +72,7 @@ class Trainer:
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(self.config.seed)
         self.objective = Objective(_start_model(run).to(self.device).train(), self.config)
-        self.image_size = run.model.image_size
+        self.image_size, self.grid = run.model.image_size, run.model.grid
         self.optimizer = AdamW(
             _parameter_groups(self.objective.model, self.config.weight_decay),
             lr=self.config.learning_rate,
@@ -132,12 +134,15 @@ class Trainer:
         return {"loss": total, **named, "learning_rate": rate, "gradient_norm": gradient_norm}, finite
 
     def _losses(self, step: int, batch: PictureBatch) -> Losses:
-        generator = torch.Generator(self.device).manual_seed(self.config.seed * DRAWS_PER_SEED + step)
+        config = self.config
+        draws = Draws(config.seed * DRAWS_PER_SEED + step, len(batch.aspect), device=self.device)
         pixels = batch.pixels.to(self.device, non_blocking=True)
         aspect = batch.aspect.to(self.device, non_blocking=True)
-        views = make_views(pixels, aspect, self.image_size, self.config, generator)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
-            return self.objective(views, generator=generator)  # type: ignore[no-any-return]
+        views = make_views(pixels, aspect, self.image_size, config, draws)
+        num_masked = config.num_masked_views
+        kept = draw_kept(draws, num_masked, self.grid, config.mask_ratio) if num_masked else None
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.bf16):
+            return self.objective(views, kept)  # type: ignore[no-any-return]
 
     def _batches(self) -> Iterator[PictureBatch]:
         return picture_batches(

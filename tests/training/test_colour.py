@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 
 from training.colour import LUMA, draw_colour, recolour
+from training.draws import Draws
 
 
 def draw(count: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
     mean = torch.full((1, count, 3), 0.5)
-    matrix, offset = draw_colour(mean, torch.Generator().manual_seed(0))
+    matrix, offset = draw_colour(mean, Draws(0, 1))
     return matrix[0], offset[0]
 
 
@@ -59,6 +60,6 @@ def test_recoloured_images_are_clamped() -> None:
 
 def test_without_strength_colours_stay() -> None:
     mean = torch.full((1, 20, 3), 0.5)
-    matrix, offset = draw_colour(mean, torch.Generator().manual_seed(0), strength=0.0)
+    matrix, offset = draw_colour(mean, Draws(0, 1), strength=0.0)
     torch.testing.assert_close(matrix[0], torch.eye(3).expand(20, 3, 3), atol=1e-5, rtol=0)
     torch.testing.assert_close(offset, torch.zeros_like(offset), atol=1e-5, rtol=0)

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from model import Stellar, get_preset, load_checkpoint
 from training.config import VQ_LOSSES, LossWeights, TrainingConfig, get_recipe
-from training.masking import draw_masks, kept_patches
+from training.draws import Draws
+from training.masking import draw_kept
 from training.objective import Objective
 from training.sinkhorn import sinkhorn
 from training.views import Views
@@ -131,7 +132,7 @@ def _spread(tokens: torch.Tensor) -> float:
 def test_total_is_the_weighted_sum_of_all_named_losses(views: Views) -> None:
     weights = LossWeights(**{loss.name: 0.5 + i for i, loss in enumerate(fields(LossWeights))})
     objective = Objective(debug_model(), config(losses=weights))
-    losses = objective(views, generator=torch.Generator().manual_seed(0))
+    losses = objective(views)
     assert set(losses.named) == {loss.name for loss in fields(LossWeights)}
     expected = sum(getattr(weights, name) * loss for name, loss in losses.named.items())
     torch.testing.assert_close(losses.total, expected)
@@ -139,7 +140,7 @@ def test_total_is_the_weighted_sum_of_all_named_losses(views: Views) -> None:
 
 @pytest.mark.parametrize("name", [loss.name for loss in fields(LossWeights)])
 def test_a_loss_of_weight_zero_is_left_out_and_the_others_stay(views: Views, name: str) -> None:
-    kept = kept_patches(draw_masks(6, (4, 4), torch.Generator()), (4, 4), 0.8).view(3, 2, 3)
+    kept = draw_kept(Draws(0, 3), 2, (4, 4), 0.8)
     every = Objective(debug_model(), config())(views, kept).named
     fewer = Objective(debug_model(), config(losses=replace(EVERY_LOSS, **{name: 0.0})))(views, kept).named
     assert set(every) - set(fewer) == {name}
@@ -152,7 +153,7 @@ def test_a_loss_of_weight_zero_is_left_out_and_the_others_stay(views: Views, nam
 )
 def test_each_kind_of_view_may_be_missing_by_itself(views: Views, missing: str, gone: set[str]) -> None:
     fewer = views._replace(**{missing: getattr(views, missing)[:, :0]})
-    losses = Objective(debug_model(), config())(fewer, generator=torch.Generator())
+    losses = Objective(debug_model(), config())(fewer)
     assert {loss.name for loss in fields(LossWeights)} - set(losses.named) == gone
 
 
@@ -164,22 +165,22 @@ def test_views_without_any_wanted_loss_are_refused(views: Views) -> None:
 
 def test_every_parameter_learns(views: Views) -> None:
     model = debug_model()
-    Objective(model, config())(views, generator=torch.Generator()).total.backward()
+    Objective(model, config())(views).total.backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
 def test_losses_are_float32_under_autocast(views: Views) -> None:
     objective = Objective(debug_model(), config())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = objective(views, generator=torch.Generator())
+        losses = objective(views)
     assert {loss.dtype for loss in losses.named.values()} == {torch.float32}
-    exact = objective(views, generator=torch.Generator())
+    exact = objective(views)
     for name, loss in losses.named.items():
         torch.testing.assert_close(loss, exact.named[name], rtol=0.1, atol=0.05, msg=name)
 
 
 def test_a_teacher_makes_the_targets_from_the_second_masked_view(views: Views) -> None:
-    kept = kept_patches(draw_masks(6, (4, 4), torch.Generator()), (4, 4), 0.8).view(3, 2, 3)
+    kept = draw_kept(Draws(0, 3), 2, (4, 4), 0.8)
     objective = Objective(debug_model(), config(teacher=True))
     before = objective(views, kept).named
     first, second = views.masked.clone(), views.masked.clone()
@@ -192,7 +193,7 @@ def test_a_teacher_makes_the_targets_from_the_second_masked_view(views: Views) -
 
 def test_a_teacher_of_the_reference_itself_changes_nothing(views: Views) -> None:
     same = views._replace(masked=views.reference[:, None].expand(-1, 2, -1, -1, -1))
-    kept = kept_patches(draw_masks(6, (4, 4), torch.Generator()), (4, 4), 0.8).view(3, 2, 3)
+    kept = draw_kept(Draws(0, 3), 2, (4, 4), 0.8)
     taught = Objective(debug_model(), config(teacher=True))(same, kept)
     alone = Objective(debug_model(), config())(same, kept)
     for name, loss in alone.named.items():

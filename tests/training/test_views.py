@@ -1,10 +1,11 @@
-"""Views: sizes, ranges, what is coloured, and that a generator repeats them."""
+"""Views: sizes, ranges, what is coloured, and that draws repeat them."""
 
 from __future__ import annotations
 
 import torch
 
 from training.config import LossWeights, TrainingConfig, get_recipe
+from training.draws import Draws
 from training.views import Views, make_views
 
 CONFIG = get_recipe("debug", masked_views=3)
@@ -12,7 +13,7 @@ CONFIG = get_recipe("debug", masked_views=3)
 
 def views_of(pixels: torch.Tensor, config: TrainingConfig = CONFIG, seed: int = 0) -> Views:
     aspect = torch.linspace(0.5, 2, pixels.shape[0])
-    return make_views(pixels, aspect, 32, config, torch.Generator().manual_seed(seed))
+    return make_views(pixels, aspect, 32, config, Draws(seed, pixels.shape[0]))
 
 
 def random_pixels() -> torch.Tensor:
@@ -30,7 +31,7 @@ def test_sizes_and_range() -> None:
         assert images.max() <= 1
 
 
-def test_a_generator_repeats_its_views() -> None:
+def test_a_seed_repeats_its_views() -> None:
     first, again, other = (views_of(random_pixels(), seed=seed) for seed in (3, 3, 4))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
