@@ -4,6 +4,7 @@ from model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from model.clustering import ClusteringHead
 from model.config import PRESETS, StellarConfig, get_preset
 from model.stellar import Encoding, Stellar
+from model.vit_mae import load_vit_mae
 from model.vqgan import Vqgan
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "Vqgan",
     "get_preset",
     "load_checkpoint",
+    "load_vit_mae",
     "save_checkpoint",
 ]

@@ -64,8 +64,9 @@ def load_checkpoint(
     `FileNotFoundError`.
     """
     tensors, metadata = _read(Path(path))
+    tensors = {version_4_name(key): tensor for key, tensor in tensors.items()}
     if vqgan is not None:
-        tokenizer, _ = _read(Path(vqgan))
+        tokenizer = read_tensors(vqgan)
         tensors = {k: v for k, v in tensors.items() if not k.startswith(TOKENIZER_PREFIX)}
         tensors |= {TOKENIZER_PREFIX + k.removeprefix(TOKENIZER_PREFIX): v for k, v in tokenizer.items()}
     known_heads = num_heads or int(metadata.get("num_heads", 0))
@@ -152,8 +153,16 @@ def _unused_decoder_embeddings(width: int) -> Iterator[Entry]:
     yield Entry("decoder.embeddings.patch_embeddings.projection.bias", (width,), None)
 
 
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or a torch checkpoint, under the names they have there.
+
+    Raises `CheckpointError` for a file of another kind, and `FileNotFoundError`.
+    """
+    return _read(Path(path))[0]
+
+
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors under version 4 names, and the file's metadata."""
+    """Tensors, and the file's metadata."""
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint: no file {path}")
     try:
@@ -161,7 +170,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118 (no mapping)
     except SafetensorError:
         tensors, metadata = _read_torch(path), {}
-    return {_version_4_name(key): tensor for key, tensor in tensors.items()}, metadata
+    return tensors, metadata
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
@@ -179,7 +188,8 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _version_4_name(key: str) -> str:
+def version_4_name(key: str) -> str:
+    """A published name in transformers 4's form, whichever form it has."""
     key = key.removeprefix("model.")
     for pattern, replacement in _TRANSFORMERS_5:
         key = pattern.sub(replacement, key)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 LAYER_NORM_EPS = 1e-12
 INIT_STD = 0.02
@@ -52,12 +53,17 @@ class Transformer(nn.Module):
 
     def __init__(self, width: int, depth: int, num_heads: int, mlp_width: int) -> None:
         super().__init__()
+        self.checkpointing = False
+        """Whether training computes a block's activations again instead of keeping them."""
         self.blocks = nn.ModuleList(Block(width, num_heads, mlp_width) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         for block in self.blocks:
-            x = block(x)
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
         return self.norm(x)  # type: ignore[no-any-return]
 
 

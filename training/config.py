@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from model import StellarConfig
 
@@ -66,7 +66,9 @@ class TrainingConfig:
     steps: int = 1_500_000
     """Optimizer steps: 150 epochs of ImageNet's 1.28 million pictures in batches of 128."""
     batch_size: int = 128
-    """Pictures in a step, on each device."""
+    """Pictures that each process computes at once; targets are balanced over those of all processes."""
+    accumulation: int = 1
+    """Batches of each process in a step."""
     learning_rate: float = 1.5e-4
     """Peak learning rate, reached at the end of the warm-up."""
     final_learning_rate: float = 1e-6
@@ -97,14 +99,22 @@ class TrainingConfig:
     """Smallest and largest share of the picture's area in a local crop."""
     colour_strength: float = 1.0
     """How far colours of masked views and local crops are changed, in [0, 1]: 0 keeps them."""
+    objective: Literal["stellar", "mae"] = "stellar"
+    """What is learnt: STELLAR's losses, or masked autoencoding with a dense grid, to compare with."""
     teacher: bool = False
     """Whether the targets come from a moving average of the model."""
     teacher_momentum: float = 0.996
     """Share of the teacher that a step keeps, in [0, 1]."""
     bf16: bool = True
     """Whether matrix products run in bfloat16; losses and normalisations stay in float32."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """How several processes share a model: each has a whole copy, or a part of it."""
+    activation_checkpointing: bool = False
+    """Whether activations are computed again in the backward pass: less memory, a third more work."""
+    compile: bool = False
+    """Whether transformer blocks go through torch.compile."""
     workers: int = 2
-    """Processes that read pictures; 0 reads them in the training process."""
+    """Threads that decode pictures."""
     log_every: int = 10
     """Steps between lines of metrics."""
     save_every: int = 1000
@@ -115,16 +125,19 @@ class TrainingConfig:
     """Where all random draws start."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "local_size", "picture_size"):
+        for name in ("steps", "batch_size", "accumulation", "workers", "local_size", "picture_size"):
             _expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
         for name in ("log_every", "save_every", "max_skipped"):
             _expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
-        for name in ("masked_views", "local_crops", "workers", "seed"):
+        for name in ("masked_views", "local_crops", "seed"):
             _expect(name, getattr(self, name), "an integer, 0 or more", low=0, whole=True)
         for name in ("learning_rate", "final_learning_rate", "weight_decay"):
             _expect(name, getattr(self, name), "a finite number, 0 or more", low=0)
         for name in ("warmup_share", "beta2", "mask_ratio", "colour_strength", "teacher_momentum"):
             _expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
+        for name, choices in (("parallel", ("ddp", "fsdp")), ("objective", ("stellar", "mae"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}: expected {' or '.join(choices)}, got {getattr(self, name)!r}")
         if not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip: expected a number above 0, got {self.gradient_clip}")
         for name in ("global_scale", "local_scale"):
@@ -139,13 +152,21 @@ class TrainingConfig:
     @property
     def num_masked_views(self) -> int:
         """V, or 0 where nothing looks at masked views."""
+        if self.objective == "mae":
+            return 0
         wanted = self.teacher or self.losses.want("masked", "masked_cls", "masked_koleo")
         return self.masked_views if wanted else 0
 
     @property
     def num_local_crops(self) -> int:
         """M, or 0 where nothing looks at local crops."""
-        return self.local_crops if self.losses.want("local_cls") else 0
+        wanted = self.objective == "stellar" and self.losses.want("local_cls")
+        return self.local_crops if wanted else 0
+
+    @property
+    def num_masks(self) -> int:
+        """Masks of each picture: one for every masked view, or the reference view's in autoencoding."""
+        return 1 if self.objective == "mae" else self.num_masked_views
 
 
 RECONSTRUCTION_ONLY = LossWeights().only("reconstruction", "koleo")
@@ -180,7 +201,7 @@ TRAINING_PRESETS: dict[str, TrainingConfig] = {
         local_crops=2,
         local_size=16,
         picture_size=40,
-        workers=0,
+        workers=1,
         log_every=1,
         save_every=4,
     ),
@@ -193,9 +214,11 @@ class RunConfig:
     """Everything that a run depends on, saved as JSON in its folder."""
 
     pictures: str
-    """Folder of the training pictures."""
+    """Folder of pictures, or of Parquet files or WebDataset archives, or a pattern of such."""
     init: str | None = None
     """Checkpoint whose weights the run starts from."""
+    vit_mae: str | None = None
+    """ViT-MAE checkpoint whose encoder the run starts from, where there is no `init`."""
     vqgan: str | None = None
     """File of the VQGAN's weights, for a VQ head where no `init` holds them."""
     model: StellarConfig

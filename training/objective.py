@@ -6,30 +6,21 @@ K kept patches (in `kept`) or prototypes (elsewhere) · r sparse tokens · P pre
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from model import Encoding, Stellar
+from training.autoencoding import MaskedAutoencoding
 from training.clustering import assign, cross_entropy
 from training.config import TrainingConfig
 from training.koleo import koleo
+from training.losses import Losses
 from training.matching import match
 from training.sharpness import sharpness
 from training.teacher import Teacher
 from training.views import Views
-
-
-class Losses(NamedTuple):
-    """The losses of a step."""
-
-    total: Float[Tensor, ""]
-    """Sum of the named losses times their weights."""
-    named: dict[str, Float[Tensor, ""]]
-    """Each loss without its weight, under its name in `LossWeights`."""
 
 
 class Objective(nn.Module):
@@ -149,6 +140,11 @@ class Objective(nn.Module):
             if views is not None and self.weights.want(name):
                 losses[name] = cross_entropy(head(views.cls), _repeated(assignments, views.cls))
         return losses
+
+
+def make_objective(model: Stellar, config: TrainingConfig) -> Objective | MaskedAutoencoding:
+    """The objective that the configuration names."""
+    return Objective(model, config) if config.objective == "stellar" else MaskedAutoencoding(model)
 
 
 def _repeated(

@@ -1,85 +1,52 @@
-"""A folder of pictures as an endless, repeatable stream of batches.
+"""A stream of encoded pictures as batches of pixels, decoded by threads ahead of the training.
 
 B batch · S side of the stored picture
 """
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
+import io
+import queue
+import threading
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+from training.streams import State, Stream
+
 BACKGROUND = (255, 255, 255)
 """What shows through transparent pixels."""
-
-
-class Picture(NamedTuple):
-    """One picture, stretched to a square."""
-
-    pixels: UInt8[Tensor, "3 S S"]
-    aspect: float
-    """Width over height before the stretch."""
-    unreadable: int
-    """Files that could not be read and that this picture stands in for."""
+BATCHES_AHEAD = 3
+MAX_UNREADABLE_BATCHES = 100
+"""Batches in a row without one readable picture after which the pictures are given up."""
 
 
 class PictureBatch(NamedTuple):
-    """Pictures that are stacked."""
+    """Pictures, each stretched to a square."""
 
     pixels: UInt8[Tensor, "B 3 S S"]
     aspect: Float[Tensor, " B"]
-    unreadable: Int[Tensor, " B"]
+    """Width over height before the stretch."""
+    unreadable: int
+    """Pictures that could not be read since the batch before; others of this batch stand in for them."""
+    state: State
+    """Where the stream stands behind this batch."""
 
 
-class PictureFolder(Dataset[Picture]):
-    """The pictures below a folder, at any depth, in the order of their paths.
-
-    A file that can't be read is replaced by the next one that can.
-    """
-
-    def __init__(self, folder: Path, size: int) -> None:
-        """Find the files; `size` is the side of the square, in pixels.
-
-        Raises `ValueError` where there are none.
-        """
-        self.size = size
-        self.paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        if not self.paths:
-            raise ValueError(
-                f"pictures: expected a folder with pictures ({', '.join(sorted(SUFFIXES))}), got {folder}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Picture:
-        for unreadable in range(len(self)):
-            path = self.paths[(index + unreadable) % len(self)]
-            try:
-                image, aspect = read_square(path, self.size)
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-                continue  # Pillow reports broken files with any of these
-            pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-            return Picture(pixels, aspect, unreadable)
-        raise ValueError(f"pictures: none of {len(self)} files could be read, the last was {path}")
-
-
-def read_square(path: Path, size: int) -> tuple[Image.Image, float]:
+def read_square(encoded: bytes | Path, size: int) -> tuple[Image.Image, float]:
     """Decode an upright RGB picture, stretched to a square of `size` pixels, and its width over height.
 
     A JPEG is decoded at the smallest scale with at least `size` pixels each way. Raises what Pillow does for
     a broken file: `OSError`, `SyntaxError`, `ValueError` or `DecompressionBombError`.
     """
-    with Image.open(path) as image:
+    with Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded) as image:
         image.draft("RGB", (size, size))
         upright = ImageOps.exif_transpose(image)
         if upright.has_transparency_data:
@@ -90,56 +57,75 @@ def read_square(path: Path, size: int) -> tuple[Image.Image, float]:
         return upright.convert("RGB").resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0), aspect
 
 
-class ShuffledBatches(Sampler[list[int]]):
-    """Batches of indices without end: each epoch has its own order, and epochs run into each other."""
-
-    def __init__(self, length: int, batch_size: int, seed: int, first_batch: int = 0) -> None:
-        self.length = length
-        self.batch_size = batch_size
-        self.seed = seed
-        self.first_batch = first_batch
-
-    def __iter__(self) -> Iterator[list[int]]:
-        epoch, skip = divmod(self.first_batch * self.batch_size, self.length)
-        batch: list[int] = []
-        while True:
-            generator = torch.Generator().manual_seed(self.seed + epoch)
-            for index in torch.randperm(self.length, generator=generator).tolist()[skip:]:
-                batch.append(index)
-                if len(batch) == self.batch_size:
-                    yield batch
-                    batch = []
-            epoch, skip = epoch + 1, 0
-
-
 def picture_batches(
-    pictures: PictureFolder, *, batch_size: int, seed: int, workers: int, first_batch: int, pin_memory: bool
-) -> Iterator[PictureBatch]:
-    """The stream of batches from number `first_batch` on; the same whatever number it is entered at.
+    stream: Stream, *, batch_size: int, size: int, workers: int, pin_memory: bool = False
+) -> Generator[PictureBatch]:
+    """Batches of a stream; `size` is the side of the squares in pixels, `workers` the decoding threads.
 
-    Taking a batch raises `ValueError` where no picture can be read.
+    Taking a batch raises what the stream raises, and `ValueError` where picture after picture is unreadable.
     """
-    loader = DataLoader(
-        pictures,
-        batch_sampler=ShuffledBatches(len(pictures), batch_size, seed, first_batch),
-        num_workers=workers,
-        collate_fn=_stack,
-        pin_memory=pin_memory,
-        worker_init_fn=_leave_signals_to_the_trainer,
-    )
-    return iter(loader)
+    ahead: queue.Queue[PictureBatch | BaseException] = queue.Queue(BATCHES_AHEAD)
+    closed = threading.Event()
+
+    def put(item: PictureBatch | BaseException) -> None:
+        while not closed.is_set():
+            try:
+                ahead.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def fill() -> None:
+        with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+            try:
+                for batch in _decoded(stream, batch_size, size, pool, pin_memory):
+                    put(batch)
+                    if closed.is_set():
+                        return
+            except BaseException as error:
+                put(error)
+
+    threading.Thread(target=fill, name="pictures", daemon=True).start()
+    try:
+        while True:
+            batch = ahead.get()
+            if isinstance(batch, BaseException):
+                raise batch
+            yield batch
+    finally:
+        closed.set()
 
 
-def _leave_signals_to_the_trainer(_worker: int) -> None:
-    # A terminal's Ctrl-C and a scheduler's SIGTERM reach the whole process group, and the step under way
-    # still needs its pictures. Workers end when the loader tells them to or their parent is gone.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _decoded(
+    stream: Stream, batch_size: int, size: int, pool: ThreadPoolExecutor, pin_memory: bool
+) -> Iterator[PictureBatch]:
+    unreadable = 0
+    while True:
+        pictures: list[Future[tuple[Tensor, float] | None]] = [
+            pool.submit(_read, next(stream), size) for _ in range(batch_size)
+        ]
+        state = stream.state()
+        readable = [picture for future in pictures if (picture := future.result()) is not None]
+        unreadable += batch_size - len(readable)
+        if not readable:
+            if unreadable >= batch_size * MAX_UNREADABLE_BATCHES:
+                raise ValueError(f"pictures: none of {unreadable} pictures in a row could be read")
+            continue
+        chosen = [readable[i % len(readable)] for i in range(batch_size)]
+        pixels = torch.stack([pixels for pixels, _ in chosen])
+        yield PictureBatch(
+            pixels.pin_memory() if pin_memory else pixels,
+            torch.tensor([aspect for _, aspect in chosen]),
+            unreadable,
+            state,
+        )
+        unreadable = 0
 
 
-def _stack(pictures: list[Picture]) -> PictureBatch:
-    return PictureBatch(
-        torch.stack([picture.pixels for picture in pictures]),
-        torch.tensor([picture.aspect for picture in pictures]),
-        torch.tensor([picture.unreadable for picture in pictures]),
-    )
+def _read(encoded: bytes | Path, size: int) -> tuple[UInt8[Tensor, "3 S S"], float] | None:
+    """One picture and its width over height; None where it can't be read."""
+    try:
+        image, aspect = read_square(encoded, size)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None  # Pillow reports broken files with any of these
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous(), aspect

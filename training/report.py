@@ -1,4 +1,4 @@
-"""What a run tells: a line of metrics in a file, and progress on the terminal."""
+"""What a run tells: a line of metrics in a file, curves for TensorBoard, and progress on the terminal."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 METRICS_FILE = "metrics.jsonl"
+EVENTS_FOLDER = "tensorboard"
 
 
 class Report:
-    """Writes `metrics.jsonl` and shows progress: a bar on a terminal, plain lines elsewhere."""
+    """Writes `metrics.jsonl` and TensorBoard's events; shows a bar on a terminal, plain lines elsewhere."""
 
-    def __init__(self, folder: Path, *, first_step: int, steps: int, batch_size: int) -> None:
-        """Lines of steps from `first_step` on, left by a run that was cut off, are dropped."""
-        self.path = folder / METRICS_FILE
+    def __init__(self, folder: Path | None, *, first_step: int, steps: int, batch_size: int) -> None:
+        """Lines of steps from `first_step` on, left by a run that was cut off, are dropped.
+
+        Without a folder nothing is told, as by all processes but the first. `batch_size` is a step's.
+        """
         self.steps, self.batch_size = steps, batch_size
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, quiet=folder is None)
         self.bar = Progress(
             TextColumn("step"),
             BarColumn(),
@@ -34,8 +37,14 @@ class Report:
         )
         self.task = self.bar.add_task("steps", total=steps, completed=first_step, line="")
         self.last_step, self.last_time = first_step, time.monotonic()
-        _keep_before(self.path, first_step)
-        self.file = self.path.open("a", buffering=1)
+        self.file, self.events = None, None
+        if folder is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            path = folder / METRICS_FILE
+            _keep_before(path, first_step)
+            self.file = path.open("a", buffering=1)
+            self.events = SummaryWriter(folder / EVENTS_FOLDER, purge_step=first_step)
 
     def __enter__(self) -> Report:
         self.bar.start()
@@ -45,10 +54,14 @@ class Report:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
-        self.file.close()
+        if self.file is not None and self.events is not None:
+            self.file.close()
+            self.events.close()
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Report metrics after step `step` (counted from 0), with the speed since the last report."""
+        if self.file is None or self.events is None:
+            return
         now = time.monotonic()
         done = step + 1 - self.last_step
         seconds = max(now - self.last_time, 1e-9) / done
@@ -58,6 +71,9 @@ class Report:
         values = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         line = {"step": step, **values, "images_per_second": round(images_per_second, 1)}
         self.file.write(json.dumps(line, allow_nan=False) + "\n")
+        for name, value in metrics.items():
+            self.events.add_scalar(name, value, step)
+        self.events.add_scalar("images_per_second", images_per_second, step)
         summary = f"loss {metrics['loss']:.4f} · {images_per_second:.1f} images/s"
         self.bar.update(self.task, completed=step + 1, line=summary)
         if not self.console.is_terminal:

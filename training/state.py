@@ -1,7 +1,7 @@
 """What a run needs to go on exactly where it stopped.
 
-Every random draw of a step is made from the seed and the step's number, and the stream of pictures can be
-entered at any batch; so weights, optimizer, teacher and step are the whole state.
+Every random draw of a step is made from the seed and the step's number; so weights, optimizer, teacher, step
+and where each process's stream of pictures stands are the whole state.
 """
 
 from __future__ import annotations
@@ -12,14 +12,27 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
 from torch.optim import Optimizer
 
-from model import Stellar, save_checkpoint
-from training.objective import Objective
+from model import Stellar, StellarConfig, save_checkpoint
+from training.processes import Processes
+from training.streams import State
 
 STATE_FILE = "state.pt"
 PREVIOUS_STATE_FILE = "state.previous.pt"
 CHECKPOINT_FILE = "checkpoint.safetensors"
+
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+"""Sharded tensors are put together, on the first process alone."""
+_WHERE_GRADIENTS_WERE = StateDictOptions(full_state_dict=True, cpu_offload=True, strict=False)
+"""Parameters that no loss reaches have no state in the optimizer."""
 
 
 class Progress(NamedTuple):
@@ -30,29 +43,58 @@ class Progress(NamedTuple):
     skipped: int
     """Steps whose loss or gradient was not finite, in all."""
     unreadable: int
-    """Times that a picture file could not be read."""
+    """Pictures that could not be read, in all."""
 
 
-def save_state(folder: Path, objective: Objective, optimizer: Optimizer, progress: Progress) -> None:
+class RunState(NamedTuple):
+    """What is not in the model and the optimizer."""
+
+    progress: Progress
+    stream: State | None
+    """Where this process's pictures stand; None at the start."""
+
+
+def save_state(
+    folder: Path,
+    objective: torch.nn.Module,
+    optimizer: Optimizer,
+    state: RunState,
+    config: StellarConfig,
+    processes: Processes,
+) -> None:
     """Write the state and, in the published names, the model; each appears whole or not at all.
 
-    The state before this one is kept.
+    The state before this one is kept. Every process must call this; the first one writes.
+    Raises `OSError` where the disk is full or can't be written; the states that are there stay as they are.
     """
-    state = {
-        "objective": objective.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "progress": progress._asdict(),
+    weights = get_model_state_dict(objective, options=_WHOLE)
+    optimization = get_optimizer_state_dict(objective, optimizer, options=_WHOLE)
+    streams = processes.gather(state.stream)
+    if not processes.first:
+        return
+    content = {
+        "objective": weights,
+        "optimizer": optimization,
+        "progress": state.progress._asdict(),
+        "streams": streams,
     }
-    path, previous = folder / STATE_FILE, folder / PREVIOUS_STATE_FILE
+    path = folder / STATE_FILE
     temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    if path.exists():
-        path.replace(previous)
-    temporary.replace(path)
-    write_checkpoint(objective.model, folder / CHECKPOINT_FILE)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            path.replace(folder / PREVIOUS_STATE_FILE)
+        temporary.replace(path)
+        write_checkpoint(_model(weights, config), folder / CHECKPOINT_FILE)
+    except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise OSError(
+            f"{folder}: the state after step {state.progress.step} could not be written ({error}); "
+            "what was saved before is kept, and --resume goes on there"
+        ) from error
 
 
 def write_checkpoint(model: Stellar, path: Path) -> None:
@@ -62,15 +104,43 @@ def write_checkpoint(model: Stellar, path: Path) -> None:
     temporary.replace(path)
 
 
-def load_state(folder: Path, objective: Objective, optimizer: Optimizer) -> Progress:
-    """Restore the newest state that can be read; without any, leave all as it is and start at step 0."""
+def load_state(
+    folder: Path, objective: torch.nn.Module, optimizer: Optimizer, processes: Processes
+) -> RunState:
+    """Restore the newest state that can be read; without any, leave all as it is and start at step 0.
+
+    Raises `ValueError` for a state of another architecture or of another number of processes.
+    """
     for name in (STATE_FILE, PREVIOUS_STATE_FILE):
-        state = _read(folder / name)
-        if state is not None:
-            objective.load_state_dict(state["objective"])
-            optimizer.load_state_dict(state["optimizer"])
-            return Progress(**state["progress"])
-    return Progress(0, 0, 0)
+        content = _read(folder / name)
+        if content is None:
+            continue
+        streams = content["streams"]
+        if len(streams) != processes.world_size:
+            raise ValueError(
+                f"{folder}: the run was saved by {len(streams)} processes and goes on with as many, "
+                f"got {processes.world_size}"
+            )
+        try:
+            set_model_state_dict(objective, content["objective"], options=_WHOLE)
+            set_optimizer_state_dict(
+                objective, optimizer, content["optimizer"], options=_WHERE_GRADIENTS_WERE
+            )
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(
+                f"{folder}: its state is of another model or recipe than the configuration: {error}"
+            ) from error
+        return RunState(Progress(**content["progress"]), streams[processes.rank])
+    return RunState(Progress(0, 0, 0), None)
+
+
+def _model(weights: dict[str, Any], config: StellarConfig) -> Stellar:
+    """The model among the objective's weights."""
+    with torch.device("meta"):
+        model = Stellar(config)
+    own = {name.removeprefix("model."): weights[name] for name in weights if name.startswith("model.")}
+    model.load_state_dict(own, assign=True, strict=False)
+    return model
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -1,10 +1,9 @@
-"""Pictures of a folder: what is read, how, and in which order."""
+"""Pictures: how they are read, and how they come in batches."""
 
 from __future__ import annotations
 
-import shutil
-from collections import Counter
-from itertools import chain, islice
+import threading
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,45 +11,58 @@ import pytest
 import torch
 from PIL import Image
 
-from training.pictures import PictureFolder, ShuffledBatches, picture_batches, read_square
+from training.pictures import PictureBatch, picture_batches, read_square
+from training.streams import FolderStream
 
 
-def test_pictures_at_any_depth_are_found_and_other_files_are_not(pictures: Path, tmp_path: Path) -> None:
-    shutil.copytree(pictures, tmp_path / "all")
-    (tmp_path / "all" / "notes.txt").write_text("no picture")
-    assert len(PictureFolder(tmp_path / "all", 40)) == 12
+def batches(
+    paths: list[Path],
+    count: int,
+    batch_size: int = 5,
+    workers: int = 2,
+    state: dict[str, object] | None = None,
+) -> list[PictureBatch]:
+    stream = FolderStream(paths, seed=1, batch_size=batch_size, state=state)
+    return list(islice(picture_batches(stream, batch_size=batch_size, size=40, workers=workers), count))
 
 
-def test_a_picture_is_a_square_with_its_shape_beside_it(pictures: Path) -> None:
-    folder = PictureFolder(pictures, 40)
-    index = [path.stem for path in folder.paths].index("3")
-    picture = folder[index]
-    assert picture.pixels.shape == (3, 40, 40)
-    assert picture.pixels.dtype == torch.uint8
-    assert picture.aspect == pytest.approx(72 / 56)
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_truncated_and_fake_files_are_replaced_by_the_next_and_counted(
+def test_a_batch_has_squares_with_their_shapes_beside_them(pictures: Path) -> None:
+    (batch,) = batches(files(pictures), 1, batch_size=12)
+    assert batch.pixels.shape == (12, 3, 40, 40)
+    assert batch.pixels.dtype == torch.uint8
+    assert {round(aspect, 3) for aspect in batch.aspect.tolist()} == {
+        round(width / 56, 3) for width in (48, 56, 64, 72)
+    }
+
+
+def test_truncated_and_fake_files_are_counted_and_others_stand_in_for_them(
     pictures: Path, tmp_path: Path
 ) -> None:
     whole = (pictures / "1.png").read_bytes()
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "b.jpg").write_bytes(b"no picture")
     (tmp_path / "c.png").write_bytes(whole)
-    folder = PictureFolder(tmp_path, 40)
-    assert [folder[i].unreadable for i in range(3)] == [2, 1, 0]
-    assert torch.equal(folder[0].pixels, folder[2].pixels)
+    (batch,) = batches(files(tmp_path), 1, batch_size=3)
+    assert batch.unreadable == 2
+    assert torch.equal(batch.pixels[0], batch.pixels[1])
+    assert torch.equal(batch.pixels[0], batch.pixels[2])
+
+
+def test_a_batch_without_any_readable_picture_is_left_out_and_counted(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "good.png").write_bytes((pictures / "1.png").read_bytes())
+    assert [batch.unreadable for batch in batches(files(tmp_path), 6, batch_size=1)].count(0) < 6
+    assert sum(batch.unreadable for batch in batches(files(tmp_path), 6, batch_size=1)) >= 5
 
 
 def test_a_folder_of_nothing_but_broken_files_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match="none of 1 files could be read"):
-        PictureFolder(tmp_path, 40)[0]
-
-
-def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="pictures: expected a folder with pictures"):
-        PictureFolder(tmp_path, 40)
+    with pytest.raises(ValueError, match="none of 200 pictures in a row could be read"):
+        batches(files(tmp_path), 1, batch_size=2)
 
 
 def test_transparent_pixels_show_white(tmp_path: Path) -> None:
@@ -77,39 +89,28 @@ def test_grey_palette_and_cmyk_pictures_become_rgb(tmp_path: Path) -> None:
         assert read_square(tmp_path / name, 8)[0].mode == "RGB"
 
 
-def test_each_epoch_has_every_picture_once_in_an_order_of_its_own() -> None:
-    batches = list(islice(ShuffledBatches(12, 4, seed=0), 6))
-    first, second = list(chain(*batches[:3])), list(chain(*batches[3:]))
-    assert sorted(first) == sorted(second) == list(range(12))
-    assert first != second
+def test_more_threads_give_the_same_batches(pictures: Path) -> None:
+    one_thread, three = (batches(files(pictures), 4, workers=workers) for workers in (1, 3))
+    for one, other in zip(one_thread, three, strict=True):
+        assert torch.equal(one.pixels, other.pixels)
+        assert torch.equal(one.aspect, other.aspect)
 
 
-def test_epochs_run_into_each_other_and_batches_stay_full() -> None:
-    batches = list(islice(ShuffledBatches(5, 4, seed=0), 5))
-    assert {len(batch) for batch in batches} == {4}
-    assert set(Counter(chain(*batches)).values()) == {4}
+def test_the_state_of_a_batch_leads_to_the_next_one_though_more_were_read_ahead(pictures: Path) -> None:
+    whole = batches(files(pictures), 6)
+    (entered,) = batches(files(pictures), 1, state=whole[3].state)
+    assert torch.equal(entered.pixels, whole[4].pixels)
 
 
-@pytest.mark.parametrize("first_batch", [1, 2, 5, 9])
-def test_the_stream_is_the_same_wherever_it_is_entered(first_batch: int) -> None:
-    whole = list(islice(ShuffledBatches(7, 3, seed=4), 12))
-    entered = list(islice(ShuffledBatches(7, 3, seed=4, first_batch=first_batch), 12 - first_batch))
-    assert entered == whole[first_batch:]
-
-
-def test_worker_processes_give_the_same_batches(pictures: Path) -> None:
-    folder = PictureFolder(pictures, 40)
-    here, elsewhere = (
-        list(
-            islice(
-                picture_batches(
-                    folder, batch_size=5, seed=1, workers=workers, first_batch=2, pin_memory=False
-                ),
-                3,
-            )
-        )
-        for workers in (0, 1)
+def test_threads_end_with_the_batches(pictures: Path) -> None:
+    before = set(threading.enumerate())
+    stream = picture_batches(
+        FolderStream(files(pictures), seed=0, batch_size=2), batch_size=2, size=40, workers=2
     )
-    for a, b in zip(here, elsewhere, strict=True):
-        assert torch.equal(a.pixels, b.pixels)
-        assert torch.equal(a.aspect, b.aspect)
+    next(stream)
+    started = set(threading.enumerate()) - before
+    assert {thread.name.split("_")[0] for thread in started} == {"pictures", "decode"}
+    stream.close()
+    for thread in started:
+        thread.join(timeout=10)
+    assert not any(thread.is_alive() for thread in started)

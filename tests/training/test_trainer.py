@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 
 from model import Stellar, Vqgan, get_preset, load_checkpoint, save_checkpoint
 from training.config import RunConfig, get_recipe
+from training.processes import Processes
 from training.trainer import DivergedError, Trainer
 
-CPU = torch.device("cpu")
+CPU = Processes(0, 1, torch.device("cpu"))
 
 
 def run_config(pictures: Path, **overrides: object) -> RunConfig:

@@ -1,0 +1,210 @@
+"""Encoded pictures without end, this process's share of them: from a folder, or from shards.
+
+A stream can be stopped anywhere: its state is a few numbers, and a stream opened with them goes on exactly.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+SHARD_KINDS = {".parquet": "parquet", ".tar": "webdataset"}
+"""What `datasets` calls the shards of a suffix."""
+BLOCK = 2048
+"""Pictures of a shard that are shuffled among themselves; one block of encoded pictures is held in memory."""
+
+State = dict[str, Any]
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """Encoded pictures, or files that hold them, without end."""
+
+    def __next__(self) -> bytes | Path: ...
+
+    def state(self) -> State:
+        """Where the stream stands."""
+        ...
+
+
+def open_stream(
+    pictures: str,
+    *,
+    seed: int,
+    batch_size: int,
+    rank: int = 0,
+    world_size: int = 1,
+    state: State | None = None,
+) -> Stream:
+    """The pictures of a folder, at any depth, or of the Parquet files or WebDataset archives in it.
+
+    `pictures` may also be a pattern of such shards, on a disk or anywhere fsspec reaches
+    (`s3://bucket/train-*.parquet`).
+
+    Raises `ValueError` where there are no pictures, where shards are fewer than processes, and for a state of
+    another stream.
+    """
+    shards = _shards(pictures)
+    if shards:
+        return ShardStream(shards, seed=seed, rank=rank, world_size=world_size, state=state)
+    paths = sorted(path for path in Path(pictures).rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise ValueError(
+            f"pictures: expected a folder with pictures ({', '.join(sorted(SUFFIXES))}) or shards "
+            f"({', '.join(SHARD_KINDS)}), got {pictures}"
+        )
+    return FolderStream(
+        paths, seed=seed, batch_size=batch_size, rank=rank, world_size=world_size, state=state
+    )
+
+
+class FolderStream:
+    """The files of a folder: each epoch has its own order, and epochs run into each other.
+
+    All processes go through the same order; of each `world_size * batch_size` pictures in it a process takes
+    its `batch_size`. So a step has the same pictures however many processes share it.
+    """
+
+    def __init__(
+        self,
+        paths: list[Path],
+        *,
+        seed: int,
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        state: State | None = None,
+    ) -> None:
+        self.paths = paths
+        self.seed, self.batch_size, self.rank = seed, batch_size, rank
+        self.stride = world_size * batch_size
+        self.taken: int = _checked(state, "folder", {"pictures": len(paths)})["taken"] if state else 0
+        self.epoch, self.order = -1, list[int]()
+
+    def __next__(self) -> Path:
+        step, place = divmod(self.taken, self.batch_size)
+        epoch, index = divmod(step * self.stride + self.rank * self.batch_size + place, len(self.paths))
+        if epoch != self.epoch:
+            generator = torch.Generator().manual_seed(self.seed + epoch)
+            self.epoch, self.order = epoch, torch.randperm(len(self.paths), generator=generator).tolist()
+        self.taken += 1
+        return self.paths[self.order[index]]
+
+    def state(self) -> State:
+        return {"stream": "folder", "pictures": len(self.paths), "taken": self.taken}
+
+
+class ShardStream:
+    """The pictures of Parquet files or WebDataset archives, read one after the other and never as a whole.
+
+    In each epoch the shards have a new order, and every process takes its own ones. Blocks of pictures are
+    shuffled in memory; a stream that goes on in the middle of a block reads that block again.
+    """
+
+    def __init__(
+        self, shards: list[str], *, seed: int, rank: int = 0, world_size: int = 1, state: State | None = None
+    ) -> None:
+        if len(shards) < world_size:
+            raise ValueError(
+                f"pictures: expected at least as many shards as processes, got {len(shards)} shards for "
+                f"{world_size} processes"
+            )
+        self.shards, self.seed, self.rank, self.world_size = shards, seed, rank, world_size
+        self.place: State = {"epoch": 0, "block": 0, "start": None, "taken": 0}
+        if state is not None:
+            self.place = _checked(state, "shards", {"shards": len(shards)})["place"]
+        self.pictures = self._pictures(dict(self.place))
+
+    def __next__(self) -> bytes:
+        return next(self.pictures)
+
+    def state(self) -> State:
+        return {"stream": "shards", "shards": len(self.shards), "place": dict(self.place)}
+
+    def _pictures(self, place: State) -> Iterator[bytes]:
+        skip = place["taken"]
+        for epoch in _from(place["epoch"]):
+            dataset = self._epoch(epoch)
+            start, block = (place["start"], place["block"]) if epoch == place["epoch"] else (None, 0)
+            if start is not None:
+                dataset.load_state_dict(start)
+            examples = iter(dataset)
+            while pictures := _take(examples, BLOCK):
+                random.Random(f"{self.seed} {epoch} {self.rank} {block}").shuffle(pictures)
+                for taken in range(skip, len(pictures)):
+                    self.place = {"epoch": epoch, "block": block, "start": start, "taken": taken + 1}
+                    yield pictures[taken]
+                skip, start, block = 0, dataset.state_dict(), block + 1
+
+    def _epoch(self, epoch: int) -> Any:
+        """A streaming dataset of this process's shards, with the encoded pictures alone."""
+        from datasets import Image, load_dataset
+
+        order = random.Random(f"{self.seed} {epoch}").sample(self.shards, len(self.shards))
+        kind = SHARD_KINDS[Path(self.shards[0]).suffix]
+        own = order[self.rank :: self.world_size]
+        dataset = load_dataset(kind, data_files=own, split="train", streaming=True)
+        column = _picture_column(dataset.features)
+        return (
+            dataset.select_columns([column])
+            .rename_column(column, "picture")
+            .cast_column("picture", Image(decode=False))
+        )
+
+
+def _shards(pictures: str) -> list[str]:
+    """The shards that a pattern names or that lie in a folder, in the order of their names."""
+    from fsspec.core import url_to_fs
+
+    if Path(pictures).is_dir():
+        found = [str(path) for path in Path(pictures).iterdir() if path.suffix in SHARD_KINDS]
+    elif Path(pictures).suffix in SHARD_KINDS:
+        files, path = url_to_fs(pictures)
+        found = [files.unstrip_protocol(name) for name in files.glob(path)]
+        if not found:
+            raise ValueError(f"pictures: no file is called {pictures}")
+    else:
+        return []
+    if len({Path(path).suffix for path in found}) > 1:
+        raise ValueError(f"pictures: expected shards of one kind, got .parquet and .tar in {pictures}")
+    return sorted(found)
+
+
+def _picture_column(features: dict[str, Any]) -> str:
+    """The column that holds pictures: by its type, or else by its name."""
+    from datasets import Image
+
+    typed = [name for name, feature in features.items() if isinstance(feature, Image)]
+    named = [name for name in ("image", "picture", "img", "jpg", "png", "webp") if name in features]
+    if not typed and not named:
+        raise ValueError(f"pictures: expected a column of pictures, such as image, got {', '.join(features)}")
+    return (typed or named)[0]
+
+
+def _take(examples: Iterator[dict[str, Any]], count: int) -> list[bytes]:
+    """The next encoded pictures, as many as there are."""
+    pictures: list[bytes] = []
+    while len(pictures) < count and (example := next(examples, None)) is not None:
+        content = (example["picture"] or {}).get("bytes")
+        pictures.append(content or b"")  # an empty picture is an unreadable one
+    return pictures
+
+
+def _from(epoch: int) -> Iterator[int]:
+    while True:
+        yield epoch
+        epoch += 1
+
+
+def _checked(state: State, stream: str, sizes: dict[str, int]) -> State:
+    """The state, if it is one of this stream."""
+    expected = {"stream": stream} | sizes
+    got = {name: state.get(name) for name in expected}
+    if got != expected:
+        raise ValueError(f"pictures: the run was saved on {got}, and these are {expected}: they have changed")
+    return state
