@@ -8,8 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
-from model import CheckpointError, get_preset, load_checkpoint
-from training.config import CONFIG_FILE, RunConfig, get_recipe
+from model import CheckpointError, load_checkpoint
+from training.config import RunConfig
+from training.config_file import (
+    CONFIG_FILE,
+    changed,
+    describe,
+    load_config,
+    merged,
+    parse_changes,
+    preset_run,
+    read_changes,
+    save_config,
+)
+from training.processes import joined
+from training.provenance import record_start
 from training.state import CHECKPOINT_FILE
 from training.trainer import DivergedError, Trainer
 
@@ -26,26 +39,31 @@ def run(
     out: Annotated[
         Path, typer.Option(help="The run's folder: config, metrics, state and checkpoint.safetensors.")
     ],
-    pictures: Annotated[Path | None, typer.Option(help="Folder of pictures, at any depth.")] = None,
+    pictures: Annotated[
+        str | None,
+        typer.Option(help="Folder of pictures, or of Parquet or WebDataset shards, or a pattern of shards."),
+    ] = None,
     preset: Annotated[str, typer.Option(help="Model and recipe: tiny, debug, b16, l16, h16, …")] = "tiny",
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of settings, over the preset's.", exists=True)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as training.losses.koleo=0.2."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures in a step.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures in a step, on each device.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    masked_views: Annotated[int | None, typer.Option(help="Masked views of each picture.")] = None,
-    local_crops: Annotated[int | None, typer.Option(help="Local crops of each picture.")] = None,
-    picture_size: Annotated[int | None, typer.Option(help="Side of stored pictures, in pixels.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that read pictures.")] = None,
-    save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
-    log_every: Annotated[int | None, typer.Option(help="Steps between lines of metrics.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads that decode pictures.")] = None,
     seed: Annotated[int | None, typer.Option(help="Where all random draws start.")] = None,
     reconstruction_only: Annotated[
         bool, typer.Option("--reconstruction-only", help="First stage: reconstruct, and keep tokens apart.")
     ] = False,
-    teacher: Annotated[
-        bool, typer.Option("--teacher", help="Targets from a moving average of the model.")
-    ] = False,
     init: Annotated[
         Path | None, typer.Option(help="Checkpoint to start from, such as an earlier stage's.")
+    ] = None,
+    vit_mae: Annotated[
+        Path | None, typer.Option(help="ViT-MAE checkpoint to start the encoder from.")
     ] = None,
     vqgan: Annotated[
         Path | None, typer.Option(help="Weights of the VQGAN, for a VQ head, where no INIT holds them.")
@@ -57,44 +75,65 @@ def run(
     """Train a model and write its checkpoint.
 
     Ctrl-C or SIGTERM stops it at any time, with everything saved; --resume goes on exactly there.
+    On several GPUs: torchrun --nproc-per-node 8 -m training.cli run …
+    `stellar-train config b16` shows all settings.
     """
-    given = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "masked_views": masked_views,
-        "local_crops": local_crops,
-        "picture_size": picture_size,
-        "workers": workers,
-        "save_every": save_every,
-        "log_every": log_every,
-        "seed": seed,
-        "teacher": teacher or None,
-    }
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    paths = {"init": init, "vit_mae": vit_mae, "vqgan": vqgan}
+    given: dict[str, Any] = {name: str(path.resolve()) for name, path in paths.items() if path is not None}
+    if pictures is not None:
+        given["pictures"] = pictures if "://" in pictures else str(Path(pictures).resolve())
+    counts = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    counts |= {"workers": workers, "seed": seed}
+    given["training"] = {name: value for name, value in counts.items() if value is not None}
     try:
-        config = _resumed(out, pictures) if resume else _fresh(out, pictures, preset, init, vqgan)
-        training = replace(config.training, **changes)
+        changes = merged(read_changes(config) if config else {}, given, parse_changes(settings or []))
+        if resume:
+            resolved = changed(load_config(out), changes)
+        elif (out / CONFIG_FILE).exists():
+            raise ValueError(f"--out: {out} already holds a run; go on with --resume, or name another folder")
+        else:
+            resolved = preset_run(preset, changes)
         if reconstruction_only:
-            training = replace(training, losses=training.losses.only("reconstruction", "koleo"))
-        _train(replace(config, training=training), out)
+            losses = resolved.training.losses.only("reconstruction", "koleo")
+            resolved = replace(resolved, training=replace(resolved.training, losses=losses))
+        _train(resolved, out)
     except (CheckpointError, DivergedError, OSError, ValueError) as error:
         raise _failed(error) from error
 
 
 def _train(config: RunConfig, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, out)
-    config.save(out)
-    steps = config.training.steps
-    typer.echo(f"{out}: step {trainer.progress.step} of {steps}, on {trainer.device.type}")
-    if trainer.run():
-        typer.echo(f"done: {out / CHECKPOINT_FILE}")
-    else:
-        typer.echo(
-            f"stopped and saved after step {trainer.progress.step} of {steps}; "
-            f"to go on: stellar-train run --out {out} --resume"
-        )
+    with joined() as processes:
+
+        def say(message: str) -> None:
+            if processes.first:
+                typer.echo(message)
+
+        trainer = Trainer(config, out, processes)
+        if processes.first:
+            out.mkdir(parents=True, exist_ok=True)
+            save_config(config, out)
+            record_start(out, trainer.progress.step, processes)
+        steps = config.training.steps
+        shared = f", {processes.world_size} processes" if processes.world_size > 1 else ""
+        say(f"{out}: step {trainer.progress.step} of {steps}, on {trainer.device.type}{shared}")
+        if trainer.run():
+            say(f"done: {out / CHECKPOINT_FILE}")
+        else:
+            say(
+                f"stopped and saved after step {trainer.progress.step} of {steps}; "
+                f"to go on: stellar-train run --out {out} --resume"
+            )
+
+
+@app.command()
+def config(
+    preset: Annotated[str, typer.Argument(help="Model and recipe: tiny, debug, b16, l16, h16, …")] = "tiny",
+) -> None:
+    """Print all settings of a preset as TOML, for `stellar-train run --config`."""
+    try:
+        typer.echo(describe(preset_run(preset, {"pictures": "pictures"})), nl=False)
+    except ValueError as error:
+        raise _failed(error) from error
 
 
 @app.command()
@@ -146,25 +185,6 @@ def tiny(
         make_tiny(work)
     except (SourceError, DivergedError) as error:
         raise _failed(error) from error
-
-
-def _fresh(out: Path, pictures: Path | None, preset: str, init: Path | None, vqgan: Path | None) -> RunConfig:
-    if pictures is None:
-        raise ValueError("--pictures: expected a folder, got none")
-    if (out / CONFIG_FILE).exists():
-        raise ValueError(f"--out: {out} already holds a run; go on with --resume, or name another folder")
-    return RunConfig(
-        pictures=str(pictures.resolve()),
-        init=str(init.resolve()) if init else None,
-        vqgan=str(vqgan.resolve()) if vqgan else None,
-        model=get_preset(preset),
-        training=get_recipe(preset),
-    )
-
-
-def _resumed(out: Path, pictures: Path | None) -> RunConfig:
-    config = RunConfig.load(out)
-    return config if pictures is None else replace(config, pictures=str(pictures.resolve()))
 
 
 def _failed(error: Exception) -> typer.Exit:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from model import StellarConfig
-
-CONFIG_FILE = "config.json"
 
 
 def _expect(
@@ -135,9 +131,6 @@ class TrainingConfig:
             _expect(name, getattr(self, name), "a finite number, 0 or more", low=0)
         for name in ("warmup_share", "beta2", "mask_ratio", "colour_strength", "teacher_momentum"):
             _expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
-        for name, choices in (("parallel", ("ddp", "fsdp")), ("objective", ("stellar", "mae"))):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}: expected {' or '.join(choices)}, got {getattr(self, name)!r}")
         if not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip: expected a number above 0, got {self.gradient_clip}")
         for name in ("global_scale", "local_scale"):
@@ -211,7 +204,7 @@ TRAINING_PRESETS: dict[str, TrainingConfig] = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that a run depends on, saved as JSON in its folder."""
+    """Everything that a run depends on."""
 
     pictures: str
     """Folder of pictures, or of Parquet files or WebDataset archives, or a pattern of such."""
@@ -232,30 +225,6 @@ class RunConfig:
             raise ValueError(
                 f"local_size: expected a multiple of the patch size {patch_size}, got {local_size}"
             )
-
-    def save(self, folder: Path) -> None:
-        """Write `config.json` into the run's folder."""
-        (folder / CONFIG_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
-
-    @classmethod
-    def load(cls, folder: Path) -> RunConfig:
-        """Read `config.json` of a run's folder.
-
-        Raises `ValueError` where the folder holds none, or one with unknown or impossible values.
-        """
-        path = folder / CONFIG_FILE
-        if not path.is_file():
-            raise ValueError(f"{folder} holds no run: expected {CONFIG_FILE} in it")
-        content: dict[str, Any] = json.loads(path.read_text())
-        try:
-            training = content["training"]
-            losses = LossWeights(**training["losses"])
-            scales = {name: tuple(training[name]) for name in ("global_scale", "local_scale")}
-            content["training"] = TrainingConfig(**training | scales | {"losses": losses})
-            content["model"] = StellarConfig(**content["model"])
-            return cls(**content)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path}: expected the fields of a run, got {error}") from error
 
 
 def get_recipe(preset: str, **overrides: Any) -> TrainingConfig:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import torch
@@ -70,7 +71,7 @@ def test_options_are_in_the_saved_config(pictures: Path, tmp_path: Path) -> None
         *("--batch-size", "3", "--reconstruction-only", "--seed", "5"),
     )
     assert done.returncode == 0, done.stderr
-    training = json.loads((tmp_path / "run" / "config.json").read_text())["training"]
+    training = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["training"]
     assert (training["steps"], training["batch_size"], training["seed"]) == (1, 3, 5)
     assert {name for name, weight in training["losses"].items() if weight} == {"reconstruction", "koleo"}
     assert {"reconstruction", "koleo", "masked"} & set(metrics(tmp_path / "run")[0]) == {
@@ -82,9 +83,9 @@ def test_options_are_in_the_saved_config(pictures: Path, tmp_path: Path) -> None
 def test_mistakes_are_one_sentence_and_no_trace(pictures: Path, tmp_path: Path) -> None:
     run = ("run", "--preset", "debug", "--out", tmp_path / "run")
     (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "config.json").write_text("{}")
+    (tmp_path / "taken" / "config.toml").write_text("")
     for arguments, expected in (
-        (run, "--pictures: expected a folder"),
+        (run, "pictures: expected a folder, or a pattern of shards, got none"),
         ((*run, "--pictures", tmp_path / "nowhere"), "pictures: expected a folder with pictures"),
         ((*run, "--pictures", pictures, "--steps", "0"), "steps: expected a positive integer, got 0"),
         ((*run, "--pictures", pictures, "--init", tmp_path / "none"), "no file"),
