@@ -30,16 +30,15 @@ def load_vit_mae(path: str | Path, model: Stellar) -> None:
         if entry.published.startswith("encoder.") and entry.name is not None
     }
     problems = [f"unknown key {name}" for name in found if name not in wanted]
-    state = model.state_dict()
     for name, entry in wanted.items():
         if name not in found:
             problems.append(f"missing key {name.replace('encoder.', 'vit.', 1)}")
         elif tuple(found[name].shape) != entry.shape:
             problems.append(f"{name}: expected shape {list(entry.shape)}, got {list(found[name].shape)}")
-        else:
-            assert entry.name is not None
-            state[entry.name][entry.rows].copy_(found[name])
     if problems:
-        raise CheckpointError(
-            f"{path}: this is no ViT-MAE encoder of {model.config}: {'; '.join(problems[:8])}"
-        )
+        shown = "; ".join(problems[:8])
+        raise CheckpointError(f"{path}: expected a ViT-MAE encoder of {model.config}, got {shown}")
+    state = model.state_dict()
+    for name, entry in wanted.items():
+        assert entry.name is not None
+        state[entry.name][entry.rows].copy_(found[name])

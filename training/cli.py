@@ -19,10 +19,8 @@ from training.config_file import (
     parse_changes,
     preset_run,
     read_changes,
-    save_config,
 )
 from training.processes import joined
-from training.provenance import record_start
 from training.state import CHECKPOINT_FILE
 from training.trainer import DivergedError, Trainer
 
@@ -109,10 +107,6 @@ def _train(config: RunConfig, out: Path) -> None:
                 typer.echo(message)
 
         trainer = Trainer(config, out, processes)
-        if processes.first:
-            out.mkdir(parents=True, exist_ok=True)
-            save_config(config, out)
-            record_start(out, trainer.progress.step, processes)
         steps = config.training.steps
         shared = f", {processes.world_size} processes" if processes.world_size > 1 else ""
         say(f"{out}: step {trainer.progress.step} of {steps}, on {trainer.device.type}{shared}")

@@ -137,6 +137,8 @@ class TrainingConfig:
             low, high = getattr(self, name)
             if not 0 < low <= high <= 1:
                 raise ValueError(f"{name}: expected 0 < smallest <= largest <= 1, got ({low}, {high})")
+        if self.teacher and self.objective != "stellar":
+            raise ValueError(f"teacher: {self.objective} has none; expected false, got true")
         if self.teacher and self.masked_views < 2:
             raise ValueError(
                 f"masked_views: a teacher sees the second one; expected 2 or more, got {self.masked_views}"

@@ -79,7 +79,7 @@ def save_state(
         "streams": streams,
     }
     path = folder / STATE_FILE
-    temporary = path.with_suffix(".new")
+    temporary = _temporary(path)
     try:
         with temporary.open("wb") as file:
             torch.save(content, file)
@@ -90,7 +90,8 @@ def save_state(
         temporary.replace(path)
         write_checkpoint(_model(weights, config), folder / CHECKPOINT_FILE)
     except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
-        temporary.unlink(missing_ok=True)
+        for unfinished in (temporary, _temporary(folder / CHECKPOINT_FILE)):
+            unfinished.unlink(missing_ok=True)
         raise OSError(
             f"{folder}: the state after step {state.progress.step} could not be written ({error}); "
             "what was saved before is kept, and --resume goes on there"
@@ -99,9 +100,13 @@ def save_state(
 
 def write_checkpoint(model: Stellar, path: Path) -> None:
     """Write a checkpoint beside its place and then put it there."""
-    temporary = path.with_suffix(".new")
+    temporary = _temporary(path)
     save_checkpoint(model, temporary)
     temporary.replace(path)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_suffix(".new")
 
 
 def load_state(

@@ -15,11 +15,8 @@ from rich.console import Console
 from model import get_preset, load_checkpoint
 from model.export import export_bundle
 from training.config import LossWeights, RunConfig, TrainingConfig, get_recipe
-from training.config_file import save_config
 from training.evaluation import measure, save_evaluation
 from training.prepare import prepare
-from training.processes import this_process
-from training.provenance import record_start
 from training.trainer import Trainer
 
 NAME = "stellar-tiny"
@@ -55,9 +52,6 @@ def train(pictures: Path, runs: Path) -> Path | None:
             model=get_preset("tiny"),
             training=config,
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        save_config(run, folder)
-        record_start(folder, 0, this_process())
         console.print(f"[bold]{NAME}[/]: {name} stage, {config.steps} steps, in {folder}")
         if not Trainer(run, folder).run():
             return None

@@ -22,6 +22,7 @@ from torch.optim import AdamW
 
 from model import Stellar, load_checkpoint, load_vit_mae, save_checkpoint
 from training.config import RunConfig
+from training.config_file import save_config
 from training.draws import Draws
 from training.losses import Losses
 from training.masking import draw_kept
@@ -29,6 +30,7 @@ from training.objective import Objective, make_objective
 from training.parallel import gradient_norm, parallelize, synchronized
 from training.pictures import PictureBatch, picture_batches
 from training.processes import Processes, this_process
+from training.provenance import record_start
 from training.report import Report
 from training.schedule import learning_rate
 from training.state import CHECKPOINT_FILE, Progress, RunState, load_state, save_state
@@ -123,6 +125,10 @@ class Trainer:
         `ValueError` where the pictures can't be read.
         """
         config, stop = self.config, Stop()
+        if self.processes.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_config(self.run_config, self.folder)
+            record_start(self.folder, self.progress.step, self.processes)
         batches = self._batches()
         with stop.listening(), closing(batches), self._report() as report, _attention(self.device):
             saved_step, skipped_in_a_row = self.progress.step, 0

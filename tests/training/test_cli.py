@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -63,6 +64,56 @@ def test_a_terminated_run_saves_says_how_to_go_on_and_resumes_exactly(pictures: 
     one, other = (load_file(run / "checkpoint.safetensors") for run in (parted, tmp_path / "whole"))
     assert one.keys() == other.keys()
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
+    pictures: Path, tmp_path: Path
+) -> None:
+    """SIGKILL at any moment, also while a state is being written: one is, after every step."""
+    options = ["--pictures", str(pictures), "--preset", "debug", "--steps", "120"]
+    options += ["--set", "training.save_every=1"]
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    done = stellar_train("run", *options, "--out", whole)
+    assert done.returncode == 0, done.stderr
+    draw, kills = random.Random(0), 0
+    while kills < 4:
+        resume = ["--resume"] if (parted / "config.toml").exists() else options
+        process = subprocess.Popen(
+            [*COMMAND, "run", "--out", str(parted), *resume],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=ENVIRONMENT,
+        )
+        before = steps_reported(parted)
+        while process.poll() is None and steps_reported(parted) <= before + 3:
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, 0.05))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
+        kills += 1
+    resumed = stellar_train("run", "--out", parted, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert metrics(parted) == metrics(whole)
+    one, other = (load_file(run / "checkpoint.safetensors") for run in (parted, whole))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    starts = [json.loads(line) for line in (parted / "starts.jsonl").read_text().splitlines()]
+    assert len(starts) == 5
+    assert [start["step"] for start in starts] == sorted({start["step"] for start in starts})
+    assert {start["torch"] for start in starts} == {torch.__version__}
+
+
+def steps_reported(run: Path) -> int:
+    path = run / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_all_settings_of_a_preset_are_shown_as_a_file_that_runs(pictures: Path, tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["config", "debug"])
+    assert shown.exit_code == 0
+    (tmp_path / "run.toml").write_text(shown.stdout.replace('"pictures"', f'"{pictures}"', 1))
+    done = stellar_train("run", "--config", tmp_path / "run.toml", "--out", tmp_path / "run", "--steps", "1")
+    assert done.returncode == 0, done.stderr
+    assert CliRunner().invoke(app, ["config", "huge"]).stderr.startswith("error: unknown preset 'huge'")
 
 
 def test_options_are_in_the_saved_config(pictures: Path, tmp_path: Path) -> None:

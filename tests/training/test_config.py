@@ -55,6 +55,13 @@ def test_a_teacher_needs_two_masked_views() -> None:
         TrainingConfig(teacher=True, masked_views=1)
 
 
+def test_autoencoding_has_no_teacher_and_no_views_but_one_mask() -> None:
+    with pytest.raises(ValueError, match="teacher: mae has none"):
+        TrainingConfig(objective="mae", teacher=True)
+    config = TrainingConfig(objective="mae")
+    assert (config.num_masked_views, config.num_local_crops, config.num_masks) == (0, 0, 1)
+
+
 def test_local_crops_that_are_no_whole_patches_are_refused() -> None:
     with pytest.raises(ValueError, match="local_size: expected a multiple of the patch size 8, got 20"):
         run_config(local_size=20)

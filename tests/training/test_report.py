@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.report import Report
 
@@ -27,6 +28,21 @@ def test_lines_after_the_last_checkpoint_are_dropped_on_resume(tmp_path: Path) -
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 1, 2, 3, 4]
     assert lines[-1]["loss"] == 0.5
+
+
+def test_curves_are_there_for_tensorboard(tmp_path: Path) -> None:
+    with Report(tmp_path, first_step=0, steps=3, batch_size=4) as report:
+        report.log(0, {"loss": 2.0})
+        report.log(2, {"loss": 1.0})
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(0, 2.0), (2, 1.0)]
+
+
+def test_without_a_folder_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with Report(None, first_step=0, steps=3, batch_size=4) as report:
+        report.log(0, {"loss": 2.0})
+    assert capsys.readouterr().out == ""
 
 
 def test_without_a_terminal_progress_is_plain_lines(
