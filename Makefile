@@ -6,7 +6,7 @@ WORK ?= work
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos benchmark lint redis-server stellar-tiny picture clean
+.PHONY: help serve test chaos benchmark lint redis-server c++ stellar-tiny picture clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -14,7 +14,7 @@ help: ## List the commands
 serve: $(VENV)/serve ## Set everything up and start the service on PORT (8000)
 	$(VENV)/bin/python -m service.cli serve --port $(PORT) --model $(MODEL)
 
-test: $(VENV)/dev redis-server ## Set everything up and run all checks and tests
+test: $(VENV)/dev redis-server c++ ## Set everything up and run all checks and tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -41,6 +41,11 @@ redis-server:
 	@command -v redis-server >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; } \
 	  || { echo "the tests need redis-server 7 or newer: apt install redis-server, or brew install redis"; exit 1; }
+
+c++: # torch.compile builds its kernels with it
+	@command -v g++ >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends g++; } \
+	  || { echo "the tests need a C++ compiler: apt install g++, or xcode-select --install"; exit 1; }
 
 # A stamp is newer than the lists it was installed from, or everything is installed again.
 $(VENV)/serve: pyproject.toml constraints.txt
