@@ -56,8 +56,6 @@ def test_what_does_not_fit_is_named_and_changes_nothing(fixtures: Path, tmp_path
     save_file(weights, tmp_path / "mae.safetensors")
     model = Stellar(get_preset("debug", depth=3))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(
-        CheckpointError, match=r"unknown key encoder\.extra; missing key vit\."
-    ):
+    with pytest.raises(CheckpointError, match=r"unknown key encoder\.extra; missing key vit\."):
         load_vit_mae(tmp_path / "mae.safetensors", model)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
