@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
+import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -20,12 +21,19 @@ def parallelize(objective: nn.Module, config: TrainingConfig, processes: Process
 
     With FSDP every transformer block is sharded by itself (Zhao et al. 2023, arXiv:2304.11277), with DDP each
     process has a whole copy.
+
+    Raises `ValueError` where torch can't compile because of the folder it is in.
     """
     transformers = [module for module in objective.modules() if isinstance(module, Transformer)]
     blocks = [module for module in objective.modules() if isinstance(module, Block)]
     for transformer in transformers:
         transformer.checkpointing = config.activation_checkpointing
     if config.compile:
+        if processes.device.type == "cpu" and " " in torch.__file__:
+            raise ValueError(
+                f"compile: on a CPU, torch calls a C++ compiler and can't when its own path has a space, got "
+                f"{torch.__file__}; put the environment elsewhere"
+            )
         for block in blocks:
             block.compile()
     if processes.world_size == 1:

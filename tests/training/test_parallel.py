@@ -72,8 +72,23 @@ def run_config(pictures: Path, **overrides: object) -> RunConfig:
 def test_the_option_changes_no_loss(pictures: Path, tmp_path: Path, option: str) -> None:
     for name, value in (("plain", "false"), ("other", "true")):
         settings = (f"training.{option}={value}", "training.steps=3")
-        train([sys.executable], pictures, tmp_path / name, *settings)
+        train([python_in(tmp_path / "environment")], pictures, tmp_path / name, *settings)
     same_run(tmp_path / "other", tmp_path / "plain")
+
+
+def test_compiling_from_a_folder_with_a_space_says_what_is_in_the_way(pictures: Path, tmp_path: Path) -> None:
+    command = [python_in(tmp_path / "my environment"), "-m", "training.cli", "run", "--preset", "debug"]
+    command += ["--pictures", str(pictures), "--out", str(tmp_path / "run"), "--set", "training.compile=true"]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: compile: on a CPU, torch calls a C++ compiler")
+
+
+def python_in(folder: Path) -> str:
+    """The environment's Python, by a path of its own."""
+    if not folder.exists():
+        folder.symlink_to(sys.prefix)
+    return str(folder / "bin" / "python")
 
 
 def test_activations_are_computed_again_instead_of_being_kept(pictures: Path, tmp_path: Path) -> None:
