@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -62,4 +63,7 @@ def joined() -> Iterator[Processes]:
     try:
         yield this_process()
     finally:
+        # Gloo's threads need Python's lock to let go of the last collective's tensors. The group's destructor waits
+        # for them with the lock held, for ever (torch 2.13), so they get the lock now.
+        time.sleep(0.5)
         dist.destroy_process_group()

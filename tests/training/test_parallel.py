@@ -22,7 +22,8 @@ from training.trainer import Trainer
 
 CPU = Processes(0, 1, torch.device("cpu"))
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "localhost"]
+TORCHRUN += ["--nproc-per-node", "2"]
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
@@ -34,9 +35,22 @@ def train(start: list[str], pictures: Path, out: Path, *settings: str, resume: b
     chosen = [part for setting in ("training.bf16=false", *settings) for part in ("--set", setting)]
     goal = ["--resume"] if resume else ["--pictures", str(pictures), "--preset", "debug"]
     command = [*start, "-m", "training.cli", "run", "--out", str(out), *goal, *chosen]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    ) as process:
+        try:
+            told, errors = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # torchrun ends the processes that it started
+            told, errors = process.communicate()
+            pytest.fail(f"no end in 5 minutes\n{told}{errors}")
+    assert process.returncode == 0, told + errors
+    return told
 
 
 def same_run(one: Path, other: Path) -> None:
