@@ -63,7 +63,7 @@ def joined() -> Iterator[Processes]:
     try:
         yield this_process()
     finally:
-        # Gloo's threads need Python's lock to let go of the last collective's tensors. The group's destructor waits
-        # for them with the lock held, for ever (torch 2.13), so they get the lock now.
+        # Gloo's threads need Python's lock to let go of the last collective's tensors, and its destructor
+        # waits for them with the lock held, for ever (torch 2.13). So they get the lock now.
         time.sleep(0.5)
         dist.destroy_process_group()
