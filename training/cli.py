@@ -181,6 +181,33 @@ def tiny(
         raise _failed(error) from error
 
 
+@app.command()
+def claim(
+    work: Annotated[Path, typer.Option(help="Folder for Fashion-MNIST, runs and results.")] = Path(
+        "work/claim"
+    ),
+    arm: Annotated[
+        list[str] | None, typer.Option(help="Train only this one; may be given several times.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Where all random draws start.", min=0)] = 0,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of each arm; default: the recipe's.", min=1)
+    ] = None,
+) -> None:
+    """Show the paper's claim in small on Fashion-MNIST; goes on where it stopped.
+
+    Arms: stellar-16, stellar-8, stellar-4, semantic, reconstruction and mae. Calls with different arms can
+    run side by side.
+    """
+    from training.claim import ARMS, make_claim
+    from training.sources import SourceError
+
+    try:
+        make_claim(work, arm or [*ARMS], seed=seed, steps=steps)
+    except (DivergedError, OSError, SourceError, ValueError) as error:
+        raise _failed(error) from error
+
+
 def _failed(error: Exception) -> typer.Exit:
     typer.echo(f"error: {error}", err=True)
     return typer.Exit(1)

@@ -25,14 +25,16 @@ COLUMNS = ("photo", "token regions", "reconstruction", "largest dropped", f"chan
 
 
 @torch.no_grad()
-def draw_grid(model: Stellar) -> Image.Image:
-    """A row for each sample photo, a captioned column for each of `COLUMNS`."""
-    photos = sample_photos(model.config.image_size)
-    sheet = Image.new("RGB", (len(COLUMNS) * TILE_SIDE, len(photos) * TILE_SIDE + CAPTION_HEIGHT), "white")
+def draw_grid(model: Stellar, images: Float[Tensor, "M 3 S S"] | None = None) -> Image.Image:
+    """A row for each image, or for each sample photo, and a captioned column for each of `COLUMNS`."""
+    if images is None:
+        images = torch.stack(list(sample_photos(model.config.image_size).values()))
+    size = len(COLUMNS) * TILE_SIDE, len(images) * TILE_SIDE + CAPTION_HEIGHT
+    sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
     for column, caption in enumerate(COLUMNS):
         pen.text((column * TILE_SIDE + 4, 2), caption, fill="black")
-    for row, image in enumerate(photos.values()):
+    for row, image in enumerate(images):
         for column, tile in enumerate(_row(model, image)):
             scaled = tile.resize((TILE_SIDE, TILE_SIDE), Image.Resampling.NEAREST)
             sheet.paste(scaled, (column * TILE_SIDE, CAPTION_HEIGHT + row * TILE_SIDE))

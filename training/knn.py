@@ -11,6 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 TEMPERATURE = 0.07
+QUERIES_AT_ONCE = 1000
+"""Their similarities to the whole gallery are held in memory."""
 
 
 def knn_accuracy(
@@ -24,12 +26,18 @@ def knn_accuracy(
 
     Similarity is the cosine; a vote weighs exp(cosine / 0.07).
     """
-    similarity = F.normalize(queries, dim=1) @ F.normalize(gallery, dim=1).T  # (Q, M)
-    nearest, index = similarity.topk(min(k, len(gallery)), dim=1)
-    weights = ((nearest - nearest[:, :1]) / TEMPERATURE).exp()
+    known = F.normalize(gallery, dim=1)
     num_labels = int(torch.cat([gallery_labels, query_labels]).max()) + 1
-    votes = weights.new_zeros(len(queries), num_labels).scatter_add_(1, gallery_labels[index], weights)
-    return float((votes.argmax(dim=1) == query_labels).float().mean())
+    right = 0
+    for asked, wanted in zip(
+        queries.split(QUERIES_AT_ONCE), query_labels.split(QUERIES_AT_ONCE), strict=True
+    ):
+        similarity = F.normalize(asked, dim=1) @ known.T  # (q, M)
+        nearest, index = similarity.topk(min(k, len(known)), dim=1)
+        weights = ((nearest - nearest[:, :1]) / TEMPERATURE).exp()
+        votes = weights.new_zeros(len(asked), num_labels).scatter_add_(1, gallery_labels[index], weights)
+        right += int((votes.argmax(dim=1) == wanted).sum())
+    return right / len(queries)
 
 
 def chance(gallery_labels: Int[Tensor, " M"], query_labels: Int[Tensor, " Q"]) -> float:

@@ -22,7 +22,7 @@ class Source:
     registry: Literal["debian", "npm"]
     package: str
     """The package's name; for npm with its exact version."""
-    kind: Literal["photos", "stamps", "emoji"]
+    kind: Literal["photos", "stamps", "emoji", "labelled"]
     use: Literal["train", "holdout"]
     licence: str
     """As the package's own copyright file and its pictures' metadata state it."""
