@@ -29,9 +29,8 @@ def knn_accuracy(
     known = F.normalize(gallery, dim=1)
     num_labels = int(torch.cat([gallery_labels, query_labels]).max()) + 1
     right = 0
-    for asked, wanted in zip(
-        queries.split(QUERIES_AT_ONCE), query_labels.split(QUERIES_AT_ONCE), strict=True
-    ):
+    parts = torch.split(queries, QUERIES_AT_ONCE), torch.split(query_labels, QUERIES_AT_ONCE)
+    for asked, wanted in zip(*parts, strict=True):
         similarity = F.normalize(asked, dim=1) @ known.T  # (q, M)
         nearest, index = similarity.topk(min(k, len(known)), dim=1)
         weights = ((nearest - nearest[:, :1]) / TEMPERATURE).exp()
