@@ -19,7 +19,7 @@ from service.logs import logger
 from service.metrics import Metrics
 from service.middleware import BodyLimit, RequestContext
 from service.models import Models
-from service.routes import images, system
+from service.routes import images, studio, system
 from service.settings import Settings
 
 DESCRIPTION = """
@@ -62,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings, app.state.metrics, app.state.keys = settings, metrics, keys
     app.include_router(images.router)
     app.include_router(system.router)
+    app.include_router(studio.router)
     app.add_exception_handler(ServiceError, _answer_service_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Depends
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.dependencies import MetricsDep, ModelsDep, require_key
@@ -13,12 +13,6 @@ from service.errors import NotReady
 from service.models import ServedModel
 
 router = APIRouter()
-
-
-@router.get("/", include_in_schema=False)
-async def home() -> RedirectResponse:
-    """The documentation."""
-    return RedirectResponse("/docs")
 
 
 @router.get("/healthz/live", tags=["operations"], summary="Is the process up?")

@@ -1,0 +1,52 @@
+"""The studio: a page at `/` that shows tokens and edits pictures through this very API.
+
+Its files lie in `service/studio`; the browser may load nothing else, and runs no code but theirs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.staticfiles import StaticFiles
+from starlette.responses import Response
+
+FOLDER = Path(__file__).parents[1] / "studio"
+POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data: blob:",
+    "connect-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+}
+HEADERS = {
+    "content-security-policy": "; ".join(f"{name} {value}" for name, value in POLICY.items()),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-cache",  # asked for again each time, and answered 304 where nothing has changed
+}
+
+router = APIRouter(include_in_schema=False)
+files = StaticFiles(directory=FOLDER)
+
+
+@router.get("/")
+async def page(request: Request) -> Response:
+    """The studio."""
+    return await _file("index.html", request)
+
+
+@router.get("/studio/{path:path}")
+async def file(path: str, request: Request) -> Response:
+    """One of its files; 404 for any other path."""
+    return await _file(path, request)
+
+
+async def _file(path: str, request: Request) -> Response:
+    response = await files.get_response(path, request.scope)
+    response.headers.update(HEADERS)
+    return response

@@ -1,0 +1,117 @@
+// The service's API, as the studio uses it.
+
+import { base64OfFloats, floatsOf } from "./base64.js";
+import { Problem } from "./problem.js";
+import { Tokens } from "./tokens.js";
+
+const KEY = "stellar-key";
+
+/** @typedef {{blob: Blob, timing: string}} Drawn a picture, and how long each part of its way took */
+
+/** Talks to the service that the page came from. */
+export class Api {
+  /** @type {Promise<string | null> | null} */
+  #asking = null;
+
+  /** @param {(reason: string) => Promise<string | null>} askKey how to ask for an API key */
+  constructor(askKey) {
+    this.askKey = askKey;
+    this.base = new URL(".", document.baseURI);
+  }
+
+  /** @returns {boolean} whether a key is in use */
+  get keyed() {
+    return sessionStorage.getItem(KEY) !== null;
+  }
+
+  /** What is served. @returns {Promise<{default: string, models: any[]}>} */
+  async models() {
+    return (await this.#send("models")).json();
+  }
+
+  /** Whether the service is ready. @returns {Promise<boolean>} */
+  async ready() {
+    return fetch(new URL("healthz/ready", this.base)).then((answer) => answer.ok, () => false);
+  }
+
+  /**
+   * An image's tokens.
+   * @param {Blob} file @param {string} model @param {AbortSignal} [signal]
+   * @returns {Promise<{tokens: Tokens, timing: string}>}
+   */
+  async tokens(file, model, signal) {
+    const answer = await this.#sendImage(file, "tokens", { model, encoding_format: "base64" }, "application/json", signal);
+    const told = await answer.json();
+    const [item] = told.data;
+    return {
+      tokens: new Tokens(floatsOf(item.semantics), floatsOf(item.localization), told.grid, item.source),
+      timing: answer.headers.get("server-timing") ?? "",
+    };
+  }
+
+  /** An image's tokens as a safetensors file. @param {Blob} file @param {string} model */
+  async safetensors(file, model) {
+    return (await this.#sendImage(file, "tokens", { model }, "application/vnd.safetensors")).blob();
+  }
+
+  /**
+   * The picture of tokens after edits, as PNG.
+   * @param {Tokens} tokens @param {object[]} edits @param {string} model @param {AbortSignal} [signal]
+   * @returns {Promise<Drawn>}
+   */
+  async reconstruct(tokens, edits, model, signal) {
+    const body = JSON.stringify({
+      model,
+      edits,
+      tokens: { semantics: base64OfFloats(tokens.semantics), localization: base64OfFloats(tokens.localization) },
+    });
+    const headers = { "content-type": "application/json", accept: "image/png" };
+    const answer = await this.#send("reconstruct", { method: "POST", body, headers, signal });
+    return { blob: await answer.blob(), timing: answer.headers.get("server-timing") ?? "" };
+  }
+
+  /**
+   * Every token of several images, not normalized: (r × D) numbers for each, or its problem.
+   * @param {Blob[]} files @param {string} model @param {AbortSignal} [signal]
+   * @returns {Promise<(Float32Array | Problem)[]>}
+   */
+  async embed(files, model, signal) {
+    const body = new FormData();
+    for (const file of files) body.append("image", file);
+    const options = { model, pooling: "tokens", normalize: "false", encoding_format: "base64" };
+    for (const [name, value] of Object.entries(options)) body.append(name, value);
+    const answer = await this.#send("embed", { method: "POST", body, signal });
+    const { data } = await answer.json();
+    return data.map((item) => (item.error ? Problem.ofItem(item.error) : floatsOf(item.embedding)));
+  }
+
+  #sendImage(file, route, options, accept, signal) {
+    const headers = { "content-type": file.type.startsWith("image/") ? file.type : "application/octet-stream", accept };
+    return this.#send(`${route}?${new URLSearchParams(options)}`, { method: "POST", body: file, headers, signal });
+  }
+
+  /** @returns {Promise<Response>} a good answer @throws {Problem} @throws {DOMException} where it was aborted */
+  async #send(path, options = {}) {
+    for (;;) {
+      const key = sessionStorage.getItem(KEY);
+      const headers = { ...options.headers, ...(key === null ? {} : { authorization: `Bearer ${key}` }) };
+      const answer = await fetch(new URL(path, this.base), { ...options, headers }).catch((error) => {
+        if (error.name === "AbortError") throw error;
+        throw new Problem("The service does not answer.", { code: "unreachable" });
+      });
+      if (answer.ok) return answer;
+      const problem = await Problem.from(answer);
+      // Another request may have brought a key in the meantime.
+      const renewed = sessionStorage.getItem(KEY) !== key;
+      if (answer.status !== 401 || !(renewed || (await this.#ask(problem.message)))) throw problem;
+    }
+  }
+
+  /** One question at a time, whoever needs the answer. */
+  async #ask(reason) {
+    this.#asking ??= this.askKey(reason).finally(() => (this.#asking = null));
+    const key = await this.#asking;
+    if (key !== null) sessionStorage.setItem(KEY, key);
+    return key !== null;
+  }
+}

@@ -1,0 +1,67 @@
+// The edits in words, one by one, and the way back.
+
+import { byId, element } from "./element.js";
+
+/** An edit as people say it. @param {any} edit @param {import("./donors.js").Donor[]} donors */
+export function wordsOf(edit, donors) {
+  const from = ({ donor, token }) => `token ${token} of ${donors[donor]?.self ? "this photo" : (donors[donor]?.name ?? "a second photo")}`;
+  switch (edit.op) {
+    case "drop":
+      return `Drop token ${edit.token}`;
+    case "keep":
+      return `Keep only ${edit.tokens.join(", ")}`;
+    case "scale":
+      return `Scale token ${edit.token} by ${edit.factor}`;
+    case "swap":
+      return `Swap ${edit.tokens[0]} and ${edit.tokens[1]}`;
+    case "replace":
+      return `Token ${edit.token} shows ${edit.with.semantics ? "given numbers" : from(edit.with)}`;
+    case "blend":
+      return `Blend token ${edit.token} by ${Math.round(100 * edit.alpha)} % with ${edit.toward.semantics ? "given numbers" : from(edit.toward)}`;
+    case "move":
+      return `Move token ${edit.token} by ${edit.dx}, ${edit.dy}`;
+    case "paint":
+      return `Paint ${edit.cells ? `${edit.cells.length} cells` : "a rectangle"} for token ${edit.token}`;
+    default:
+      return edit.op;
+  }
+}
+
+/** The panel of edits, with undo, redo and reset. */
+export class EditList {
+  /** @param {import("./studio.js").Studio} studio */
+  constructor(studio) {
+    this.studio = studio;
+    byId("undo").addEventListener("click", () => studio.undo());
+    byId("redo").addEventListener("click", () => studio.redo());
+    byId("reset").addEventListener("click", () => studio.replaceEdits([]));
+    document.addEventListener("keydown", (event) => this.#key(event));
+    studio.addEventListener("edits", () => this.#show());
+  }
+
+  #key(event) {
+    if (!(event.ctrlKey || event.metaKey) || event.target.matches("input:not([type=range]), textarea")) return;
+    const key = event.key.toLowerCase();
+    if (key !== "z" && key !== "y") return;
+    event.preventDefault();
+    if (key === "y" || event.shiftKey) this.studio.redo();
+    else this.studio.undo();
+  }
+
+  #show() {
+    const { studio } = this;
+    const { edits, donors, history } = studio;
+    byId("undo").disabled = !history.canUndo;
+    byId("redo").disabled = !history.canRedo;
+    byId("reset").disabled = !edits.length;
+    byId("no-edits").hidden = edits.length > 0;
+    byId("edit-list").replaceChildren(
+      ...edits.map((edit, i) => {
+        const words = wordsOf(edit, donors);
+        const away = () => studio.replaceEdits(edits.filter((_, j) => j !== i));
+        return element("li", {}, element("span", {}, words),
+          element("button", { type: "button", className: "icon", "aria-label": `Take back: ${words}`, onclick: away }, "✕"));
+      }),
+    );
+  }
+}

@@ -1,0 +1,171 @@
+// The selected token: its map, what it resembles, and what can be done with it.
+
+import { HEAT_SIDE, drawHeat } from "./heat.js";
+import { byId, element, say } from "./element.js";
+import { colour } from "./palette.js";
+import { percent } from "./strip.js";
+
+const MOVES = [["←", "left", -1, 0], ["↑", "up", 0, -1], ["↓", "down", 0, 1], ["→", "right", 1, 0]];
+const LARGEST_FACTOR = 4;
+
+/** The panel beside the pictures. */
+export class Inspector {
+  /** @param {import("./studio.js").Studio} studio */
+  constructor(studio) {
+    this.studio = studio;
+    this.node = byId("inspector");
+    this.#build();
+    for (const kind of ["selection", "edits", "donors"]) studio.addEventListener(kind, () => this.#show());
+    this.#show();
+  }
+
+  /** Drop all selected tokens. */
+  drop() {
+    const tokens = this.studio.selection;
+    if (!tokens.length) return;
+    const edits = [...this.studio.history.committed, ...tokens.map((token) => ({ op: "drop", token }))];
+    this.studio.replaceEdits(edits);
+    say(`Dropped ${tokens.map((k) => `token ${k}`).join(", ")}.`);
+  }
+
+  #build() {
+    const act = (text, deed, properties = {}) => element("button", { type: "button", onclick: deed, ...properties }, text);
+    this.empty = element(
+      "div",
+      { className: "empty-token" },
+      element("h2", {}, "Pick a token"),
+      element("p", {}, "Click a region of the photo, or a token below it. Then drop it, scale it, drag it somewhere else, or let it show something different."),
+    );
+    this.title = element("h2");
+    this.heat = element("canvas", { "aria-hidden": "true" });
+    this.share = element("p", { className: "share-line" });
+    this.nearest = element("div", { className: "nearest", role: "group", "aria-label": "Nearest tokens" });
+    this.factor = element("input", {
+      type: "range", id: "factor", min: "0", max: String(LARGEST_FACTOR), step: "0.05", value: "1",
+      oninput: () => this.#scale(), onchange: () => this.studio.commit(),
+    });
+    this.factorText = element("output", { htmlFor: "factor" });
+    this.partner = element("select", { id: "partner", onchange: () => this.#showPartner() });
+    this.alpha = element("input", {
+      type: "range", id: "alpha", min: "0", max: "1", step: "0.05", value: "0",
+      oninput: () => this.#blend(), onchange: () => this.studio.commit(),
+    });
+    this.alphaText = element("output", { htmlFor: "alpha" });
+    this.swap = act("Swap", () => this.studio.edit({ op: "swap", tokens: [this.studio.selected, this.#other().token] }), { id: "swap" });
+    this.take = act("Show it here", () => this.#take(), { id: "take" });
+    this.body = element(
+      "div",
+      { className: "token-body" },
+      element("div", { className: "token-head" }, this.heat, element("div", {}, this.title, this.share)),
+      element("div", { className: "row wrap" },
+        act("Drop", () => this.drop(), { id: "drop-token", title: "Delete" }),
+        act("Keep only this", () => this.#keep(), { id: "keep-token" })),
+      element("div", { className: "field" }, element("label", { htmlFor: "factor" }, "Scale"), this.factorText, this.factor),
+      element("div", { className: "field moves" }, element("span", { id: "moves-label" }, "Move"),
+        element("div", { className: "segments", role: "group", "aria-labelledby": "moves-label" },
+          ...MOVES.map(([sign, way, dx, dy]) => act(sign, () => this.#move(dx, dy), { "aria-label": `Move ${way}` })))),
+      element("fieldset", { className: "partner" }, element("legend", {}, "With another token"),
+        element("label", { className: "hidden", htmlFor: "partner" }, "Other token"), this.partner,
+        element("div", { className: "row wrap" }, this.swap, this.take),
+        element("div", { className: "field" }, element("label", { htmlFor: "alpha" }, "Blend"), this.alphaText, this.alpha)),
+      element("div", {}, element("h3", {}, "Most alike"), this.nearest),
+    );
+    this.node.append(this.empty, this.body);
+  }
+
+  #show() {
+    const { studio } = this;
+    const k = studio.selected;
+    this.empty.hidden = k !== null;
+    this.body.hidden = k === null;
+    if (k === null || !studio.edited) return;
+    const { tokens } = studio.edited;
+    this.node.style.setProperty("--token", colour(k));
+    const more = studio.selection.length - 1;
+    this.title.textContent = more ? `Token ${k} and ${more} more` : `Token ${k}`;
+    byId("keep-token").textContent = more ? "Keep only these" : "Keep only this";
+    drawHeat(this.heat, tokens, k, studio.photo.pixels(HEAT_SIDE));
+    this.share.textContent = `${percent(tokens.shares()[k])} of the picture`;
+    this.#showNearest(tokens, k);
+    this.#fillPartners(k);
+    const last = studio.edits.at(-1);
+    const factor = last?.op === "scale" && last.token === k ? last.factor : 1;
+    this.factor.value = String(factor);
+    this.factorText.textContent = `× ${factor}`;
+    this.#showPartner();
+  }
+
+  #showNearest(tokens, k) {
+    const alive = tokens.nearest(k, tokens.count).filter(({ token }) => this.studio.remains(token)).slice(0, 3);
+    this.nearest.replaceChildren(
+      ...alive.map(({ token, cosine }) => {
+        const chip = element(
+          "button",
+          {
+            type: "button", className: "chip", "aria-label": `Token ${token}, cosine ${cosine.toFixed(2)}`,
+            onclick: () => this.studio.select(token),
+            onpointerenter: () => this.studio.hover(token), onpointerleave: () => this.studio.hover(null),
+          },
+          element("span", { className: "dot" }), `${token}`, element("small", {}, cosine.toFixed(2)),
+        );
+        chip.style.setProperty("--token", colour(token));
+        return chip;
+      }),
+    );
+  }
+
+  #fillPartners(k) {
+    const { studio } = this;
+    const own = studio.edited.remaining.flatMap((remains, m) => (remains && m !== k ? [[`self ${m}`, `${m} of this photo`]] : []));
+    const second = studio.second
+      ? Array.from({ length: studio.second.tokens.count }, (_, m) => [`second ${m}`, `B${m} of the second photo`])
+      : [];
+    const chosen = this.partner.value;
+    this.partner.replaceChildren(...[...own, ...second].map(([value, text]) => element("option", { value }, `Token ${text}`)));
+    const selected = studio.selection.at(-2);
+    const wanted = this.lastPair !== selected && selected !== undefined ? `self ${selected}` : chosen;
+    this.lastPair = selected;
+    if ([...this.partner.options].some((option) => option.value === wanted)) this.partner.value = wanted;
+  }
+
+  #other() {
+    const [where, token] = this.partner.value.split(" ");
+    return { where, token: Number(token) };
+  }
+
+  #origin() {
+    const { where, token } = this.#other();
+    return { donor: where === "second" ? this.studio.second.index : this.studio.selfDonor(), token };
+  }
+
+  #showPartner() {
+    const { studio } = this;
+    const { where, token } = this.#other();
+    this.swap.disabled = where !== "self";
+    const last = studio.edits.at(-1);
+    const donor = where === "second" ? studio.second?.index : studio.donors.findIndex((each) => each.self);
+    const going = last?.op === "blend" && last.token === studio.selected && last.toward.donor === donor && last.toward.token === token;
+    this.alpha.value = going ? String(last.alpha) : "0";
+    this.alphaText.textContent = `${Math.round(100 * Number(this.alpha.value))} %`;
+  }
+
+  #keep() {
+    this.studio.edit({ op: "keep", tokens: [...this.studio.selection].sort((a, b) => a - b) });
+  }
+
+  #move(dx, dy) {
+    this.studio.edit({ op: "move", token: this.studio.selected, dx, dy });
+  }
+
+  #scale() {
+    this.studio.draft({ op: "scale", token: this.studio.selected, factor: Number(this.factor.value) });
+  }
+
+  #take() {
+    this.studio.edit({ op: "replace", token: this.studio.selected, with: this.#origin() });
+  }
+
+  #blend() {
+    this.studio.draft({ op: "blend", token: this.studio.selected, toward: this.#origin(), alpha: Number(this.alpha.value) });
+  }
+}

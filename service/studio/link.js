@@ -1,0 +1,42 @@
+// The state of an edit as a link. It holds no image: only which sample it was, or the file's name.
+
+import { base64Of, bytesOf } from "./base64.js";
+
+/**
+ * @typedef {object} Shared
+ * @property {object[]} edits
+ * @property {{name: string, sample: string, self: boolean}[]} donors
+ * @property {string} model
+ * @property {string} sample the photo among the samples, or ""
+ * @property {string} name the photo's file name
+ */
+
+/** @param {Shared} shared @returns {string} what stands behind # */
+export function fragmentOf(shared) {
+  const bytes = new TextEncoder().encode(JSON.stringify(shared));
+  return `edit=${base64Of(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
+}
+
+/** @param {string} fragment @returns {Shared | null} null where there is none @throws {SyntaxError} where it is damaged */
+export function sharedIn(fragment) {
+  const text = new URLSearchParams(fragment.replace(/^#/, "")).get("edit");
+  if (!text) return null;
+  try {
+    const bytes = bytesOf(text.replaceAll("-", "+").replaceAll("_", "/"));
+    const { edits, donors, model, sample, name } = JSON.parse(new TextDecoder().decode(bytes));
+    if (!Array.isArray(edits) || !edits.every((edit) => typeof edit?.op === "string")) throw new TypeError();
+    return {
+      edits,
+      donors: Array.from(donors, (donor) => ({
+        name: String(donor.name),
+        sample: String(donor.sample),
+        self: Boolean(donor.self),
+      })),
+      model: String(model),
+      sample: String(sample),
+      name: String(name),
+    };
+  } catch {
+    throw new SyntaxError("The link is damaged: parts of it are missing or were changed.");
+  }
+}

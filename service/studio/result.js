@@ -1,0 +1,88 @@
+// The reconstruction, the slider between before and after, and how good and how large it is.
+
+import { byId, element, say } from "./element.js";
+
+/** @param {number} bytes */
+export function bytesText(bytes) {
+  if (bytes < 1000) return `${bytes} B`;
+  return bytes < 1e6 ? `${(bytes / 1000).toFixed(bytes < 1e5 ? 1 : 0)} KB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** How long the parts of a request took, from its Server-Timing header. @param {string} timing */
+export function durationMs(timing) {
+  return [...timing.matchAll(/dur=([\d.]+)/g)].reduce((sum, match) => sum + Number(match[1]), 0);
+}
+
+/** The right picture. */
+export class Result {
+  /** @param {import("./studio.js").Studio} studio */
+  constructor(studio) {
+    this.studio = studio;
+    this.frame = byId("result-frame");
+    this.split = byId("split");
+    this.what = byId("before-what");
+    this.split.addEventListener("input", () => this.#divide());
+    this.what.addEventListener("change", () => this.#drawBefore());
+    studio.addEventListener("photo", () => this.#showPhoto());
+    studio.addEventListener("picture", () => this.#showPicture());
+    studio.addEventListener("busy", () => this.frame.setAttribute("aria-busy", String(studio.busy)));
+    this.#divide();
+  }
+
+  #divide() {
+    const value = Number(this.split.value);
+    this.frame.style.setProperty("--split", `${value}%`);
+    this.split.setAttribute("aria-valuetext", `${value} % before`);
+    byId("tag-before").hidden = value < 14;
+    byId("tag-after").hidden = value === 0 || value > 72;
+  }
+
+  async #showPhoto() {
+    const { photo, tokens, manifest } = this.studio;
+    this.split.value = "0";
+    this.what.value = "photo";
+    this.#divide();
+    const jpeg = await photo.jpegBytes();
+    if (photo !== this.studio.photo) return;
+    const side = manifest.image_size;
+    const facts = [
+      ["PSNR", `${this.studio.plain.psnr(photo).toFixed(1)} dB`, `the reconstruction against the photo at ${side} × ${side}`, "psnr"],
+      ["Tokens", bytesText(tokens.bytes), `${tokens.count} tokens of ${tokens.width} numbers (${bytesText(tokens.semantics.byteLength)}) and where they are, as float32`, "token-bytes"],
+      ["The same as JPEG", bytesText(jpeg), `${side} × ${side}, quality 90`, "jpeg-bytes"],
+      ["Your file", bytesText(photo.file.size), `${tokens.source.width} × ${tokens.source.height} pixels`, "file-bytes"],
+    ];
+    byId("facts").replaceChildren(
+      ...facts.map(([name, value, about, id]) =>
+        element("div", { title: about }, element("dt", {}, name), element("dd", { id }, value, element("small", {}, about))),
+      ),
+    );
+  }
+
+  #showPicture() {
+    const { picture } = this.studio;
+    const canvas = byId("after");
+    canvas.width = picture.bitmap.width;
+    canvas.height = picture.bitmap.height;
+    canvas.getContext("2d").drawImage(picture.bitmap, 0, 0);
+    this.frame.dataset.edits = JSON.stringify(picture.edits);
+    const edited = picture.edits.length;
+    byId("result-note").textContent = edited ? `after ${edited} edit${edited > 1 ? "s" : ""}` : "from the tokens alone";
+    byId("result-time").textContent = `${Math.max(1, Math.round(durationMs(picture.timing)))} ms`;
+    canvas.setAttribute("aria-label", edited ? `Reconstruction after ${edited} edits` : "Reconstruction");
+    say(edited ? "The reconstruction shows your edits." : "The reconstruction shows the tokens without edits.");
+    this.what.options[1].disabled = !edited;
+    if (!edited) this.what.value = "photo";
+    this.#drawBefore();
+  }
+
+  #drawBefore() {
+    const { photo, plain } = this.studio;
+    const canvas = byId("before");
+    const picture = this.what.value === "plain" ? plain.bitmap : photo.view;
+    canvas.width = picture.width;
+    canvas.height = picture.height;
+    canvas.getContext("2d").drawImage(picture, 0, 0);
+    byId("tag-before").textContent = this.what.value === "plain" ? "Without edits" : "Photo";
+    byId("tag-after").textContent = this.studio.picture.edits.length ? "With edits" : "Reconstruction";
+  }
+}

@@ -1,0 +1,32 @@
+// The sample photos that come with the service.
+
+import { element } from "./element.js";
+
+/** Names and what they show; licences are in samples/LICENCES.md. */
+export const SAMPLES = {
+  rocket: "a rocket at night",
+  chelsea: "a cat",
+  coffee: "a cup of coffee",
+  astronaut: "an astronaut",
+  hubble: "galaxies",
+  moon: "the Moon's surface",
+};
+
+/** @param {string} name @returns {Promise<File>} */
+export async function fetchSample(name) {
+  const answer = await fetch(new URL(`studio/samples/${name}.jpg`, document.baseURI));
+  return new File([await answer.blob()], `${name}.jpg`, { type: "image/jpeg" });
+}
+
+/** Buttons to choose a sample by. @param {HTMLElement} node @param {string} purpose @param {(name: string) => void} choose */
+export function offerSamples(node, purpose, choose) {
+  node.replaceChildren(
+    ...Object.entries(SAMPLES).map(([name, shows]) =>
+      element(
+        "button",
+        { type: "button", className: "sample", "aria-label": `${purpose}: ${shows}`, title: shows, onclick: () => choose(name) },
+        element("img", { src: `studio/samples/${name}-small.jpg`, alt: "", width: 48, height: 48 }),
+      ),
+    ),
+  );
+}

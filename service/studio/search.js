@@ -1,0 +1,1 @@
+export class Search { constructor(studio) {} open() {} add() {} }

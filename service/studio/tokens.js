@@ -1,0 +1,62 @@
+// An image in the model's terms. N = h·w patches · r tokens · D width
+
+/** @typedef {{width: number, height: number, rectangle: number[]}} Source what the model sees of the photo */
+
+/** Semantics S (r × D), what there is, and localization L (N × r), where it is. */
+export class Tokens {
+  /**
+   * @param {Float32Array} semantics @param {Float32Array} localization
+   * @param {number[]} grid [h, w] @param {Source} source
+   */
+  constructor(semantics, localization, grid, source) {
+    this.semantics = semantics;
+    this.localization = localization;
+    this.grid = grid;
+    this.source = source;
+    this.count = localization.length / (grid[0] * grid[1]);
+    this.width = semantics.length / this.count;
+  }
+
+  /** The numbers of one token: a view, D long. @param {number} k */
+  row(k) {
+    return this.semantics.subarray(k * this.width, (k + 1) * this.width);
+  }
+
+  /** One token's share of every place, h·w long. @param {number} k */
+  map(k) {
+    const places = this.localization.length / this.count;
+    return Float32Array.from({ length: places }, (_, i) => this.localization[i * this.count + k]);
+  }
+
+  /** Each token's share of the whole picture; they sum to 1. @returns {number[]} */
+  shares() {
+    const sums = new Array(this.count).fill(0);
+    this.localization.forEach((value, i) => (sums[i % this.count] += value));
+    return sums.map((sum) => (sum * this.count) / this.localization.length);
+  }
+
+  /** The tokens that resemble token k most: indices with cosines. @param {number} k @param {number} many */
+  nearest(k, many) {
+    const others = Array.from({ length: this.count }, (_, m) => m).filter((m) => m !== k);
+    const scored = others.map((m) => ({ token: m, cosine: cosine(this.row(k), this.row(m)) }));
+    return scored.sort((a, b) => b.cosine - a.cosine).slice(0, many);
+  }
+
+  /** Bytes of all numbers as float32. */
+  get bytes() {
+    return this.semantics.byteLength + this.localization.byteLength;
+  }
+}
+
+/** @param {ArrayLike<number>} a @param {ArrayLike<number>} b */
+export function cosine(a, b) {
+  let dot = 0;
+  let normA = 0;
+  let normB = 0;
+  for (let i = 0; i < a.length; i++) {
+    dot += a[i] * b[i];
+    normA += a[i] * a[i];
+    normB += b[i] * b[i];
+  }
+  return dot / (Math.sqrt(normA * normB) || 1);
+}

@@ -1,0 +1,86 @@
+// The rows of tokens under the pictures: the photo's own, and those of a second photo to take from.
+
+import { Strip } from "./strip.js";
+import { byId } from "./element.js";
+import { makeCarriable } from "./carry.js";
+
+/** Both rows, and what happens when a token is carried to another place. */
+export class Tray {
+  /** @param {import("./studio.js").Studio} studio @param {import("./stage.js").Stage} stage @param {() => void} drop */
+  constructor(studio, stage, drop) {
+    this.studio = studio;
+    this.stage = stage;
+    this.own = new Strip(byId("strip"), "", {
+      select: (k, add) => studio.select(k, add),
+      hover: (k) => studio.hover(k),
+      remove: (k) => {
+        if (!studio.selection.includes(k)) studio.select(k);
+        drop();
+      },
+      carry: (card, k) => this.#carry(card, k, (target) => (target === k ? null : { op: "swap", tokens: [k, target] })),
+    });
+    this.foreign = new Strip(byId("second-strip"), "B", {
+      select: (k) => this.#offer(k),
+      carry: (card, k) =>
+        this.#carry(card, k, (target) => ({ op: "replace", token: target, with: { donor: studio.second.index, token: k } })),
+    });
+    studio.addEventListener("edits", () => this.own.show(studio.edited.tokens, studio.photo, studio.edited.remaining));
+    for (const kind of ["selection", "hover", "edits"]) {
+      studio.addEventListener(kind, () => this.own.mark(studio.selection, studio.hovered));
+    }
+    studio.addEventListener("donors", () => this.#showSecond());
+  }
+
+  #showSecond() {
+    const { second } = this.studio;
+    byId("second-shown").hidden = !second;
+    if (!second) return;
+    this.foreign.show(second.tokens, second.photo);
+    byId("second-photo").getContext("2d").drawImage(second.photo.view, 0, 0, 160, 160);
+    byId("second-photo").setAttribute("aria-label", `Second photo: ${second.photo.name}`);
+  }
+
+  /** Make a foreign token the partner of the selected one. */
+  #offer(k) {
+    const partner = byId("partner");
+    if (this.studio.selected === null) return;
+    partner.value = `second ${k}`;
+    partner.dispatchEvent(new Event("change"));
+    this.foreign.mark([k], null);
+  }
+
+  /** The edit that a token makes over each target is shown while it is carried. */
+  #carry(card, k, editAt) {
+    let shown = null;
+    const show = (x, y) => {
+      const target = this.#targetAt(x, y);
+      if (target === shown) return;
+      shown = target;
+      this.studio.hover(target);
+      this.studio.draft(target === null ? null : editAt(target));
+    };
+    const leave = () => {
+      if (shown !== null) this.studio.draft(null);
+      shown = null;
+      this.studio.hover(null);
+    };
+    const drop = (x, y) => {
+      show(x, y);
+      const target = shown;
+      this.studio.commit();
+      shown = null;
+      this.studio.hover(null);
+      if (target !== null && this.studio.selected !== target) this.studio.select(target);
+    };
+    makeCarriable(card, k, { over: show, drop, leave });
+  }
+
+  /** The token of the photo under a point of the window: on the picture, or its card. */
+  #targetAt(x, y) {
+    const onPicture = this.stage.tokenAt(x, y);
+    if (onPicture !== null) return onPicture;
+    const card = document.elementFromPoint(x, y)?.closest?.("#strip .token");
+    const k = card ? Number(card.dataset.token) : null;
+    return k !== null && this.studio.remains(k) ? k : null;
+  }
+}
