@@ -20,7 +20,7 @@ import { sharedIn } from "./link.js";
 import { showNotices } from "./notices.js";
 import { switchThemes, switchViews } from "./views.js";
 
-const FIRST_SAMPLE = "rocket";
+const FIRST_SAMPLE = "coffee";
 
 const api = new Api(askKey);
 const connection = new Connection(api);

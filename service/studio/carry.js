@@ -4,6 +4,7 @@ import { colour } from "./palette.js";
 import { element } from "./element.js";
 
 const START_PX = 6;
+const EDGE_PX = 50;
 
 /**
  * Let a token be carried from its card to somewhere else.
@@ -21,6 +22,7 @@ export function makeCarriable(card, k, deeds) {
   card.addEventListener("pointerdown", (event) => {
     if (event.button === 0 && card.getAttribute("aria-disabled") !== "true") {
       carried = { x: event.clientX, y: event.clientY, ghost: null };
+      card.setPointerCapture(event.pointerId);
     }
   });
   card.addEventListener("pointermove", (event) => {
@@ -28,19 +30,22 @@ export function makeCarriable(card, k, deeds) {
     const { clientX: x, clientY: y } = event;
     if (!carried.ghost) {
       if (Math.hypot(x - carried.x, y - carried.y) < START_PX) return;
-      card.setPointerCapture(event.pointerId);
       carried.ghost = ghostOf(card, k);
       document.body.classList.add("carrying");
     }
     carried.ghost.style.setProperty("--x", `${x}px`);
     carried.ghost.style.setProperty("--y", `${y}px`);
+    // The target may be beyond the window's edge.
+    if (y < EDGE_PX) scrollBy(0, y - EDGE_PX);
+    if (y > innerHeight - EDGE_PX) scrollBy(0, y - innerHeight + EDGE_PX);
     deeds.over(x, y);
   });
   card.addEventListener("pointerup", (event) => {
     if (carried?.ghost) {
-      // The click that follows is none.
-      card.addEventListener("click", (click) => click.stopImmediatePropagation(), { capture: true, once: true });
-      setTimeout(() => card.blur());
+      // A click that follows is none.
+      const swallow = (click) => click.stopImmediatePropagation();
+      card.addEventListener("click", swallow, { capture: true });
+      setTimeout(() => card.removeEventListener("click", swallow, { capture: true }));
       deeds.drop(event.clientX, event.clientY);
     }
     end();

@@ -14,13 +14,14 @@ export function drawHeat(canvas, tokens, k, photo) {
   const fine = enlarged(tokens.map(k), tokens.grid, HEAT_SIDE);
   const image = new ImageData(HEAT_SIDE, HEAT_SIDE);
   const ink = rgb(k);
+  // Bright where the token holds as much as it holds anywhere; with 16 tokens a tenth of a place is already a lot.
+  const most = Math.max(0.1, ...fine);
   fine.forEach((value, i) => {
-    // With 16 tokens a tenth of a place is already a lot.
-    const share = Math.sqrt(Math.min(1, Math.max(0, value)));
+    const share = Math.sqrt(value / most);
     const grey = (photo[4 * i] * 0.3 + photo[4 * i + 1] * 0.59 + photo[4 * i + 2] * 0.11) / 255;
     for (let c = 0; c < 3; c++) {
-      const dark = 22 + 46 * grey;
-      const light = ink[c] * (0.5 + 0.7 * grey);
+      const dark = 20 + 50 * grey;
+      const light = ink[c] * 0.8 + 110 * grey;
       image.data[4 * i + c] = dark + (light - dark) * share;
     }
     image.data[4 * i + 3] = 255;

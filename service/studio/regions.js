@@ -74,6 +74,7 @@ export class Regions {
   #outline(data, opacity, lit) {
     const { owner } = this;
     for (let i = SIDE + 1; i < owner.length - SIDE - 1; i++) {
+      if (i % SIDE === 0 || i % SIDE === SIDE - 1) continue;
       const k = owner[i];
       const other = [owner[i + 1], owner[i + SIDE], owner[i - 1], owner[i - SIDE]].find((m) => m !== k);
       if (other === undefined) continue;

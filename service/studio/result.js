@@ -46,9 +46,9 @@ export class Result {
     if (photo !== this.studio.photo) return;
     const side = manifest.image_size;
     const facts = [
-      ["PSNR", `${this.studio.plain.psnr(photo).toFixed(1)} dB`, `the reconstruction against the photo at ${side} × ${side}`, "psnr"],
-      ["Tokens", bytesText(tokens.bytes), `${tokens.count} tokens of ${tokens.width} numbers (${bytesText(tokens.semantics.byteLength)}) and where they are, as float32`, "token-bytes"],
-      ["The same as JPEG", bytesText(jpeg), `${side} × ${side}, quality 90`, "jpeg-bytes"],
+      ["PSNR", `${this.studio.plain.psnr(photo).toFixed(1)} dB`, `against the photo at ${side} × ${side}`, "psnr"],
+      ["Tokens", bytesText(tokens.bytes), `float32: ${tokens.count} × ${tokens.width} numbers ${bytesText(tokens.semantics.byteLength)}, places ${bytesText(tokens.localization.byteLength)}`, "token-bytes"],
+      ["As JPEG", bytesText(jpeg), `the photo at ${side} × ${side}, quality 90`, "jpeg-bytes"],
       ["Your file", bytesText(photo.file.size), `${tokens.source.width} × ${tokens.source.height} pixels`, "file-bytes"],
     ];
     byId("facts").replaceChildren(

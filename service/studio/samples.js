@@ -4,9 +4,9 @@ import { element } from "./element.js";
 
 /** Names and what they show; licences are in samples/LICENCES.md. */
 export const SAMPLES = {
-  rocket: "a rocket at night",
-  chelsea: "a cat",
   coffee: "a cup of coffee",
+  rocket: "a rocket in the evening",
+  chelsea: "a cat",
   astronaut: "an astronaut",
   hubble: "galaxies",
   moon: "the Moon's surface",

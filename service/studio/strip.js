@@ -4,6 +4,8 @@ import { HEAT_SIDE, drawHeat } from "./heat.js";
 import { colour } from "./palette.js";
 import { element } from "./element.js";
 
+const LONGEST_ROW = 16;
+
 /** @param {number} share @returns {string} */
 export function percent(share) {
   return share < 0.0995 && share > 0 ? `${(100 * share).toFixed(1)} %` : `${Math.round(100 * share)} %`;
@@ -74,6 +76,8 @@ export class Strip {
       this.deeds.carry?.(card, k);
       return card;
     });
+    const rows = Math.ceil(count / LONGEST_ROW);
+    this.node.style.setProperty("--columns", String(Math.ceil(count / rows)));
     this.node.replaceChildren(...this.#cards);
   }
 
