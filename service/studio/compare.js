@@ -1,1 +1,119 @@
-export class Compare { constructor(studio) {} open() {} }
+// The same photo through two served models or precisions, side by side.
+
+import { Drawing, Photo } from "./photo.js";
+import { Problem } from "./problem.js";
+import { Regions } from "./regions.js";
+import { bytesText, durationMs } from "./result.js";
+import { byId, element } from "./element.js";
+
+const SIDES = ["Left", "Right"];
+
+/** The compare view. */
+export class Compare {
+  #turn = new AbortController();
+  /** @type {any[]} */
+  #columns = [];
+
+  /** @param {import("./studio.js").Studio} studio */
+  constructor(studio) {
+    this.studio = studio;
+    this.#build();
+    for (const kind of ["photo", "models"]) studio.addEventListener(kind, () => byId("view-compare").hidden || this.open());
+  }
+
+  /** The view comes into sight, or what it shows has changed. */
+  open() {
+    const { models } = this.studio;
+    byId("compare-alone").hidden = models.length !== 1;
+    this.#columns.forEach(({ select }, i) => {
+      const chosen = select.value || models[Math.min(i, models.length - 1)]?.name;
+      select.replaceChildren(...models.map((model) => element("option", { value: model.name }, `${model.name} · ${model.precision}`)));
+      select.value = chosen;
+    });
+    void this.#draw();
+  }
+
+  #build() {
+    this.#columns = SIDES.map((side) => {
+      const select = element("select", { "aria-label": `${side} model`, onchange: () => this.#draw() });
+      const [regions, picture] = ["regions", "reconstruction"].map((what) =>
+        element("canvas", { width: 480, height: 480, role: "img", "aria-label": `${side}: ${what}` }));
+      const facts = element("dl", { className: "facts" });
+      const node = element("section", { className: "panel column", "aria-label": side }, select,
+        element("div", { className: "pair" }, regions, picture), facts);
+      return { select, regions, picture, facts, node };
+    });
+    this.note = element("p", { className: "minor", id: "compare-note", role: "status" });
+    byId("view-compare").append(
+      element("div", { className: "panel", id: "compare-alone", hidden: true },
+        element("h2", {}, "Only one model is served"),
+        element("p", { className: "minor" }, "Export another one or another precision, put its folder beside the first, and serve that folder:"),
+        element("pre", { tabIndex: 0, role: "region", "aria-label": "Commands" },
+          "stellar-model export checkpoint.safetensors --out models/mine-int8 --precision int8\nstellar-service serve --models models")),
+      element("div", { className: "columns" }, ...this.#columns.map((column) => column.node)),
+      this.note,
+    );
+  }
+
+  async #draw() {
+    this.#turn.abort();
+    const { signal } = (this.#turn = new AbortController());
+    const { studio } = this;
+    if (!studio.photo) {
+      this.note.textContent = "Open a photo first.";
+      return;
+    }
+    try {
+      this.note.textContent = "Drawing…";
+      const drawn = await Promise.all(this.#columns.map((column) => this.#column(column, signal)));
+      if (!signal.aborted) this.note.textContent = differenceOf(...drawn);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof Problem)) throw error;
+      this.note.textContent = error.sentence;
+      if (error.passes) studio.connection.retry("compare", error, () => this.#draw());
+    }
+  }
+
+  /** @returns {Promise<Drawing>} */
+  async #column({ select, regions, picture, facts }, signal) {
+    const { api, photo, models } = this.studio;
+    const manifest = models.find((model) => model.name === select.value);
+    const seen = await api.tokens(photo.file, manifest.name, signal);
+    const drawing = await Drawing.of(await api.reconstruct(seen.tokens, [], manifest.name, signal), []);
+    const same = await Photo.open(photo.file, seen.tokens.source, manifest.image_size, photo.sample);
+    if (signal.aborted) return drawing;
+    const overlay = new OffscreenCanvas(480, 480).getContext("2d");
+    new Regions(seen.tokens).draw(overlay, { opacity: 0.45, lit: null, selected: [], labels: true });
+    regions.getContext("2d").drawImage(same.view, 0, 0, 480, 480);
+    regions.getContext("2d").drawImage(overlay.canvas, 0, 0);
+    picture.getContext("2d").drawImage(drawing.bitmap, 0, 0, 480, 480);
+    const bytes = Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0);
+    const told = [
+      ["PSNR", `${drawing.psnr(same).toFixed(1)} dB`],
+      ["Time", `${Math.round(durationMs(seen.timing) + durationMs(drawing.timing))} ms`],
+      ["Tokens", `${seen.tokens.count} × ${seen.tokens.width}`],
+      ["Model", `${bytesText(bytes)}, ${manifest.image_size} px, ${manifest.precision}`],
+    ];
+    facts.replaceChildren(...told.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+    return drawing;
+  }
+}
+
+/** How far two reconstructions are apart, in words. @param {Drawing} one @param {Drawing} other */
+function differenceOf(one, other) {
+  if (one.bitmap.width !== other.bitmap.width) return "The models draw at different sizes.";
+  const [a, b] = [one, other].map(({ bitmap }) => {
+    const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+    context.drawImage(bitmap, 0, 0);
+    return context.getImageData(0, 0, bitmap.width, bitmap.height).data;
+  });
+  let sum = 0;
+  let most = 0;
+  a.forEach((value, i) => {
+    sum += Math.abs(value - b[i]);
+    most = Math.max(most, Math.abs(value - b[i]));
+  });
+  if (!most) return "The two reconstructions are the same.";
+  return `The two reconstructions differ by ${((sum / a.length) * (4 / 3)).toFixed(2)} of 255 levels on average, by ${most} at most.`;
+}

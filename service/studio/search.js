@@ -1,1 +1,245 @@
-export class Search { constructor(studio) {} open() {} add() {} }
+// Photos ranked against the current one, or by one of its tokens. Everything stays in the browser's memory.
+
+import { Problem } from "./problem.js";
+import { byId, element, say } from "./element.js";
+import { chooseFiles } from "./intake.js";
+import { colour } from "./palette.js";
+import { cosine } from "./tokens.js";
+import { Regions } from "./regions.js";
+import { SAMPLES, fetchSample } from "./samples.js";
+
+const BATCH = 8;
+const THUMB = 200;
+const LIT = 12; // results on which the found token's region is drawn
+
+/**
+ * @typedef {object} Item a photo to search
+ * @property {File} file
+ * @property {string} model what the vectors come from
+ * @property {Float32Array | null} vectors r × D numbers
+ * @property {import("./tokens.js").Tokens | null} tokens fetched for the best results only
+ * @property {HTMLCanvasElement} canvas
+ * @property {HTMLElement} card
+ */
+
+/** The mean of r vectors. @param {Float32Array} vectors @param {number} width D */
+function meanOf(vectors, width) {
+  const mean = new Float32Array(width);
+  vectors.forEach((value, i) => (mean[i % width] += value));
+  return mean;
+}
+
+/** The token that comes closest to a row. @param {Float32Array} vectors @param {Float32Array} row */
+function bestOf(vectors, row) {
+  let best = { token: 0, score: -Infinity };
+  for (let k = 0; k * row.length < vectors.length; k++) {
+    const score = cosine(vectors.subarray(k * row.length, (k + 1) * row.length), row);
+    if (score > best.score) best = { token: k, score };
+  }
+  return best;
+}
+
+/** The search view. */
+export class Search {
+  /** @type {Item[]} */
+  #items = [];
+  #refused = 0;
+  #working = false;
+
+  /** @param {import("./studio.js").Studio} studio */
+  constructor(studio) {
+    this.studio = studio;
+    this.#build();
+    for (const kind of ["photo", "selection", "models"]) studio.addEventListener(kind, () => this.#shown && this.#refresh());
+  }
+
+  get #shown() {
+    return !byId("view-search").hidden;
+  }
+
+  /** The view comes into sight. */
+  open() {
+    this.#refresh();
+  }
+
+  /** Take in photos. @param {File[]} files */
+  async add(files) {
+    const pictures = files.filter((file) => file.type.startsWith("image/"));
+    this.#refused += files.length - pictures.length;
+    for (const file of pictures) {
+      const canvas = element("canvas", { width: THUMB, height: THUMB, "aria-hidden": "true" });
+      const card = element("li", { className: "found" });
+      this.#items.push({ file, model: "", vectors: null, tokens: null, canvas, card });
+    }
+    await this.#embed();
+  }
+
+  #build() {
+    const button = (id, text, properties = {}) => element("button", { type: "button", id, ...properties }, text);
+    const input = (id, label, properties) => element("input", { type: "file", id, className: "hidden", multiple: true, tabIndex: -1, "aria-label": label, ...properties });
+    this.by = element("select", { id: "search-by", onchange: () => this.#choose() });
+    this.note = element("p", { className: "minor", id: "search-note", role: "status" });
+    this.list = element("ol", { className: "results", id: "results", "aria-label": "Results, best first" });
+    this.query = element("canvas", { width: THUMB, height: THUMB, role: "img", "aria-label": "What is searched for" });
+    byId("view-search").append(
+      element("section", { className: "panel ask", "aria-labelledby": "search-title" },
+        this.query,
+        element("div", {},
+          element("h2", { id: "search-title" }, "Find it in other photos"),
+          element("p", { className: "minor" }, "Drop a folder of photos here. They are ranked by their embeddings, or by the one token of theirs that comes closest to one of this photo: find this thing anywhere. Nothing is kept on the service."),
+          element("div", { className: "row wrap" },
+            element("label", { htmlFor: "search-by" }, "Rank by"), this.by,
+            button("search-choose", "Add photos"), button("search-folder", "Add a folder"),
+            button("search-samples", "Add the samples", { onclick: () => this.#addSamples() }),
+            button("search-clear", "Clear", { onclick: () => this.#clear() })),
+          input("search-file", "Photos to search", { accept: "image/*" }),
+          input("search-directory", "Folder to search", { webkitdirectory: true }),
+          this.note)),
+      this.list,
+    );
+    chooseFiles("search-choose", "search-file", (files) => this.add(files));
+    chooseFiles("search-folder", "search-directory", (files) => this.add(files));
+  }
+
+  async #addSamples() {
+    const here = new Set(this.#items.map((item) => item.file.name));
+    const files = await Promise.all(Object.keys(SAMPLES).map(fetchSample));
+    await this.add(files.filter((file) => !here.has(file.name)));
+  }
+
+  #clear() {
+    this.#items = [];
+    this.#refused = 0;
+    this.#refresh();
+  }
+
+  #choose() {
+    const { studio } = this;
+    const wanted = this.by.value === "photo" ? null : Number(this.by.value);
+    if (wanted === null && studio.selected !== null) studio.selection = [];
+    if (wanted !== null && studio.selected !== wanted) studio.select(wanted);
+    this.#refresh();
+  }
+
+  #refresh() {
+    const { studio } = this;
+    if (!studio.tokens) {
+      this.note.textContent = "Open a photo first.";
+      return;
+    }
+    const tokens = Array.from({ length: studio.tokens.count }, (_, k) => element("option", { value: String(k) }, `token ${k}`));
+    this.by.replaceChildren(element("option", { value: "photo" }, "the whole photo"), ...tokens);
+    this.by.value = studio.selected === null ? "photo" : String(studio.selected);
+    const context = this.query.getContext("2d");
+    context.drawImage(studio.photo.view, 0, 0, THUMB, THUMB);
+    if (studio.selected !== null) outline(this.query, studio.tokens, studio.selected, studio.selected);
+    if (this.#items.some((item) => item.model !== studio.model)) void this.#embed();
+    else this.#rank();
+  }
+
+  /** Ask for the vectors that are missing, some at a time. */
+  async #embed() {
+    if (this.#working) return;
+    this.#working = true;
+    const { studio } = this;
+    try {
+      for (;;) {
+        const { model } = studio;
+        const batch = this.#items.filter((item) => item.model !== model).slice(0, BATCH);
+        if (!batch.length) break;
+        const left = this.#items.filter((item) => item.model !== model).length;
+        this.note.textContent = `Reading ${left} photo${left > 1 ? "s" : ""}…`;
+        const answers = await studio.api.embed(batch.map((item) => item.file), model);
+        await Promise.all(batch.map((item, i) => this.#take(item, answers[i], model)));
+        if (this.#shown) this.#rank();
+      }
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      this.note.textContent = error.sentence;
+      if (error.passes) studio.connection.retry("search", error, () => this.#embed());
+      else studio.report(error);
+    } finally {
+      this.#working = false;
+    }
+  }
+
+  async #take(item, answer, model) {
+    item.model = model;
+    item.tokens = null;
+    item.vectors = answer instanceof Problem ? null : answer;
+    if (item.vectors) await drawThumb(item).catch(() => undefined);
+  }
+
+  #rank() {
+    const { studio } = this;
+    const query = studio.tokens;
+    if (!query) return;
+    const read = this.#items.filter((item) => item.vectors && item.model === studio.model);
+    const whole = meanOf(query.semantics, query.width);
+    const ranked = read.map((item) => ({
+      item,
+      ...(studio.selected === null
+        ? { token: null, score: cosine(meanOf(item.vectors, query.width), whole) }
+        : bestOf(item.vectors, query.row(studio.selected))),
+    }));
+    ranked.sort((a, b) => b.score - a.score);
+    this.list.replaceChildren(...ranked.map((each, i) => this.#card(each, i)));
+    const unread = this.#items.filter((item) => !item.vectors && item.model === studio.model).length + this.#refused;
+    const by = studio.selected === null ? "the whole photo" : `token ${studio.selected}`;
+    this.note.textContent = [
+      read.length ? `${read.length} photo${read.length > 1 ? "s" : ""} ranked by ${by}.` : "No photos yet.",
+      unread ? `${unread} file${unread > 1 ? "s" : ""} could not be read as a picture.` : "",
+    ].join(" ").trim();
+    if (read.length) say(this.note.textContent);
+  }
+
+  #card({ item, token, score }, i) {
+    const { card, canvas, file } = item;
+    const text = token === null ? "" : ` · token ${token}`;
+    const open = element("button", { type: "button", className: "quiet-button", onclick: () => this.studio.open(file) }, file.name);
+    card.replaceChildren(canvas, open, element("p", { className: "minor" }, `${score.toFixed(3)}${text}`));
+    card.dataset.score = score.toFixed(6);
+    if (i < LIT) void this.#light(item, token);
+    return card;
+  }
+
+  /** Draw where the found token is. */
+  async #light(item, token) {
+    item.lit = token;
+    if (token !== null && !item.tokens) {
+      const { model } = item;
+      const answer = await this.studio.api.tokens(item.file, model).catch(() => null);
+      if (item.model === model) item.tokens = answer?.tokens ?? null;
+    }
+    if (item.lit !== token) return;
+    await drawThumb(item).catch(() => undefined);
+    if (token !== null && item.tokens && item.lit === token) outline(item.canvas, item.tokens, token, this.studio.selected ?? 0);
+  }
+}
+
+/** The middle square, as the model sees it. @param {Item} item */
+async function drawThumb(item) {
+  item.thumb ??= await createImageBitmap(item.file).then(async (whole) => {
+    const side = Math.min(whole.width, whole.height);
+    const cut = [Math.round((whole.width - side) / 2), Math.round((whole.height - side) / 2), side, side];
+    const small = await createImageBitmap(whole, ...cut, { resizeWidth: THUMB, resizeHeight: THUMB, resizeQuality: "high" });
+    whole.close();
+    return small;
+  });
+  item.canvas.getContext("2d").drawImage(item.thumb, 0, 0);
+}
+
+/** Leave light on one token's region. */
+function outline(canvas, tokens, token, hue) {
+  const context = canvas.getContext("2d");
+  const regions = new Regions(tokens);
+  const { width, height } = canvas;
+  const step = 2;
+  for (let y = 0; y < height; y += step) {
+    for (let x = 0; x < width; x += step) {
+      const inside = regions.at((x + 1) / width, (y + 1) / height) === token;
+      context.fillStyle = inside ? `${colour(hue)}55` : "#000a";
+      context.fillRect(x, y, step, step);
+    }
+  }
+}
