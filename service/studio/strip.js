@@ -97,6 +97,9 @@ export class Strip {
     if (step) {
       event.preventDefault();
       this.#cards[(at + step + this.#cards.length) % this.#cards.length].focus();
+    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey || event.shiftKey)) {
+      event.preventDefault();
+      this.#click(this.#cards[at], at, event);
     } else if ((event.key === "Delete" || event.key === "Backspace") && this.deeds.remove) {
       event.preventDefault();
       this.deeds.remove(at);

@@ -26,11 +26,16 @@ class Server:
     """`stellar-service serve` in a process, a client that talks to it, and its log."""
 
     def __init__(
-        self, log: Path, settings: dict[str, str], *arguments: str, command: tuple[str, ...] = SERVE
+        self,
+        log: Path,
+        settings: dict[str, str],
+        *arguments: str,
+        command: tuple[str, ...] = SERVE,
+        port: int | None = None,
     ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+            self.port: int = port or free.getsockname()[1]
         self.log_path = log
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
@@ -98,9 +103,13 @@ class Server:
 
 @contextmanager
 def running(
-    log: Path, settings: dict[str, str], *arguments: str, command: tuple[str, ...] = SERVE
+    log: Path,
+    settings: dict[str, str],
+    *arguments: str,
+    command: tuple[str, ...] = SERVE,
+    port: int | None = None,
 ) -> Iterator[Server]:
-    """A server that is ready."""
-    with Server(log, settings, *arguments, command=command) as server:
+    """A server that is ready, on a free port unless one is given."""
+    with Server(log, settings, *arguments, command=command, port=port) as server:
         server.wait_until(lambda: server.answers("/healthz/ready", 200))
         yield server

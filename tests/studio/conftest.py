@@ -1,0 +1,93 @@
+"""A real browser in front of a real server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ViewportSize, expect, sync_playwright
+
+from tests.service.photos import photo as sample
+from tests.service.server import Server, running
+from tests.studio.visitor import Visitor
+
+# Nothing but the page: the browser asks nobody for updates, and draws without a GPU.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WINDOW: ViewportSize = {"width": 1440, "height": 1000}
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+Visit = Callable[..., AbstractContextManager[Visitor]]
+
+
+# Not for the session: while Playwright runs, its thread has an event loop, and other tests start their own.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    assert found, "the studio's tests need Chromium: make chromium"
+    expect.set_options(timeout=20_000)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("server") / "log", {}) as started:
+        yield started
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Visit:
+    """Opens the studio of a server as somebody who was never there; nothing may go wrong in it."""
+
+    @contextmanager
+    def open_tab(server: Server, **options: Any) -> Iterator[Visitor]:
+        with browser.new_context(viewport=WINDOW, **options) as context:
+            visitor = Visitor(context, server)
+            yield visitor
+            assert visitor.errors == []
+
+    return open_tab
+
+
+@pytest.fixture(scope="package")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser whose cache has seen the studio."""
+    with browser.new_context(viewport=WINDOW) as context:
+        yield context
+
+
+@pytest.fixture
+def visitor(context: BrowserContext, server: Server) -> Iterator[Visitor]:
+    """Somebody who sees the first sample; nothing may go wrong."""
+    arrived = Visitor(context, server)
+    arrived.open()
+    yield arrived
+    arrived.page.close()
+    assert arrived.errors == []
+
+
+@pytest.fixture(scope="session")
+def coffee() -> bytes:
+    """The first sample's bytes."""
+    return (Path(__file__).parents[2] / "service/studio/samples/coffee.jpg").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def cat() -> bytes:
+    """A photo that is no sample."""
+    return sample("chelsea")

@@ -1,0 +1,243 @@
+"""Every edit by hand gives the picture that the API gives for the edit that the page shows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from tests.service.photos import pixels_of
+from tests.service.server import Server
+from tests.studio.visitor import Visitor, drawn_by_api, home_of
+
+RIM, SAUCER, SHADE = 8, 10, 15  # of the first sample
+
+
+def assert_drawn(visitor: Visitor, photo: bytes, *donors: bytes) -> None:
+    """The page shows what the API draws; a level may be lost where tokens travel as float32."""
+    want = drawn_by_api(visitor.server, photo, visitor.edits(), *donors).astype(int)
+    assert np.abs(visitor.picture().astype(int) - want).max() <= 1
+
+
+def test_hovering_a_region_lights_its_token_and_the_other_way_round(
+    visitor: Visitor, server: Server, coffee: bytes
+) -> None:
+    before = visitor.picture("#overlay")
+    visitor.page.mouse.move(*visitor.at(home_of(server, coffee, RIM)))
+    expect(visitor.token(RIM)).to_have_class("token hovered")
+    visitor.page.mouse.move(0, 0)
+    expect(visitor.token(RIM)).to_have_class("token")
+    visitor.token(RIM).hover()
+    visitor.page.wait_for_timeout(100)
+    assert np.abs(before.astype(int) - visitor.picture("#overlay")).max() > 20
+
+
+def test_clicking_a_region_selects_its_token(visitor: Visitor, server: Server, coffee: bytes) -> None:
+    visitor.page.mouse.click(*visitor.at(home_of(server, coffee, RIM)))
+    expect(visitor.token(RIM)).to_have_attribute("aria-pressed", "true")
+    expect(visitor.page.locator("#inspector h2").last).to_have_text(f"Token {RIM}")
+    expect(visitor.page.locator(".nearest .chip")).to_have_count(3)
+    visitor.page.mouse.click(*visitor.at(home_of(server, coffee, RIM)))
+    expect(visitor.token(RIM)).to_have_attribute("aria-pressed", "false")
+    assert visitor.edits() == []
+
+
+def test_regions_fade_and_go(visitor: Visitor) -> None:
+    full = visitor.picture("#overlay")
+    assert full.any()
+    visitor.page.uncheck("#show-regions")
+    visitor.page.wait_for_timeout(100)
+    assert not visitor.picture("#overlay").any()
+
+
+def test_dropping_a_token(visitor: Visitor, coffee: bytes) -> None:
+    plain = visitor.picture()
+    visitor.token(RIM).click()
+    visitor.page.click("#drop-token")
+    assert visitor.edits() == [{"op": "drop", "token": RIM}]
+    assert_drawn(visitor, coffee)
+    assert np.abs(plain.astype(int) - visitor.picture()).max() > 20
+    expect(visitor.token(RIM)).to_have_attribute("aria-disabled", "true")
+    expect(visitor.token(RIM).locator(".share")).to_have_text("gone")
+
+
+def test_dropping_several_tokens_by_the_keyboard(visitor: Visitor, coffee: bytes) -> None:
+    visitor.token(0).focus()
+    visitor.page.keyboard.press("ArrowRight")
+    visitor.page.keyboard.press("Enter")
+    visitor.page.keyboard.press("ArrowRight")
+    visitor.page.keyboard.press("Control+Enter")
+    visitor.page.keyboard.press("Delete")
+    assert visitor.edits() == [{"op": "drop", "token": 1}, {"op": "drop", "token": 2}]
+    assert_drawn(visitor, coffee)
+
+
+def test_keeping_some_tokens(visitor: Visitor, coffee: bytes) -> None:
+    visitor.token(SAUCER).click()
+    visitor.token(RIM).click(modifiers=["Shift"])
+    visitor.page.click("#keep-token")
+    assert visitor.edits() == [{"op": "keep", "tokens": [RIM, SAUCER]}]
+    assert_drawn(visitor, coffee)
+
+
+def test_scaling_a_token_is_one_edit_however_long_it_is_dragged(visitor: Visitor, coffee: bytes) -> None:
+    visitor.token(RIM).click()
+    for factor in (1.4, 2.2, 3.0):
+        visitor.slide("#factor", factor)
+    assert visitor.edits() == [{"op": "scale", "token": RIM, "factor": 3}]
+    assert_drawn(visitor, coffee)
+    visitor.slide("#factor", 1)
+    assert visitor.edits() == []
+
+
+def test_swapping_two_tokens_by_button_and_by_dragging(visitor: Visitor, coffee: bytes) -> None:
+    visitor.token(RIM).click()
+    visitor.page.select_option("#partner", f"self {SAUCER}")
+    visitor.page.click("#swap")
+    assert visitor.edits() == [{"op": "swap", "tokens": [RIM, SAUCER]}]
+    assert_drawn(visitor, coffee)
+    visitor.drag(visitor.centre(visitor.token(0)), visitor.centre(visitor.token(SHADE)))
+    assert visitor.edits()[1] == {"op": "swap", "tokens": [0, SHADE]}
+    assert_drawn(visitor, coffee)
+
+
+def test_moving_a_region_by_dragging_it(visitor: Visitor, server: Server, coffee: bytes) -> None:
+    x, y = home_of(server, coffee, RIM)
+    visitor.drag(visitor.at((x, y)), visitor.at((x - 3, y + 4)))
+    assert visitor.edits() == [{"op": "move", "token": RIM, "dx": -3, "dy": 4}]
+    assert_drawn(visitor, coffee)
+
+
+def test_moving_a_region_by_buttons_and_arrow_keys(visitor: Visitor, coffee: bytes) -> None:
+    visitor.token(RIM).click()
+    visitor.page.get_by_role("button", name="Move left").click()
+    visitor.page.focus("#overlay")
+    visitor.page.keyboard.press("ArrowDown")
+    visitor.page.keyboard.press("ArrowLeft")
+    assert visitor.edits() == [{"op": "move", "token": RIM, "dx": -2, "dy": 1}]
+    assert_drawn(visitor, coffee)
+
+
+def test_painting_a_region(visitor: Visitor, coffee: bytes) -> None:
+    visitor.token(RIM).click()
+    visitor.page.click("#tool-paint")
+    visitor.page.select_option("#brush", "1")
+    visitor.drag(visitor.at((2, 9)), visitor.at((4, 9)))
+    (edit,) = visitor.edits()
+    assert (edit["op"], edit["token"], edit["cells"]) == ("paint", RIM, [[2, 9], [3, 9], [4, 9]])
+    assert_drawn(visitor, coffee)
+    visitor.page.mouse.move(*visitor.at((4, 9)))
+    visitor.page.focus("#overlay")
+    visitor.page.keyboard.press("ArrowDown")
+    visitor.page.keyboard.press("Space")
+    (edit,) = visitor.edits()
+    assert edit["cells"][-1] == [4, 10]
+    assert_drawn(visitor, coffee)
+
+
+def test_taking_a_token_of_a_second_photo_by_dragging_it_across(
+    visitor: Visitor, server: Server, coffee: bytes, cat: bytes
+) -> None:
+    visitor.load_second("cat.jpg", cat)
+    target = visitor.at(home_of(server, coffee, SHADE))
+    visitor.drag(visitor.centre(visitor.token(3, "#second-strip")), target)
+    assert visitor.edits() == [{"op": "replace", "token": SHADE, "with": {"donor": 0, "token": 3}}]
+    assert_drawn(visitor, coffee, cat)
+    visitor.drag(visitor.centre(visitor.token(5, "#second-strip")), visitor.centre(visitor.token(RIM)))
+    assert visitor.edits()[1] == {"op": "replace", "token": RIM, "with": {"donor": 0, "token": 5}}
+    assert_drawn(visitor, coffee, cat)
+
+
+def test_blending_with_a_token_of_either_photo(visitor: Visitor, coffee: bytes, cat: bytes) -> None:
+    visitor.load_second("cat.jpg", cat)
+    visitor.token(SHADE).click()
+    visitor.page.select_option("#partner", "second 3")
+    visitor.slide("#alpha", 0.3)
+    visitor.slide("#alpha", 0.6)
+    visitor.token(RIM).click()
+    visitor.page.select_option("#partner", f"self {SAUCER}")
+    visitor.slide("#alpha", 0.5)
+    assert visitor.edits() == [
+        {"op": "blend", "token": SHADE, "toward": {"donor": 0, "token": 3}, "alpha": 0.6},
+        {"op": "blend", "token": RIM, "toward": {"donor": 1, "token": SAUCER}, "alpha": 0.5},
+    ]
+    assert_drawn(visitor, coffee, cat, coffee)
+
+
+def test_showing_a_token_in_the_place_of_another(visitor: Visitor, coffee: bytes) -> None:
+    visitor.token(RIM).click()
+    visitor.page.select_option("#partner", f"self {SAUCER}")
+    visitor.page.click("#take")
+    assert visitor.edits() == [{"op": "replace", "token": RIM, "with": {"donor": 0, "token": SAUCER}}]
+    assert_drawn(visitor, coffee, coffee)
+
+
+def test_undo_redo_reset_and_taking_back_one(visitor: Visitor, coffee: bytes) -> None:
+    plain = visitor.picture()
+    for k in (RIM, SAUCER):
+        visitor.token(k).click()
+        visitor.page.click("#drop-token")
+    both = visitor.edits()
+    visitor.page.keyboard.press("Control+z")
+    assert visitor.edits() == both[:1]
+    visitor.page.keyboard.press("Control+Shift+z")
+    assert visitor.edits() == both
+    visitor.page.get_by_role("button", name=f"Take back: Drop token {RIM}").click()
+    assert visitor.edits() == both[1:]
+    assert_drawn(visitor, coffee)
+    visitor.page.click("#reset")
+    assert visitor.edits() == []
+    assert (visitor.picture() == plain).all()
+    visitor.page.click("#undo")
+    visitor.page.click("#undo")
+    assert visitor.edits() == both
+    expect(visitor.page.locator("#redo")).to_be_enabled()
+
+
+def test_slider_divides_before_and_after(visitor: Visitor) -> None:
+    plain = visitor.picture()
+    visitor.token(RIM).click()
+    visitor.page.click("#drop-token")
+    visitor.settle()
+    visitor.page.select_option("#before-what", "plain")
+    assert (visitor.picture("#before") == plain).all()
+    visitor.slide("#split", 50)
+    clip = visitor.page.locator("#before").evaluate("node => getComputedStyle(node).clipPath")
+    assert clip.replace(" ", "").startswith("inset(0")
+    assert "50%" in clip
+    expect(visitor.page.locator("#tag-before")).to_have_text("Without edits")
+    visitor.page.select_option("#before-what", "photo")
+    assert visitor.picture("#before").shape != plain.shape
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_regions_follow_the_same_rules_as_the_service(visitor: Visitor, coffee: bytes, seed: int) -> None:
+    """Tokens that the page edited itself are drawn as the service draws its own edits."""
+    random = np.random.default_rng(seed)
+    a, b, c, d = (int(k) for k in random.permutation(16)[:4])
+    edits = [
+        {"op": "move", "token": a, "dx": int(random.integers(-12, 12)), "dy": int(random.integers(-9, 9))},
+        {"op": "scale", "token": b, "factor": float(random.uniform(0, 4))},
+        {"op": "drop", "token": c},
+        {"op": "swap", "tokens": [a, d]},
+        {"op": "paint", "token": d, "rectangle": [1, 2, 6, 5]},
+        {"op": "drop", "token": d},
+        {"op": "blend", "token": a, "toward": {"donor": 0, "token": c}, "alpha": 0.4},
+        {"op": "keep", "tokens": [a, b]},
+    ][: 4 + 2 * seed]
+    edited = visitor.page.evaluate(
+        """async ([edits, base]) => {
+            const { Api } = await import(base + "studio/api.js");
+            const { applyEdits } = await import(base + "studio/edits.js");
+            const { base64OfFloats } = await import(base + "studio/base64.js");
+            const file = await (await fetch(base + "studio/samples/coffee.jpg")).blob();
+            const { tokens } = await new Api().tokens(file, "stellar-tiny");
+            const after = applyEdits(tokens, edits, [tokens]).tokens;
+            const [semantics, localization] = [after.semantics, after.localization].map(base64OfFloats);
+            return { semantics, localization };
+        }""",
+        [edits, visitor.server.url + "/"],
+    )
+    image = visitor.server.client.post("/reconstruct", json={"tokens": edited}).content
+    want = drawn_by_api(visitor.server, coffee, edits, coffee).astype(int)
+    assert np.abs(pixels_of(image).astype(int) - want).max() <= 1
