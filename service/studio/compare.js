@@ -24,7 +24,10 @@ export class Compare {
   /** The view comes into sight, or what it shows has changed. */
   open() {
     const { models } = this.studio;
-    byId("compare-alone").hidden = models.length !== 1;
+    const alone = models.length === 1;
+    byId("compare-alone").hidden = !alone;
+    byId("compare-columns").hidden = alone;
+    if (alone) return;
     this.#columns.forEach(({ select }, i) => {
       const chosen = select.value || models[Math.min(i, models.length - 1)]?.name;
       select.replaceChildren(...models.map((model) => element("option", { value: model.name }, `${model.name} · ${model.precision}`)));
@@ -50,7 +53,7 @@ export class Compare {
         element("p", { className: "minor" }, "Export another one or another precision, put its folder beside the first, and serve that folder:"),
         element("pre", { tabIndex: 0, role: "region", "aria-label": "Commands" },
           "stellar-model export checkpoint.safetensors --out models/mine-int8 --precision int8\nstellar-service serve --models models")),
-      element("div", { className: "columns" }, ...this.#columns.map((column) => column.node)),
+      element("div", { className: "columns", id: "compare-columns" }, ...this.#columns.map((column) => column.node)),
       this.note,
     );
   }

@@ -68,7 +68,7 @@ export class Result {
     const edited = picture.edits.length;
     byId("result-note").textContent = edited ? `after ${edited} edit${edited > 1 ? "s" : ""}` : "from the tokens alone";
     byId("result-time").textContent = `${Math.max(1, Math.round(durationMs(picture.timing)))} ms`;
-    canvas.setAttribute("aria-label", edited ? `Reconstruction after ${edited} edits` : "Reconstruction");
+    canvas.setAttribute("aria-label", edited ? `Reconstruction after ${edited} edit${edited > 1 ? "s" : ""}` : "Reconstruction");
     say(edited ? "The reconstruction shows your edits." : "The reconstruction shows the tokens without edits.");
     this.what.options[1].disabled = !edited;
     if (!edited) this.what.value = "photo";

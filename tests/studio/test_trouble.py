@@ -1,0 +1,184 @@
+"""Large, broken and late things; keys; a service that goes and comes back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import expect
+
+from tests.service.photos import encoded, pixels_of
+from tests.service.server import Server, running
+from tests.studio.conftest import Visit
+from tests.studio.visitor import Visitor, drawn_by_api
+
+SHOWN = """() => {
+    window.shown = [];
+    const frame = document.querySelector("#result-frame");
+    new MutationObserver(() => window.shown.push(JSON.parse(frame.dataset.edits)))
+        .observe(frame, { attributes: true, attributeFilter: ["data-edits"] });
+}"""
+"""Writes down which edits each picture shows."""
+
+
+def test_twelve_megapixels_that_lie_on_their_side(visitor: Visitor, cat: bytes) -> None:
+    wide = Image.fromarray(pixels_of(cat)).resize((4000, 3000))
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the camera was held upright
+    photo = encoded(wide, "JPEG", exif=turned)
+    visitor.load_photo("large.jpg", photo)
+    expect(visitor.page.locator("#source-size")).to_have_text("large.jpg · 3000 × 4000")
+    # The photo lies as the reconstruction does.
+    assert visitor.number("psnr") > 18
+    visitor.token(15).click()
+    visitor.page.click("#drop-token")
+    want = drawn_by_api(visitor.server, photo, visitor.edits()).astype(int)
+    assert np.abs(visitor.picture() - want).max() <= 1
+
+
+def test_corrupt_file_is_told_with_advice_and_changes_nothing(visitor: Visitor, cat: bytes) -> None:
+    before = visitor.picture()
+    visitor.load("broken.jpg", cat[: len(cat) // 3])
+    problem = visitor.page.locator("#problem p")
+    expect(problem).to_contain_text("The image is truncated or damaged.")
+    expect(problem).to_contain_text("choose another file")
+    assert (visitor.picture() == before).all()
+    visitor.load("words.txt", b"no picture at all")
+    expect(problem).to_contain_text("Save it as JPEG, PNG or WebP")
+    visitor.page.get_by_role("button", name="Close this message").click()
+    expect(visitor.page.locator("#problem")).to_be_hidden()
+    visitor.load_photo("cat.jpg", cat)
+
+
+def test_photo_is_pasted(visitor: Visitor, cat: bytes) -> None:
+    visitor.page.evaluate(
+        """(bytes) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "pasted.jpg", { type: "image/jpeg" }));
+            dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
+        }""",
+        list(cat),
+    )
+    expect(visitor.page.locator("#source-size")).to_contain_text("pasted.jpg")
+
+
+def test_photo_is_dropped_on_the_page_or_on_the_second_photo(visitor: Visitor, cat: bytes) -> None:
+    for target, shown in (("#photo", "#source-size"), ("#second", "#second-photo")):
+        data = visitor.page.evaluate_handle(
+            """(bytes) => {
+                const data = new DataTransfer();
+                data.items.add(new File([new Uint8Array(bytes)], "dropped.jpg", { type: "image/jpeg" }));
+                return data;
+            }""",
+            list(cat),
+        )
+        visitor.page.dispatch_event(target, "dragenter", {"dataTransfer": data})
+        expect(visitor.page.locator("#drop")).to_be_visible()
+        visitor.page.dispatch_event(target, "drop", {"dataTransfer": data})
+        expect(visitor.page.locator("#drop")).to_be_hidden()
+        if target == "#photo":
+            expect(visitor.page.locator(shown)).to_contain_text("dropped.jpg")
+        else:
+            expect(visitor.page.locator(shown)).to_have_attribute("aria-label", "Second photo: dropped.jpg")
+
+
+def test_two_quick_edits_on_a_slow_line_show_both_and_nothing_older(visitor: Visitor, coffee: bytes) -> None:
+    line = visitor.page.context.new_cdp_session(visitor.page)
+    slow = {"offline": False, "latency": 400, "downloadThroughput": -1, "uploadThroughput": -1}
+    line.send("Network.emulateNetworkConditions", slow)
+    visitor.page.evaluate(SHOWN)
+    visitor.page.evaluate(
+        """() => {
+            for (const k of [8, 10]) {
+                document.querySelector(`#strip .token[data-token="${k}"]`).click();
+                document.querySelector("#drop-token").click();
+            }
+        }"""
+    )
+    expect(visitor.page.locator("#result-frame")).to_have_attribute("aria-busy", "true")
+    edits = visitor.edits()
+    assert [edit["token"] for edit in edits] == [8, 10]
+    assert visitor.page.evaluate("shown") == [edits]
+    want = drawn_by_api(visitor.server, coffee, edits).astype(int)
+    assert np.abs(visitor.picture() - want).max() <= 1
+
+
+def test_picture_follows_while_a_slider_is_dragged_and_never_goes_back(visitor: Visitor) -> None:
+    visitor.page.evaluate(SHOWN)
+    visitor.token(8).click()
+    visitor.page.evaluate(
+        """async () => {
+            const slider = document.querySelector("#factor");
+            for (let step = 1; step <= 60; step++) {
+                slider.value = 1 + step / 20;
+                slider.dispatchEvent(new Event("input"));
+                await new Promise((done) => setTimeout(done, 16));
+            }
+            slider.dispatchEvent(new Event("change"));
+        }"""
+    )
+    assert visitor.edits() == [{"op": "scale", "token": 8, "factor": 4}]
+    factors = [edits[0]["factor"] for edits in visitor.page.evaluate("shown")]
+    assert len(factors) >= 3
+    assert factors == sorted(factors)
+    assert factors[-1] == 4
+
+
+def test_service_goes_away_and_returns(visit: Visit, coffee: bytes, tmp_path: Path) -> None:
+    with running(tmp_path / "first", {}) as server, visit(server) as visitor:
+        visitor.open()
+        server.stop()
+        visitor.token(8).click()
+        visitor.page.click("#drop-token")
+        away = visitor.page.locator("#away")
+        expect(away).to_contain_text("The service does not answer.")
+        visitor.token(10).click()
+        visitor.page.click("#drop-token")
+        expect(visitor.page.locator("#result-frame")).to_have_attribute("aria-busy", "true")
+        with running(tmp_path / "second", {}, port=server.port) as again:
+            expect(away).to_be_hidden()
+            edits = visitor.edits()
+            assert [edit["token"] for edit in edits] == [8, 10]
+            want = drawn_by_api(again, coffee, edits).astype(int)
+            assert np.abs(visitor.picture() - want).max() <= 1
+
+
+def test_page_asks_for_a_key_and_keeps_it_for_the_session_only(visit: Visit, tmp_path: Path) -> None:
+    with running(tmp_path / "log", {"STELLAR_API_KEYS": "sesame"}) as server, visit(server) as visitor:
+        page = visitor.page
+        page.goto(server.url)
+        expect(page.get_by_role("dialog", name="This service wants an API key")).to_be_visible()
+        page.fill("#key-value", "wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator("#key-reason")).to_have_text("The API key is not accepted.")
+        page.fill("#key-value", "sesame")
+        page.get_by_role("button", name="Use the key").click()
+        visitor.settle()
+        expect(page.locator("#key")).to_be_hidden()
+        assert "$STELLAR_API_KEY" in visitor.call("curl")
+        assert "sesame" not in page.content()
+        page.reload()
+        visitor.settle()
+        assert "sesame" not in json.dumps(page.evaluate("({ ...localStorage })")) + page.url
+        another = page.context.new_page()
+        another.goto(server.url)
+        expect(another.locator("#key")).to_be_visible()
+        another.click("#key-cancel")
+        expect(another.locator("#problem p")).to_contain_text("Reload the page to enter")
+
+
+def test_edits_that_do_not_fit_are_told_with_the_way_out(visitor: Visitor, server: Server) -> None:
+    fragment = visitor.page.evaluate(
+        """async () => (await import("/studio/link.js")).fragmentOf({
+            edits: [{ op: "drop", token: 3 }, { op: "scale", token: 3, factor: 2 }],
+            donors: [], model: "stellar-tiny", sample: "coffee", name: "coffee.jpg",
+        })"""
+    )
+    visitor.page.goto(f"{server.url}/?again#{fragment}")
+    problem = visitor.page.locator("#problem p")
+    expect(problem).to_contain_text("token 3 was dropped before. Undo the last edit")
+    visitor.page.click("#reset")
+    visitor.settle()
+    expect(visitor.page.locator("#problem")).to_be_hidden()

@@ -1,0 +1,151 @@
+"""Search, compare, and that everybody can use all of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from service.settings import BUNDLED_MODELS
+from tests.service.photos import photo as sample
+from tests.studio.conftest import Visit
+from tests.studio.visitor import Visitor
+
+PHOTOS = ("coffee", "rocket", "chelsea", "astronaut")
+
+
+def ranking(visitor: Visitor) -> tuple[list[str], list[float]]:
+    cards = visitor.page.locator("#results li")
+    names = cards.locator("button").all_text_contents()
+    scores = cards.evaluate_all("cards => cards.map((card) => Number(card.dataset.score))")
+    return names, scores
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of photos, with something else in it."""
+    made = tmp_path_factory.mktemp("photos")
+    for name in PHOTOS:
+        (made / f"{name}.jpg").write_bytes(sample(name))
+    (made / "broken.jpg").write_bytes(sample("coffee")[:5000])
+    (made / "notes.txt").write_text("no picture")
+    return made
+
+
+def vectors(visitor: Visitor, image: bytes, pooling: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    answer = visitor.server.client.post("/embed", files={"image": image}, data={"pooling": pooling}).json()
+    return np.array(answer["data"][0]["embedding"])
+
+
+def test_folder_is_ranked_by_embed_and_by_a_token(visitor: Visitor, folder: Path, coffee: bytes) -> None:
+    page = visitor.page
+    page.click("#tab-search")
+    page.set_input_files("#search-directory", folder)
+    expect(page.locator("#search-note")).to_have_text(
+        "4 photos ranked by the whole photo. 2 files could not be read as a picture."
+    )
+    query = vectors(visitor, coffee, "mean")
+    want = {f"{n}.jpg": float(vectors(visitor, sample(n), "mean") @ query) for n in PHOTOS}
+    names, scores = ranking(visitor)
+    assert names == sorted(want, key=lambda name: -want[name])
+    assert scores == pytest.approx([want[name] for name in names], abs=1e-4)
+
+    page.select_option("#search-by", "8")
+    expect(page.locator("#search-note")).to_contain_text("ranked by token 8")
+    row = vectors(visitor, coffee, "tokens")[8]
+    want = {f"{n}.jpg": float((vectors(visitor, sample(n), "tokens") @ row).max()) for n in PHOTOS}
+    names, scores = ranking(visitor)
+    assert names == sorted(want, key=lambda name: -want[name])
+    assert scores == pytest.approx([want[name] for name in names], abs=1e-4)
+    page.locator("#results button").nth(1).click()
+    expect(page.locator("#source-size")).to_contain_text(names[1])
+
+
+def test_samples_can_be_searched_and_cleared(visitor: Visitor) -> None:
+    visitor.page.click("#tab-search")
+    visitor.page.click("#search-samples")
+    expect(visitor.page.locator("#results li")).to_have_count(6)
+    assert ranking(visitor)[0][0] == "coffee.jpg"
+    visitor.page.click("#search-clear")
+    expect(visitor.page.locator("#results li")).to_have_count(0)
+
+
+def test_two_models_are_compared_side_by_side(visit: Visit, tmp_path: Path) -> None:
+    from tests.service.server import running
+
+    models = tmp_path / "models"
+    for name in ("stellar-tiny", "another"):
+        shutil.copytree(BUNDLED_MODELS / "stellar-tiny", models / name)
+    manifest = models / "another/bundle.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"name": "another"}))
+    with running(tmp_path / "log", {}, "--models", str(models)) as server, visit(server) as visitor:
+        visitor.open()
+        page = visitor.page
+        page.click("#tab-compare")
+        expect(page.locator("#compare-note")).to_have_text("The two reconstructions are the same.")
+        expect(page.locator("#compare-alone")).to_be_hidden()
+        chosen = page.locator(".column select").evaluate_all("nodes => nodes.map((node) => node.value)")
+        assert sorted(chosen) == ["another", "stellar-tiny"]
+        expect(page.locator(".column").first).to_contain_text("19.2 dB")
+        page.click("#tab-edit")
+        page.select_option("#model", "stellar-tiny")
+        visitor.settle()
+        page.locator("#strip .token").first.click()
+        page.click("#drop-token")
+        visitor.settle()
+        expect(page.locator("#call")).to_contain_text("model=stellar-tiny")
+
+
+def test_compare_says_what_to_do_where_one_model_is_served(visitor: Visitor) -> None:
+    visitor.page.click("#tab-compare")
+    expect(visitor.page.locator("#compare-alone")).to_contain_text("--precision int8")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visitor: Visitor, scheme: str) -> None:
+    page, axe = visitor.page, Axe()
+    page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
+    page.get_by_role("button", name="Second photo: a cat").click()
+    expect(page.locator("#second-shown")).to_be_visible()
+    visitor.token(3).click()
+    page.click("#drop-token")
+    visitor.token(8).click()
+    visitor.slide("#split", 40)
+    visitor.load("words.txt", b"no picture at all")
+    expect(page.locator("#problem")).to_be_visible()
+    found = axe.run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.click("#tab-search")
+    page.click("#search-samples")
+    expect(page.locator("#results li")).to_have_count(6)
+    found = axe.run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.click("#tab-compare")
+    found = axe.run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.evaluate("document.querySelector('#key').showModal()")
+    found = axe.run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_views_are_reached_by_arrow_keys(visitor: Visitor) -> None:
+    visitor.page.focus("#tab-edit")
+    visitor.page.keyboard.press("ArrowRight")
+    expect(visitor.page.locator("#view-search")).to_be_visible()
+    expect(visitor.page.locator("#tab-search")).to_be_focused()
+    visitor.page.keyboard.press("ArrowLeft")
+    expect(visitor.page.locator("#view-edit")).to_be_visible()
+
+
+def test_pictures_tokens_and_edits_have_names_for_screen_readers(visitor: Visitor) -> None:
+    page = visitor.page
+    expect(page.get_by_role("application", name="coffee.jpg with the regions of its 16 tokens")).to_be_visible()
+    page.get_by_role("button", name="Token 8, 5.0 % of the picture").click()
+    page.get_by_role("button", name="Drop", exact=True).click()
+    expect(page.get_by_role("img", name="Reconstruction after 1 edit")).to_be_visible()
+    expect(page.locator("#said")).to_have_text("The reconstruction shows your edits.")
