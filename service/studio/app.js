@@ -69,10 +69,11 @@ studio.addEventListener("models", () => {
 /** Open what the address names: a shared edit on its sample, or the first sample. */
 async function begin() {
   let shared = null;
+  let damage = null;
   try {
     shared = sharedIn(location.hash);
   } catch (error) {
-    studio.report(new Problem(error.message));
+    damage = new Problem(error.message);
   }
   studio.pending = shared;
   try {
@@ -91,6 +92,7 @@ async function begin() {
   }
   await openSample(shared?.sample || FIRST_SAMPLE);
   for (const donor of shared?.donors ?? []) if (donor.sample && !donor.self) await openSecondSample(donor.sample);
+  if (damage) studio.report(damage);
 }
 
 addEventListener("hashchange", begin);

@@ -61,7 +61,10 @@ export class CallPanel {
       sample: studio.photo.sample,
       name: studio.photo.name,
     };
-    history.replaceState(null, "", edits.length ? `#${fragmentOf(shared)}` : location.pathname + location.search);
+    // Browsers let pages change their address so often only.
+    if (!studio.history.drafting) {
+      history.replaceState(null, "", edits.length ? `#${fragmentOf(shared)}` : location.pathname + location.search);
+    }
     byId("link-note").textContent = noteOf(studio.photo, donors, edits.length);
   }
 

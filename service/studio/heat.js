@@ -15,7 +15,7 @@ export function drawHeat(canvas, tokens, k, photo) {
   const image = new ImageData(HEAT_SIDE, HEAT_SIDE);
   const ink = rgb(k);
   // Bright where the token holds as much as it holds anywhere; with 16 tokens a tenth of a place is already a lot.
-  const most = Math.max(0.1, ...fine);
+  const most = fine.reduce((a, b) => Math.max(a, b), 0.1);
   fine.forEach((value, i) => {
     const share = Math.sqrt(value / most);
     const grey = (photo[4 * i] * 0.3 + photo[4 * i + 1] * 0.59 + photo[4 * i + 2] * 0.11) / 255;

@@ -21,6 +21,11 @@ export class History {
     return this.#steps[this.#at];
   }
 
+  /** Whether a gesture lasts. */
+  get drafting() {
+    return this.#draft !== null;
+  }
+
   get canUndo() {
     return this.#at > 0;
   }

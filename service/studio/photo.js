@@ -11,6 +11,9 @@ function canvasOf(side) {
 
 /** A photo as it was opened, and the square of it that the model sees. */
 export class Photo {
+  /** @type {Map<number, Uint8ClampedArray>} */
+  #pixels = new Map();
+
   /**
    * @param {Blob & {name?: string}} file the bytes that go to the service
    * @param {ImageBitmap} view the square, for the screen
@@ -45,10 +48,15 @@ export class Photo {
 
   /** RGBA values of the square at some size. @param {number} side */
   pixels(side) {
-    const context = canvasOf(side);
-    context.imageSmoothingQuality = "high";
-    context.drawImage(side === this.seen.width ? this.seen : this.view, 0, 0, side, side);
-    return context.getImageData(0, 0, side, side).data;
+    let pixels = this.#pixels.get(side);
+    if (!pixels) {
+      const context = canvasOf(side);
+      context.imageSmoothingQuality = "high";
+      context.drawImage(side === this.seen.width ? this.seen : this.view, 0, 0, side, side);
+      pixels = context.getImageData(0, 0, side, side).data;
+      this.#pixels.set(side, pixels);
+    }
+    return pixels;
   }
 
   /** Bytes of the square at the model's size as JPEG. */

@@ -2,26 +2,45 @@
 
 import { rgb } from "./palette.js";
 
-const SIDE = 256;
+const SIDE = 192;
 const LABEL_SHARE = 0.012;
+
+/**
+ * Between which cells of a row of `cells` the middles of `side` pixels lie, and how far along.
+ * @param {number} cells @param {number} side
+ */
+function between(cells, side) {
+  const first = new Int32Array(side);
+  const second = new Int32Array(side);
+  const share = new Float32Array(side);
+  for (let i = 0; i < side; i++) {
+    const place = Math.min(cells - 1, Math.max(0, ((i + 0.5) * cells) / side - 0.5));
+    first[i] = Math.floor(place);
+    second[i] = Math.min(cells - 1, first[i] + 1);
+    share[i] = place - first[i];
+  }
+  return { first, second, share };
+}
 
 /** A grid's values at a finer size, between the middles of its cells. @param {Float32Array} map @param {number[]} grid */
 export function enlarged(map, [h, w], side) {
   const fine = new Float32Array(side * side);
+  const [across, down] = [between(w, side), between(h, side)];
+  const row = new Float32Array(w);
   for (let y = 0; y < side; y++) {
-    const placeY = Math.min(h - 1, Math.max(0, ((y + 0.5) * h) / side - 0.5));
-    const top = Math.floor(placeY);
-    const [rowA, rowB, shareY] = [top * w, Math.min(h - 1, top + 1) * w, placeY - top];
+    const [top, bottom, share] = [down.first[y] * w, down.second[y] * w, down.share[y]];
+    for (let x = 0; x < w; x++) row[x] = map[top + x] + (map[bottom + x] - map[top + x]) * share;
     for (let x = 0; x < side; x++) {
-      const placeX = Math.min(w - 1, Math.max(0, ((x + 0.5) * w) / side - 0.5));
-      const left = Math.floor(placeX);
-      const [right, shareX] = [Math.min(w - 1, left + 1), placeX - left];
-      const upper = map[rowA + left] * (1 - shareX) + map[rowA + right] * shareX;
-      const lower = map[rowB + left] * (1 - shareX) + map[rowB + right] * shareX;
-      fine[y * side + x] = upper * (1 - shareY) + lower * shareY;
+      const left = row[across.first[x]];
+      fine[y * side + x] = left + (row[across.second[x]] - left) * across.share[x];
     }
   }
   return fine;
+}
+
+/** A pixel as image data holds it. @param {number[]} colour red, green, blue @param {number} opacity */
+function packed([red, green, blue], opacity) {
+  return ((Math.min(255, Math.round(255 * opacity)) << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
 /** The regions of some tokens. */
@@ -32,12 +51,13 @@ export class Regions {
     this.owner = new Uint8Array(SIDE * SIDE);
     const most = new Float32Array(SIDE * SIDE).fill(-1);
     for (let k = 0; k < this.count; k++) {
-      enlarged(tokens.map(k), tokens.grid, SIDE).forEach((value, i) => {
-        if (value > most[i]) {
-          most[i] = value;
+      const fine = enlarged(tokens.map(k), tokens.grid, SIDE);
+      for (let i = 0; i < fine.length; i++) {
+        if (fine[i] > most[i]) {
+          most[i] = fine[i];
           this.owner[i] = k;
         }
-      });
+      }
     }
     this.canvas = new OffscreenCanvas(SIDE, SIDE);
   }
@@ -58,28 +78,31 @@ export class Regions {
     const { width, height } = context.canvas;
     context.clearRect(0, 0, width, height);
     const image = new ImageData(SIDE, SIDE);
+    const pixels = new Uint32Array(image.data.buffer);
     const lit = look.lit !== null ? [look.lit] : look.selected;
     const colours = Array.from({ length: this.count }, (_, k) => {
       const strength = !lit.length ? 1 : lit.includes(k) ? 1.15 : 0.42;
-      return [...rgb(k), Math.min(255, Math.round(255 * look.opacity * strength))];
+      return packed(rgb(k), look.opacity * strength);
     });
-    this.owner.forEach((k, i) => image.data.set(colours[k], 4 * i));
-    if (look.opacity > 0 || lit.length) this.#outline(image.data, look.opacity, lit);
+    for (let i = 0; i < pixels.length; i++) pixels[i] = colours[this.owner[i]];
+    if (look.opacity > 0 || lit.length) this.#outline(pixels, look.opacity, lit);
     this.canvas.getContext("2d").putImageData(image, 0, 0);
     context.imageSmoothingQuality = "high";
     context.drawImage(this.canvas, 0, 0, width, height);
     if (look.labels) this.#label(context, lit);
   }
 
-  #outline(data, opacity, lit) {
+  #outline(pixels, opacity, lit) {
     const { owner } = this;
-    for (let i = SIDE + 1; i < owner.length - SIDE - 1; i++) {
-      if (i % SIDE === 0 || i % SIDE === SIDE - 1) continue;
-      const k = owner[i];
-      const other = [owner[i + 1], owner[i + SIDE], owner[i - 1], owner[i - SIDE]].find((m) => m !== k);
-      if (other === undefined) continue;
-      if (lit.includes(k) || lit.includes(other)) data.set([255, 255, 255, 255], 4 * i);
-      else data.set([255, 255, 255, Math.round(150 * opacity)], 4 * i);
+    const bright = Array.from({ length: this.count }, (_, k) => lit.includes(k));
+    const [strong, faint] = [packed([255, 255, 255], 1), packed([255, 255, 255], 0.6 * opacity)];
+    for (let y = 1; y < SIDE - 1; y++) {
+      for (let i = y * SIDE + 1; i < (y + 1) * SIDE - 1; i++) {
+        const k = owner[i];
+        const [right, below, left, above] = [owner[i + 1], owner[i + SIDE], owner[i - 1], owner[i - SIDE]];
+        if (right === k && below === k && left === k && above === k) continue;
+        pixels[i] = bright[k] || bright[right] || bright[below] || bright[left] || bright[above] ? strong : faint;
+      }
     }
   }
 
@@ -103,12 +126,18 @@ export class Regions {
 
   /** For each large region its point that is nearest to its centre of mass. */
   #middles() {
+    this.middles ??= this.#findMiddles();
+    return this.middles;
+  }
+
+  #findMiddles() {
     const sums = Array.from({ length: this.count }, () => ({ n: 0, x: 0, y: 0 }));
-    this.owner.forEach((k, i) => {
-      sums[k].n += 1;
-      sums[k].x += i % SIDE;
-      sums[k].y += Math.floor(i / SIDE);
-    });
+    for (let i = 0; i < this.owner.length; i++) {
+      const sum = sums[this.owner[i]];
+      sum.n += 1;
+      sum.x += i % SIDE;
+      sum.y += Math.floor(i / SIDE);
+    }
     const best = sums.map((sum, k) => ({ k, distance: Infinity, x: 0, y: 0, large: sum.n > LABEL_SHARE * SIDE * SIDE }));
     for (let y = 4; y < SIDE - 4; y += 3) {
       for (let x = 4; x < SIDE - 4; x += 3) {

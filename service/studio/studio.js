@@ -13,6 +13,7 @@ import { Problem } from "./problem.js";
 export class Studio extends EventTarget {
   #latest = new Latest();
   #opening = new AbortController();
+  #frame = 0;
   history = new History();
   /** @type {any[]} */
   models = [];
@@ -137,7 +138,8 @@ export class Studio extends EventTarget {
   /** Show an edit while a gesture lasts; null takes it back. @param {any} edit */
   draft(edit) {
     this.history.draft(edit && extended(this.history.committed, edit));
-    this.#changed();
+    // Gestures come faster than frames.
+    this.#frame ||= requestAnimationFrame(() => this.#changed());
   }
 
   /** Make the draft an edit. */
@@ -199,6 +201,8 @@ export class Studio extends EventTarget {
   }
 
   #changed() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
     if (!this.tokens) return;
     const { edits, donors } = this;
     const lacking = missing(edits, donors);
