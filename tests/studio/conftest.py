@@ -32,14 +32,19 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 Visit = Callable[..., AbstractContextManager[Visitor]]
 
 
+def find_chromium() -> str:
+    """The browser's file: CHROMIUM names it, or it is on the path."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    assert found, "the studio's tests need Chromium: make chromium"
+    return found
+
+
 # Not for the session: while Playwright runs, its thread has an event loop, and other tests start their own.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    assert found, "the studio's tests need Chromium: make chromium"
     expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        started = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         yield started
         started.close()
 

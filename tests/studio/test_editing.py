@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from playwright.sync_api import expect
@@ -215,7 +217,7 @@ def test_regions_follow_the_same_rules_as_the_service(visitor: Visitor, coffee: 
     """Tokens that the page edited itself are drawn as the service draws its own edits."""
     random = np.random.default_rng(seed)
     a, b, c, d = (int(k) for k in random.permutation(16)[:4])
-    edits = [
+    edits: list[dict[str, Any]] = [
         {"op": "move", "token": a, "dx": int(random.integers(-12, 12)), "dy": int(random.integers(-9, 9))},
         {"op": "scale", "token": b, "factor": float(random.uniform(0, 4))},
         {"op": "drop", "token": c},

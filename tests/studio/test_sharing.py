@@ -19,7 +19,7 @@ from tests.service.server import Server
 from tests.studio.conftest import Visit
 from tests.studio.visitor import Visitor, drawn_by_api
 
-NAME = "it's a \"cat\"; really, $HOME.jpg"
+NAME = 'it\'s a "cat"; really, $HOME.jpg'
 """A file name with all that shells, curl and Python take for something else."""
 
 

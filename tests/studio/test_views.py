@@ -37,7 +37,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def vectors(visitor: Visitor, image: bytes, pooling: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def vectors(
+    visitor: Visitor, image: bytes, pooling: str
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     answer = visitor.server.client.post("/embed", files={"image": image}, data={"pooling": pooling}).json()
     return np.array(answer["data"][0]["embedding"])
 
@@ -144,7 +146,9 @@ def test_views_are_reached_by_arrow_keys(visitor: Visitor) -> None:
 
 def test_pictures_tokens_and_edits_have_names_for_screen_readers(visitor: Visitor) -> None:
     page = visitor.page
-    expect(page.get_by_role("application", name="coffee.jpg with the regions of its 16 tokens")).to_be_visible()
+    expect(
+        page.get_by_role("application", name="coffee.jpg with the regions of its 16 tokens")
+    ).to_be_visible()
     page.get_by_role("button", name="Token 8, 5.0 % of the picture").click()
     page.get_by_role("button", name="Drop", exact=True).click()
     expect(page.get_by_role("img", name="Reconstruction after 1 edit")).to_be_visible()
