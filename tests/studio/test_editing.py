@@ -217,7 +217,7 @@ def test_regions_follow_the_same_rules_as_the_service(visitor: Visitor, coffee: 
     """Tokens that the page edited itself are drawn as the service draws its own edits."""
     random = np.random.default_rng(seed)
     a, b, c, d = (int(k) for k in random.permutation(16)[:4])
-    edits: list[dict[str, Any]] = [
+    every: list[dict[str, Any]] = [
         {"op": "move", "token": a, "dx": int(random.integers(-12, 12)), "dy": int(random.integers(-9, 9))},
         {"op": "scale", "token": b, "factor": float(random.uniform(0, 4))},
         {"op": "drop", "token": c},
@@ -226,7 +226,8 @@ def test_regions_follow_the_same_rules_as_the_service(visitor: Visitor, coffee: 
         {"op": "drop", "token": d},
         {"op": "blend", "token": a, "toward": {"donor": 0, "token": c}, "alpha": 0.4},
         {"op": "keep", "tokens": [a, b]},
-    ][: 4 + 2 * seed]
+    ]
+    edits = every[: 4 + 2 * seed]
     edited = visitor.page.evaluate(
         """async ([edits, base]) => {
             const { Api } = await import(base + "studio/api.js");
