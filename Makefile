@@ -6,7 +6,7 @@ WORK ?= work
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos benchmark lint redis-server chromium c++ stellar-tiny picture screenshots clean
+.PHONY: help serve test chaos benchmark lint redis-server chromium c++ stellar-tiny picture screenshots dashboards stack prometheus clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -14,7 +14,7 @@ help: ## List the commands
 serve: $(VENV)/serve ## Set everything up and start the service on PORT (8000)
 	$(VENV)/bin/python -m service.cli serve --port $(PORT) --model $(MODEL)
 
-test: $(VENV)/dev redis-server chromium c++ ## Set everything up and run all checks and tests
+test: $(VENV)/dev redis-server prometheus chromium c++ ## Set everything up and run all checks and tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -37,6 +37,12 @@ stellar-tiny: $(VENV)/dev ## Fetch pictures, train and evaluate stellar-tiny and
 picture: $(VENV)/dev ## Draw the README's picture with the bundled model
 	$(VENV)/bin/python -m tests.end_to_end.picture training/cards/stellar-tiny.png
 
+stack: $(VENV)/dev redis-server prometheus ## Start service, worker, Redis and Prometheus (9090) on this machine
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/honcho start --procfile docker/stack.Procfile --app-root .
+
+dashboards: $(VENV)/dev ## Write Grafana's dashboards anew from docker/grafana/draw.py
+	$(VENV)/bin/python docker/grafana/draw.py docker/grafana/dashboards
+
 screenshots: $(VENV)/dev chromium ## Draw the README's pictures of the studio
 	$(VENV)/bin/python -m tests.studio.screenshots docs
 
@@ -44,6 +50,12 @@ redis-server:
 	@command -v redis-server >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; } \
 	  || { echo "the tests need redis-server 7 or newer: apt install redis-server, or brew install redis"; exit 1; }
+
+prometheus:
+	@{ command -v prometheus && command -v promtool && command -v prometheus-redis-exporter; } >/dev/null \
+	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
+	  && apt-get install -y -qq --no-install-recommends prometheus prometheus-redis-exporter; } \
+	  || { echo "the stack needs Prometheus and its Redis exporter: apt install prometheus prometheus-redis-exporter"; exit 1; }
 
 chromium: # the studio's tests look at it with a real browser
 	@test -n "$$CHROMIUM" || command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 \
