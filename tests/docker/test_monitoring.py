@@ -1,0 +1,158 @@
+"""Every line of the dashboards and alert rules, against a real Prometheus that scrapes a real fleet."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.settings import BUNDLED_MODELS
+from tests.docker.watch import SHIPPED, GpuExporter, Prometheus, watching
+from tests.service.fleet.cluster import Cluster, cluster_of, wait_until
+from tests.service.photos import plain
+
+ROOT = Path(__file__).parents[2]
+DASHBOARDS = ROOT / "docker" / "grafana" / "dashboards"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    with cluster_of(folder, BUNDLED_MODELS, "--maxmemory", "100mb", cache_ttl_s="60") as started:
+        started.worker()
+        started.ready()
+        yield started
+
+
+@pytest.fixture(scope="module")
+def prometheus(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    with watching(tmp_path_factory.mktemp("prometheus"), cluster) as started:
+        yield started
+
+
+def load(cluster: Cluster) -> None:
+    """A little of everything: three routes, images seen before, and one that is none."""
+    client = cluster.apis[0].client
+    for level in range(0, 60, 3):
+        for path in ("/embed", "/tokens", "/reconstruct"):
+            assert client.post(path, files={"image": plain(level)}).status_code == 200
+        assert client.post("/embed", files={"image": b"no image"}).status_code == 422
+
+
+def panels() -> Iterator[dict[str, Any]]:
+    for path in sorted(DASHBOARDS.glob("*.json")):
+        yield from (panel for panel in json.loads(path.read_text())["panels"] if panel["type"] != "row")
+
+
+def test_dashboards_are_what_the_drawing_says(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, ROOT / "docker" / "grafana" / "draw.py", tmp_path], check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fleet.json", "service.json"]
+    for path in tmp_path.iterdir():
+        assert path.read_text() == (DASHBOARDS / path.name).read_text(), "make dashboards draws them anew"
+
+
+def test_every_panel_has_a_title_a_description_and_a_unit() -> None:
+    for panel in panels():
+        assert panel["title"]
+        assert panel["description"]
+        assert panel["fieldConfig"]["defaults"]["unit"]
+
+
+def test_every_line_of_every_panel_has_data(cluster: Cluster, prometheus: Prometheus) -> None:
+    end = time.monotonic() + 60
+    load(cluster)
+
+    def empty() -> list[tuple[str, str]]:
+        expressions = [
+            (panel["title"], target["expr"].replace("$__rate_interval", "20s"))
+            for panel in panels()
+            for target in panel["targets"]
+        ]
+        assert len(expressions) > 20
+        return [
+            (title, expression)
+            for title, expression in expressions
+            if not (values := prometheus.values(expression)) or all(map(math.isnan, values))
+        ]
+
+    while missing := empty():
+        assert time.monotonic() < end, missing
+        load(cluster)
+        time.sleep(0.5)
+
+
+def test_the_panels_tell_what_was_sent(cluster: Cluster, prometheus: Prometheus) -> None:
+    before = prometheus.values('sum(stellar_rejected_total{reason="unknown_image_format"})')[0]
+    load(cluster)
+    wait_until(
+        lambda: (
+            prometheus.values('sum(stellar_rejected_total{reason="unknown_image_format"})')[0] == before + 20
+        )
+    )
+    worked = prometheus.values('sum(stellar_images_total{job="stellar-worker"})')
+    assert worked == [cluster_images(cluster)]
+    assert prometheus.values('sum(stellar_images_total{job="stellar-api"}) or vector(0)') == [0]
+
+
+def cluster_images(cluster: Cluster) -> float:
+    """Images that the worker says it has seen."""
+    text = httpx.get(f"http://127.0.0.1:{cluster.workers[0].port}/metrics").text
+    lines = re.findall(r"^stellar_images_total\{.*\} (\S+)$", text, re.MULTILINE)
+    return sum(map(float, lines))
+
+
+def test_every_rule_is_sound_and_looks_at_something_that_there_is(prometheus: Prometheus) -> None:
+    rules = prometheus.rules()
+    assert len(rules) == 12
+    for rule in rules:
+        assert rule["health"] == "ok", rule
+        # Asked whether it holds instead of for what it holds, the comparison always has an answer.
+        asked = re.sub(r" (==|<|>) ([\d.]+)$", r" \1 bool \2", rule["query"])
+        assert asked != rule["query"]
+        assert prometheus.values(asked), rule["name"]
+        assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['name'].lower()}"
+
+
+def test_the_runbook_has_a_section_for_each_alert_and_no_other() -> None:
+    names = re.findall(r"- alert: (\w+)", (SHIPPED / "alerts.yml").read_text())
+    sections = re.findall(r"^## (\w+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+    assert sections == names
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", "config", "prometheus.yml"],
+        ["check", "config", "stack.yml"],
+        ["check", "rules", "alerts.yml"],
+        ["test", "rules", "alerts.test.yml"],
+    ],
+)
+def test_promtool_agrees(command: list[str]) -> None:
+    done = subprocess.run(["promtool", *command], cwd=SHIPPED, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_trouble_is_told(cluster: Cluster, prometheus: Prometheus) -> None:
+    """Last, for it leaves nothing standing. The rest of the alerts is provoked in alerts.test.yml."""
+    assert prometheus.firing() == set()
+    GpuExporter.temperature = 91
+    wait_until(lambda: prometheus.firing() == {"GpuHot"})
+    cluster.workers[0].kill()
+    wait_until(lambda: {"StellarDown", "StellarNoWorkers"} <= prometheus.firing())
+    cluster.redis.kill()
+    wait_until(lambda: "RedisDown" in prometheus.firing())
+    client = cluster.apis[0].client
+    wait_until(lambda: client.post("/embed", files={"image": plain(99)}).status_code == 503)
+    wait_until(
+        lambda: client.post("/embed", files={"image": plain(98)}) and "StellarErrors" in prometheus.firing()
+    )
