@@ -76,7 +76,7 @@ class Prometheus:
         """Whether every target was scraped twice."""
         try:
             return len(self.values("count_over_time(up[1m]) >= 2 and up == 1")) == 4
-        except httpx.TransportError:
+        except (httpx.TransportError, ValueError):  # it says in plain words that it is not ready yet
             return False
 
     def firing(self) -> set[str]:
