@@ -79,6 +79,7 @@ class Metrics:
         self.rejected = Counter(
             "stellar_rejected", "Requests and items refused, by code.", ["reason"], registry=registry
         )
+        self.rejected.labels("queue_full")  # an alert looks at it: its first growth must be one from 0
         self.model_info = Gauge(
             "stellar_model_info",
             "1 for every model that this process runs.",
