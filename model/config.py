@@ -10,6 +10,9 @@ Head = Literal["pixel", "vq"]
 DECODER_HEADS = 8
 """Attention heads of every decoder, whatever its width."""
 
+POSITION_PARTS = 4
+"""Positions start as sines and cosines along two axes."""
+
 CODEBOOK_SIZE = 1024
 """Codes of the MaskGIT-VQGAN that a VQ head predicts."""
 
@@ -62,6 +65,7 @@ class StellarConfig:
         for name, whole, part in (
             ("image_size", self.image_size, self.patch_size),
             ("width", self.width, self.num_heads),
+            ("width", self.width, POSITION_PARTS),
             ("decoder_width", self.decoder_width, DECODER_HEADS),
         ):
             if whole % part:

@@ -11,8 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from model.config import POSITION_PARTS
+
 LAYER_NORM_EPS = 1e-12
-INIT_STD = 0.02
+CLS_STD = 0.02
+"""Deviation of CLS at the start."""
 
 
 class Attention(nn.Module):
@@ -110,11 +113,31 @@ class PatchEmbedding(nn.Module):
 
 
 def init_weights(module: nn.Module) -> None:
-    """Draw the ViT's usual start: truncated normal weights (std 0.02), zero biases."""
-    if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.trunc_normal_(module.weight, std=INIT_STD)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+    """Start as a masked autoencoder does (He et al. 2022): linear layers and the patch projection
+    Xavier-uniform, biases zero, positions a code of sines and cosines.
+
+    Where places are told apart from the first step on, tokens find regions instead of scattered patches.
+    """
+    if isinstance(module, nn.Linear | nn.ConvTranspose2d):
+        nn.init.xavier_uniform_(module.weight.flatten(1))
     elif isinstance(module, PatchEmbedding):
-        nn.init.trunc_normal_(module.cls_token, std=INIT_STD)
-        nn.init.trunc_normal_(module.positions, std=INIT_STD)
+        nn.init.xavier_uniform_(module.projection.weight.flatten(1))
+        nn.init.zeros_(module.projection.bias)  # type: ignore[arg-type]
+        nn.init.trunc_normal_(module.cls_token, std=CLS_STD)
+        with torch.no_grad():
+            module.positions[0, 1:] = sine_positions(module.native_side, module.positions.shape[2])
+    if isinstance(module, nn.Linear | nn.ConvTranspose2d) and module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def sine_positions(side: int, width: int) -> Float[Tensor, "N D"]:
+    """A code of the places of a square grid, row-major (Vaswani et al. 2017, along two axes).
+
+    A quarter of the channels each for the sines and cosines of the column, then of the row, at frequencies
+    from 1 down to 1e-4 a patch. `width` is a multiple of 4.
+    """
+    frequencies = 1e-4 ** (torch.arange(width // POSITION_PARTS) / (width // POSITION_PARTS))  # (D / 4,)
+    steps = torch.arange(side)
+    row, column = torch.meshgrid(steps, steps, indexing="ij")
+    angles = [place.flatten()[:, None] * frequencies for place in (column, row)]  # each (N, D / 4)
+    return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1)

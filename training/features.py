@@ -1,6 +1,6 @@
-"""Frozen features of labelled pictures: the mean token, CLS and the mean patch.
+"""Frozen features of labelled pictures: the mean token, all tokens, CLS and the mean patch.
 
-M pictures · D width
+M pictures · B pictures of a batch · r sparse tokens · D width
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from jaxtyping import Float
 from rich.progress import track
 from torch import Tensor
 
-from model import Stellar
+from model import Encoding, Stellar
 from training.labelled import labelled_batches
 
 BATCH_SIZE = 256
+KINDS = ("mean", "tokens", "cls", "dense")
+"""The names of the features, as in `Features`."""
 
 
 class Features(NamedTuple):
@@ -24,6 +26,8 @@ class Features(NamedTuple):
 
     mean: Float[Tensor, "M D"]
     """Mean of the sparse tokens, which `/embed` answers."""
+    tokens: Float[Tensor, "M rD"]
+    """The sparse tokens one after the other: each has a query of its own, so its place means something."""
     cls: Float[Tensor, "M D"]
     dense: Float[Tensor, "M D"]
     """Mean of the patches."""
@@ -37,14 +41,16 @@ def extract(model: Stellar, pictures: Path) -> Features:
     Raises `ValueError` where there are no labelled pictures.
     """
     device = model.mean.device
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    parts: list[tuple[Tensor, ...]] = []
     labels: list[str] = []
     batches = labelled_batches(pictures, model.config.image_size, BATCH_SIZE)
     for batch in track(batches, f"Encoding {pictures.name}", total=None, transient=True):
-        encoding = model.encode(batch.images.to(device))
-        parts.append(
-            (encoding.sparse.mean(dim=1).cpu(), encoding.cls[:, 0].cpu(), encoding.dense.mean(dim=1).cpu())
-        )
+        parts.append(tuple(feature.cpu() for feature in features(model.encode(batch.images.to(device)))))
         labels += batch.labels
-    mean, cls, dense = (torch.cat(part) for part in zip(*parts, strict=True))
-    return Features(mean, cls, dense, labels)
+    return Features(*(torch.cat(part) for part in zip(*parts, strict=True)), labels=labels)
+
+
+def features(encoding: Encoding) -> tuple[Float[Tensor, "B _"], ...]:
+    """What is judged of a batch, in the order of `KINDS`."""
+    sparse = encoding.sparse
+    return sparse.mean(dim=1), sparse.flatten(1), encoding.cls[:, 0], encoding.dense.mean(dim=1)

@@ -20,7 +20,7 @@ from training.prepare import prepare
 from training.trainer import Trainer
 
 NAME = "stellar-tiny"
-LOSSES = LossWeights(reconstruction=50.0, sharpness=0.2)
+LOSSES = LossWeights(reconstruction=50.0, sharpness=0.15)
 """The paper weighs reconstruction by 10, for long runs; in a short one the other losses would drown it.
 Sharp localizations keep an edit in its place."""
 
@@ -32,10 +32,13 @@ def stages() -> dict[str, TrainingConfig]:
     recipe = get_recipe("tiny")
     first = LOSSES.only("reconstruction", "koleo", "sharpness")
     return {
-        "reconstruction": replace(recipe, steps=1000, losses=first),
-        "full": replace(recipe, steps=1800, batch_size=64, learning_rate=8e-4, losses=LOSSES),
+        "reconstruction": replace(recipe, steps=1600, losses=first),
+        "full": replace(recipe, steps=1500, batch_size=64, learning_rate=8e-4, losses=LOSSES),
         "polish": replace(
-            recipe, steps=700, learning_rate=6e-4, losses=replace(LOSSES, reconstruction=400.0)
+            recipe,
+            steps=600,
+            learning_rate=6e-4,
+            losses=replace(LOSSES, reconstruction=200.0, sharpness=0.3),
         ),
     }
 

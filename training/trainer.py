@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
@@ -130,7 +129,7 @@ class Trainer:
             save_config(self.run_config, self.folder)
             record_start(self.folder, self.progress.step, self.processes)
         batches = self._batches()
-        with stop.listening(), closing(batches), self._report() as report, _attention(self.device):
+        with stop.listening(), closing(batches), self._report() as report:
             saved_step, skipped_in_a_row = self.progress.step, 0
             while self.progress.step < config.steps:
                 step = self.progress.step
@@ -265,10 +264,3 @@ def _parameter_groups(objective: nn.Module, weight_decay: float) -> list[dict[st
             decays = parameter.ndim >= 2 and not name.endswith(UNDECAYED)
             (matrices if decays else others).append(parameter)
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-@contextmanager
-def _attention(device: torch.device) -> Iterator[None]:
-    """On a CPU, plain matrix products: for some hundred tokens they beat the fused kernel."""
-    with nullcontext() if device.type == "cuda" else sdpa_kernel(SDPBackend.MATH):
-        yield

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from model import PRESETS, Stellar, get_preset
+from model.vit import Attention, sine_positions
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,31 @@ def test_positions_are_resized_bicubically_and_cls_keeps_its_own(model: Stellar)
     got = model.embedding._positions((2, 3))[0]
     torch.testing.assert_close(got[1:], want)
     torch.testing.assert_close(got[0], model.embedding.positions[0, 0])
+
+
+def test_positions_start_as_a_code_of_places() -> None:
+    width, side = 8, 3
+    code = sine_positions(side, width)
+    assert code.shape == (9, 8)
+    row, column = 1, 2
+    slow = 1e-2  # the second of two frequencies, which are geometric from 1 to below 1e-4
+    want = [math.sin(column), math.sin(column * slow), math.cos(column), math.cos(column * slow)]
+    want += [math.sin(row), math.sin(row * slow), math.cos(row), math.cos(row * slow)]
+    torch.testing.assert_close(code[row * side + column], torch.tensor(want))
+
+
+def test_a_width_that_four_parts_do_not_share_is_refused() -> None:
+    with pytest.raises(ValueError, match="width: expected a multiple of 4, got 66"):
+        get_preset("debug", width=66, num_heads=3)
+
+
+@torch.no_grad()
+def test_attention_is_torch_s_own() -> None:
+    attention = Attention(32, 4)
+    x = torch.randn(2, 7, 32)
+    q, k, v = attention.qkv(x).view(2, 7, 3, 4, 8).permute(2, 0, 3, 1, 4).unbind(0)
+    want = attention.output(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(2, 7, 32))
+    torch.testing.assert_close(attention(x), want)
 
 
 @torch.no_grad()

@@ -52,7 +52,7 @@ def test_every_arm_is_trained_judged_and_kept(work: Path) -> None:
     assert done.exit_code == 0, done.output
     for arm in arms:
         result = json.loads((work / f"{arm}-0" / "results.json").read_text())
-        assert set(result["accuracy"]["linear"]) == {"mean", "cls", "dense"}
+        assert set(result["accuracy"]["linear"]) == {"mean", "tokens", "cls", "dense"}
         assert (result["psnr_db"] is None) == (arm != "stellar-4")
         assert (work / f"{arm}-0" / "grid.png").stat().st_size > 1000
     written = (work / "stellar-4-0" / "results.json").stat().st_mtime_ns
