@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from model.factorization import NORMALIZE_EPS
+from model.linear import Linear
 
 
 class ClusteringHead(nn.Module):
@@ -19,9 +20,9 @@ class ClusteringHead(nn.Module):
         self, width: int, *, predictor_width: int, prototype_width: int, num_prototypes: int
     ) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, predictor_width)
-        self.fc2 = nn.Linear(predictor_width, prototype_width)
-        self.prototypes = nn.Linear(prototype_width, num_prototypes, bias=False)
+        self.fc1 = Linear(width, predictor_width)
+        self.fc2 = Linear(predictor_width, prototype_width)
+        self.prototypes = Linear(prototype_width, num_prototypes, bias=False)
         nn.init.normal_(self.prototypes.weight)
 
     def forward(self, tokens: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch K"]:

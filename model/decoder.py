@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from model.config import DECODER_HEADS, StellarConfig
+from model.linear import Linear
 from model.vit import Transformer
 
 
@@ -40,7 +41,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: StellarConfig) -> None:
         super().__init__()
-        self.projection = nn.Linear(config.width, config.decoder_width)
+        self.projection = Linear(config.width, config.decoder_width)
         self.position_code = PositionCode(config.decoder_width)
         self.transformer = Transformer(
             config.decoder_width, config.decoder_depth, DECODER_HEADS, config.decoder_mlp_width

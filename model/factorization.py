@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from model.linear import Linear
+
 SPATIAL_TEMPERATURE = 0.06
 NORMALIZE_EPS = 1e-7
 
@@ -19,8 +21,8 @@ class Factorization(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.dense_proj = nn.Linear(width, width)
-        self.sparse_proj = nn.Linear(width, width)
+        self.dense_proj = Linear(width, width)
+        self.sparse_proj = Linear(width, width)
 
     def forward(
         self, dense: Float[Tensor, "B N D"], sparse: Float[Tensor, "B r D"]

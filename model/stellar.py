@@ -17,7 +17,7 @@ from model.clustering import ClusteringHead
 from model.config import CODEBOOK_SIZE, StellarConfig
 from model.decoder import Decoder
 from model.factorization import Factorization
-from model.vit import PatchEmbedding, Transformer, init_weights
+from model.vit import PatchEmbedding, Transformer, init_weights, kept_pixels
 from model.vqgan import Vqgan
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -64,12 +64,22 @@ class Stellar(nn.Module):
 
         H and W are multiples of the patch size; `dense` holds the kept patches in the order given.
         """
-        patches = self.embedding((image - self.mean) / self.std, kept)
+        patches = self._embed(image, kept)
         tokens = self.sparse_tokens.expand(patches.shape[0], -1, -1)
         sequence = self.transformer(torch.cat([patches, tokens], dim=1))
         num_patches = patches.shape[1] - 1
         cls, dense, sparse = sequence.split([1, num_patches, self.config.num_sparse_tokens], dim=1)
         return Encoding(cls, dense, sparse)
+
+    def _embed(
+        self, image: Float[Tensor, "B 3 H W"], kept: Int[Tensor, "B K"] | None
+    ) -> Float[Tensor, "B T D"]:
+        if kept is None:
+            return self.embedding((image - self.mean) / self.std)  # type: ignore[no-any-return]
+        patch = self.config.patch_size
+        pixels = kept_pixels(image, kept, patch)
+        grid = image.shape[2] // patch, image.shape[3] // patch
+        return self.embedding.embed_kept((pixels - self.mean) / self.std, kept, grid)
 
     def localize(
         self, dense: Float[Tensor, "B N D"], sparse: Float[Tensor, "B r D"]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from model.config import POSITION_PARTS
+from model.linear import Linear, linear
 
 LAYER_NORM_EPS = 1e-12
 CLS_STD = 0.02
@@ -24,8 +25,8 @@ class Attention(nn.Module):
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.output = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.output = Linear(width, width)
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         batch, length, width = x.shape
@@ -52,8 +53,8 @@ class Block(nn.Module):
         self.norm_before = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
         self.attention = Attention(width, num_heads)
         self.norm_after = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
-        self.fc1 = nn.Linear(width, mlp_width)
-        self.fc2 = nn.Linear(mlp_width, width)
+        self.fc1 = Linear(width, mlp_width)
+        self.fc2 = Linear(mlp_width, width)
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         x = x + self.attention(self.norm_before(x))
@@ -90,16 +91,24 @@ class PatchEmbedding(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.positions = nn.Parameter(torch.zeros(1, 1 + self.native_side**2, width))
 
-    def forward(
-        self, image: Float[Tensor, "B 3 H W"], kept: Int[Tensor, "B K"] | None = None
-    ) -> Float[Tensor, "B T D"]:
-        """Sequence of CLS and the patches, or only those in `kept` (ids in row-major order)."""
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T D"]:
+        """Sequence of CLS and all patches of images."""
         grid = image.shape[2] // self.patch_size, image.shape[3] // self.patch_size
         positions = self._positions(grid)
         patches = self.projection(image).flatten(2).transpose(1, 2)  # (B, N, D)
-        patches = patches + positions[:, 1:]
-        if kept is not None:
-            patches = patches.gather(1, kept[:, :, None].expand(-1, -1, patches.shape[2]))  # (B, K, D)
+        return self._sequence(patches + positions[:, 1:], positions)
+
+    def embed_kept(
+        self, pixels: Float[Tensor, "B K 3 p p"], kept: Int[Tensor, "B K"], grid: tuple[int, int]
+    ) -> Float[Tensor, "B T D"]:
+        """Sequence of CLS and those patches of an h×w grid whose pixels and ids (row-major) are given."""
+        positions = self._positions(grid)
+        patches = linear(pixels.flatten(2), self.projection.weight.flatten(1), self.projection.bias)
+        return self._sequence(patches + positions[0, 1:][kept], positions)
+
+    def _sequence(
+        self, patches: Float[Tensor, "B K D"], positions: Float[Tensor, "1 T D"]
+    ) -> Float[Tensor, "B L D"]:
         cls = self.cls_token + positions[:, :1]
         return torch.cat([cls.expand(patches.shape[0], -1, -1), patches], dim=1)
 
@@ -110,6 +119,17 @@ class PatchEmbedding(nn.Module):
         plane = self.positions[:, 1:].transpose(1, 2).reshape(1, -1, side, side)  # (1, D, side, side)
         resized = F.interpolate(plane, size=grid, mode="bicubic", align_corners=False)
         return torch.cat([self.positions[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
+
+
+def kept_pixels(
+    image: Float[Tensor, "B 3 H W"], kept: Int[Tensor, "B K"], patch_size: int
+) -> Float[Tensor, "B K 3 p p"]:
+    """The pixels of the patches whose ids (row-major) are in `kept`, and nothing of the others."""
+    p = patch_size
+    patches = image.unflatten(3, (-1, p)).unflatten(2, (-1, p)).permute(0, 2, 4, 1, 3, 5)  # (B, h, w, 3, p, p)
+    width = patches.shape[2]
+    pictures = torch.arange(kept.shape[0], device=kept.device)[:, None]
+    return patches[pictures, kept // width, kept % width]
 
 
 def init_weights(module: nn.Module) -> None:
