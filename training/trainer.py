@@ -25,6 +25,7 @@ from training.config_file import save_config
 from training.draws import Draws
 from training.losses import Losses
 from training.masking import draw_kept
+from training.memory import keep_freed_memory
 from training.objective import Objective, make_objective
 from training.parallel import gradient_norm, parallelize, synchronized
 from training.pictures import PictureBatch, picture_batches
@@ -124,6 +125,7 @@ class Trainer:
         `ValueError` where the pictures can't be read.
         """
         config, stop = self.config, Stop()
+        keep_freed_memory()
         if self.processes.first:
             self.folder.mkdir(parents=True, exist_ok=True)
             save_config(self.run_config, self.folder)
