@@ -6,10 +6,10 @@ WORK ?= work
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos benchmark lint redis-server chromium c++ stellar-tiny picture screenshots dashboards stack prometheus clean
+.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards stack prometheus clean
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 serve: $(VENV)/serve ## Set everything up and start the service on PORT (8000)
 	$(VENV)/bin/python -m service.cli serve --port $(PORT) --model $(MODEL)
@@ -25,6 +25,9 @@ chaos: $(VENV)/dev redis-server ## Kill workers at random for two minutes under 
 
 benchmark: $(VENV)/dev redis-server ## Compare Redis batching with local batching and print a table
 	$(VENV)/bin/python -m tests.benchmarks.redis_batching
+
+benchmark-training: $(VENV)/dev ## Measure one training step, and where its time goes
+	$(VENV)/bin/python -m tests.benchmarks.training_step
 
 lint: $(VENV)/dev ## Format the code and check it, without the tests
 	$(VENV)/bin/ruff check --fix .

@@ -1,7 +1,7 @@
 """Linear layers that take the fastest way to a float32 product on a CPU.
 
-PyTorch sends float32 products to MKL, which on processors of other makers than Intel leaves half their speed and
-more unused; oneDNN, which PyTorch carries for convolutions and bfloat16, does not.
+PyTorch sends float32 products to MKL, which leaves half the speed and more of processors that are not Intel's
+unused; oneDNN, which PyTorch carries for convolutions and bfloat16, does not.
 """
 
 from __future__ import annotations
