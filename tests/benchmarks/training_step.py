@@ -1,9 +1,9 @@
 """Images/s of one whole training step, and where its time goes: `make benchmark-training`.
 
 A step has a reference view, 8 masked views and 8 local crops of each picture, forward, backward and the
-optimizer. Ours is compared with the same losses view by view (`view_by_view.py`); that both have the same loss
-is checked. On a CPU one thread works, and its processor time counts, not the clock, so that other work on the
-machine matters little; rounds are interleaved, each in a process of its own, and the fastest step counts.
+optimizer. Ours is compared with the same losses view by view (`view_by_view.py`); that both have the same
+loss is checked. On a CPU one thread works, and its processor time counts, not the clock, so that other work on
+the machine matters little; rounds are interleaved, each in a process of its own, and the fastest step counts.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Stopwatch:
 
 
 def measure(size: str, bf16: bool, ours: bool) -> tuple[float, float, dict[str, float]]:
-    """Seconds of the fastest step, the first step's loss, and the seconds of each stage of one more step."""
+    """Images/s of the fastest step, the first step's loss, and the seconds of each stage of one more step."""
     torch.set_num_threads(1)
     if ours:
         keep_freed_memory()

@@ -1,7 +1,7 @@
-"""The same losses as anyone would first write them, to measure the training step against: one view at a time.
+"""The same losses as one would first write them, to measure the training step against: one view at a time.
 
-Each view goes through the model by itself, with all of its patches embedded; targets and matching are made anew
-for each. Products and attention are PyTorch's own. This stands in for published code, and is none of it.
+Each view goes through the model by itself, with all of its patches embedded; targets and matching are made
+anew for each. Products and attention are PyTorch's own. This stands in for published code, and is none of it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ViewByView(Objective):
     def _clustered(
         self, head: Callable[[Tensor], Tensor], tokens: Tensor, targets: Tensor, index: Tensor | None = None
     ) -> Tensor:
-        """Cross-entropy of tokens with the assignments of their targets, in another order where there is one."""
+        """Cross-entropy of tokens with the assignments of their targets, in the order of `index`."""
         with torch.no_grad():
             assignments = assign(head(targets))
         if index is not None:
