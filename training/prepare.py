@@ -132,20 +132,29 @@ def emoji(unpacked: Path) -> Iterator[Drawing]:
 
 
 def place_drawing(drawing: Drawing, source: Source, folder: Path, photo: Path) -> None:
-    """Write one drawing for evaluation, on white; unless held out, copies on other grounds for training."""
-    with Image.open(drawing.path) as file:
-        cutout = file.convert("RGBA")
+    """Write one drawing for evaluation, on white; unless held out, copies on other grounds for training.
+
+    The one for evaluation comes last: where it is, all are.
+    """
     part = "query" if drawing.held_out else "gallery"
     labelled_set = source.name if source.kind == "emoji" else f"stamps-{part}"
     labelled = folder / "labelled" / labelled_set / drawing.label / f"{drawing.name}.png"
-    labelled.parent.mkdir(parents=True, exist_ok=True)
+    if labelled.exists():
+        return
+    with Image.open(drawing.path) as file:
+        cutout = file.convert("RGBA")
+    if not drawing.held_out and source.use != "holdout":
+        _place_copies(drawing, cutout, source, folder / "train" / source.name, photo)
     white = Image.new("RGB", (LABELLED_SIDE, LABELLED_SIDE), "white")
     _paste(white, cutout, 0.85, (0.5, 0.5))
-    white.save(labelled)
-    if drawing.held_out or source.use == "holdout":
-        return
+    labelled.parent.mkdir(parents=True, exist_ok=True)
+    scratch = labelled.with_suffix(".part")
+    white.save(scratch, "PNG")
+    scratch.rename(labelled)
+
+
+def _place_copies(drawing: Drawing, cutout: Image.Image, source: Source, out: Path, photo: Path) -> None:
     rng = random.Random(seed_of(drawing.name))
-    out = folder / "train" / source.name
     out.mkdir(parents=True, exist_ok=True)
     for i in range(STAMP_COPIES if source.kind == "stamps" else EMOJI_COPIES):
         ground = _ground(rng, photo)

@@ -114,6 +114,22 @@ def test_held_out_drawings_never_reach_training(
         assert labelled.getpixel((64, 64)) == (200, 30, 30)
 
 
+def test_what_is_written_stays_and_what_an_interruption_cut_short_is_written_again(tmp_path: Path) -> None:
+    ground = photo(tmp_path / "ground.png", (400, 300), "navy")
+    cutout = tmp_path / "owl.png"
+    Image.new("RGBA", (30, 50), (200, 30, 30, 255)).save(cutout)
+    drawing = Drawing(path=cutout, label="birds", name="owl", held_out=False)
+    place_drawing(drawing, source("stamps"), tmp_path, ground)
+    copy, labelled = tmp_path / "train/tuxpaint/owl-0.jpg", next((tmp_path / "labelled").rglob("*.png"))
+    whole = copy.read_bytes()
+    copy.write_bytes(b"")
+    place_drawing(drawing, source("stamps"), tmp_path, ground)
+    assert copy.read_bytes() == b""
+    labelled.unlink()
+    place_drawing(drawing, source("stamps"), tmp_path, ground)
+    assert copy.read_bytes() == whole
+
+
 def test_a_whole_hand_is_held_out() -> None:
     hands = {s.name: s.use for s in SOURCES if s.kind == "emoji"}
     assert sorted(hands.values()) == ["holdout", "train"]
