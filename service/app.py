@@ -8,18 +8,19 @@ from importlib.metadata import version
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.responses import Response
 
 from service.auth import Keys
-from service.errors import PROBLEM_TYPE, ServiceError, Unavailable
+from service.dialects import error_response
+from service.errors import ServiceError, Unavailable
 from service.images import ImageDecoder
 from service.logs import logger
 from service.metrics import Metrics
 from service.middleware import BodyLimit, RequestContext
 from service.models import Models
-from service.routes import images, studio, system
+from service.routes import images, inference, openai, studio, system
 from service.settings import Settings
 
 DESCRIPTION = """
@@ -61,6 +62,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings, app.state.metrics, app.state.keys = settings, metrics, keys
     app.include_router(images.router)
+    app.include_router(openai.router)
+    app.include_router(inference.router)
     app.include_router(system.router)
     app.include_router(studio.router)
     app.add_exception_handler(ServiceError, _answer_service_error)
@@ -69,21 +72,19 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _problem(request: Request, error: ServiceError) -> JSONResponse:
-    return JSONResponse(
-        error.problem(request.state.request_id), error.status, error.headers, media_type=PROBLEM_TYPE
-    )
+def _answer(request: Request, error: ServiceError) -> Response:
+    return error_response(request.url.path, error, request.state.request_id)
 
 
-async def _answer_service_error(request: Request, error: Exception) -> JSONResponse:
+async def _answer_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
     request.app.state.metrics.rejected.labels(error.code).inc()
     if error.status >= 500 and not isinstance(error, Unavailable):
         logger.warning("failed", code=error.code, detail=error.detail)
-    return _problem(request, error)
+    return _answer(request, error)
 
 
-async def _answer_http_error(request: Request, error: Exception) -> JSONResponse:
+async def _answer_http_error(request: Request, error: Exception) -> Response:
     """Starlette's own: unknown paths, wrong methods, malformed forms."""
     assert isinstance(error, HTTPException)
     answer = ServiceError(str(error.detail))
@@ -91,14 +92,14 @@ async def _answer_http_error(request: Request, error: Exception) -> JSONResponse
     answer.code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
     answer.title = str(error.detail)
     request.app.state.metrics.rejected.labels(answer.code).inc()
-    response = _problem(request, answer)
+    response = _answer(request, answer)
     response.headers.update(error.headers or {})  # which methods are allowed
     return response
 
 
-async def _answer_validation_error(request: Request, error: Exception) -> JSONResponse:
+async def _answer_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     answer = ServiceError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
     answer.status, answer.code, answer.title = 400, "bad_request", "Bad request"
-    return _problem(request, answer)
+    return _answer(request, answer)

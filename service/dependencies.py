@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import time
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from service.auth import Keys
 from service.errors import NotReady
-from service.images import ImageDecoder
+from service.images import Fit, ImageDecoder
 from service.metrics import Metrics
-from service.models import Models
+from service.models import Models, ServedModel
 from service.settings import Settings
+from service.work import Work
 
 
 def _settings(request: Request) -> Settings:
@@ -47,3 +51,29 @@ SettingsDep = Annotated[Settings, Depends(_settings)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 ModelsDep = Annotated[Models, Depends(_models)]
 DecoderDep = Annotated[ImageDecoder, Depends(_decoder)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kit:
+    """What a request's work is begun with."""
+
+    models: ModelsDep
+    decoder: DecoderDep
+    settings: SettingsDep
+    metrics: MetricsDep
+
+    def begin(
+        self, request: Request, model: ServedModel, *, fit: Fit = "crop", timeout_s: float = math.inf
+    ) -> Work:
+        """Start the clock; the settings' limit holds beside `timeout_s`."""
+        return Work(
+            model=model,
+            decoder=self.decoder,
+            metrics=self.metrics,
+            client=request.state.client,
+            deadline=time.monotonic() + min(timeout_s, self.settings.request_timeout_s),
+            fit=fit,
+        )
+
+
+KitDep = Annotated[Kit, Depends()]

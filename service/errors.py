@@ -5,6 +5,7 @@
     │   ├── BadOption             an option is unknown or out of its range
     │   ├── BadEdit               an edit is unknown, malformed or impossible here
     │   ├── BadTokens             semantics or localization don't fit the model
+    │   ├── BadTensor             a tensor is not what the protocol or the model takes
     │   ├── NoImage               there is nothing to work on
     │   ├── RemoteImage           an address in place of an image: nothing is fetched
     │   └── TooManyImages
@@ -28,6 +29,7 @@
     └── InternalError 500         anything unexpected; the log has the trace under the request id
 
 Answers are problem documents (RFC 9457); `code` is stable and made for programs, `detail` is made for people.
+Under /v1 and /v2 the same errors are told in the words of those protocols: see `service/dialects.py`.
 """
 
 from __future__ import annotations
@@ -46,8 +48,10 @@ class ServiceError(Exception):
     code = "internal_error"
     title = "Internal error"
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, *, param: str | None = None) -> None:
+        """`param` names the field of the request that is wrong, where it is one."""
         super().__init__(detail)
+        self.param = param
         long = len(detail) > MAX_DETAIL_CHARACTERS
         self.detail = detail[: MAX_DETAIL_CHARACTERS - 1] + "…" if long else detail
 
@@ -90,6 +94,12 @@ class BadTokens(BadRequest):
     """Semantics or localization don't fit the model."""
 
     code, title = "bad_tokens", "Bad tokens"
+
+
+class BadTensor(BadRequest):
+    """A tensor is not what the protocol or the model takes."""
+
+    code, title = "bad_tensor", "Bad tensor"
 
 
 class NoImage(BadRequest):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 import uuid
@@ -12,13 +11,14 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import PROBLEM_TYPE, BodyTooLarge, InternalError, NotReady, ServiceError
+from service.dialects import error_response
+from service.errors import BodyTooLarge, InternalError, NotReady
 from service.logs import logger
 from service.metrics import Metrics
 
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_GONE = 499  # as nginx writes it: nobody is there to read a status
-QUIET = ("/healthz/live", "/healthz/ready", "/metrics")
+QUIET = ("/healthz/live", "/healthz/ready", "/v2/health/live", "/v2/health/ready", "/metrics")
 
 
 class RequestContext:
@@ -58,13 +58,12 @@ class RequestContext:
         except asyncio.CancelledError:
             # The server's time to stop is over; it cancels nothing else.
             if not status:
-                await send_problem(
-                    send_with_id, NotReady("The service stopped before it was done."), request_id
-                )
+                stopped = NotReady("The service stopped before it was done.")
+                await error_response(scope["path"], stopped, request_id)(scope, receive, send_with_id)
         except Exception:
             logger.exception("unexpected_error", path=scope["path"])
             if not status:
-                await send_problem(send_with_id, InternalError(), request_id)
+                await error_response(scope["path"], InternalError(), request_id)(scope, receive, send_with_id)
         finally:
             self._record(scope, status or CLIENT_GONE, time.perf_counter() - started)
 
@@ -109,15 +108,6 @@ class BodyLimit:
             return message
 
         await self._app(scope, limited_receive, send)
-
-
-async def send_problem(send: Send, error: ServiceError, request_id: str) -> None:
-    """Answer with a problem document."""
-    body = json.dumps(error.problem(request_id)).encode()
-    headers = {"content-type": PROBLEM_TYPE, "content-length": str(len(body)), **error.headers}
-    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": error.status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _header(scope: Scope, name: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from service.embeddings import EmbeddingsOptions
 from service.requests import SAFETENSORS, EmbedOptions, Options, ReconstructOptions, TokensOptions
 
 EXAMPLE_IMAGE = "data:image/jpeg;base64,/9j/4AAQ…"
@@ -120,4 +121,52 @@ RECONSTRUCT_DOCS = _docs(
         },
     },
     tokens=True,
+)
+
+
+def _json_docs(
+    properties: dict[str, Any], example: dict[str, Any], answer: dict[str, Any], error: dict[str, Any]
+) -> dict[str, Any]:
+    def content(of: dict[str, Any]) -> dict[str, Any]:
+        return {"application/json": {"example": of}}
+
+    body = {"schema": {"type": "object", "properties": properties}, "example": example}
+    return {
+        "requestBody": {"required": True, "content": {"application/json": body}},
+        "responses": {
+            "200": {"description": "Successful response", "content": content(answer)},
+            "default": {"description": "An error", "content": content(error)},
+        },
+    }
+
+
+EMBEDDINGS_DOCS = _json_docs(
+    EmbeddingsOptions.model_json_schema()["properties"],
+    {"model": "stellar-tiny", "input": [EXAMPLE_IMAGE]},
+    {
+        "object": "list",
+        "data": [{"object": "embedding", "index": 0, "embedding": [0.021, -0.113]}],
+        "model": "stellar-tiny@0123456789ab",
+        "usage": {"prompt_tokens": 144, "total_tokens": 144},
+    },
+    {
+        "error": {
+            "message": "The image is truncated or damaged.",
+            "type": "invalid_request_error",
+            "param": "input",
+            "code": "corrupt_image",
+        }
+    },
+)
+
+INFER_DOCS = _json_docs(
+    {"id": {"type": "string"}, "parameters": {"type": "object"}}
+    | {name: {"type": "array", "items": {"type": "object"}} for name in ("inputs", "outputs")},
+    {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["/9j/4AAQ…"]}]},
+    {
+        "model_name": "embed",
+        "model_version": "0123456789ab",
+        "outputs": [{"name": "embedding", "datatype": "FP32", "shape": [1, 192], "data": [0.021, -0.113]}],
+    },
+    {"error": "input image: expected UINT8 [-1, 96, 96, 3], got FP32 [1, 96, 96, 3]."},
 )

@@ -84,7 +84,20 @@ class ReconstructOptions(Options):
     quality: int = Field(90, ge=1, le=100, description="Of WebP and JPEG.")
 
 
-AnyOptions = TypeVar("AnyOptions", bound=Options)
+AnyOptions = TypeVar("AnyOptions", bound=BaseModel)
+
+
+def validated(model: type[AnyOptions], given: dict[str, Any]) -> AnyOptions:
+    """What was given, as a model. Raises `BadOption`, which names the first bad field."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            known = ", ".join(model.model_fields)
+            raise BadOption(f"{name}: there is no such option here; there are {known}.", param=name) from None
+        raise BadOption(f"{name}: {first['msg']}, got {first['input']!r}.", param=name) from None
 
 
 @dataclass
@@ -97,16 +110,8 @@ class Upload:
     options: dict[str, Any] = field(default_factory=dict)
 
     def parse_options(self, model: type[AnyOptions]) -> AnyOptions:
-        """The options, validated. Raises `BadOption`, which names the first bad one."""
-        try:
-            return model.model_validate(self.options)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = ".".join(map(str, first["loc"]))
-            if first["type"] == "extra_forbidden":
-                known = ", ".join(model.model_fields)
-                raise BadOption(f"{name}: there is no such option here; there are {known}.") from None
-            raise BadOption(f"{name}: {first['msg']}, got {first['input']!r}.") from None
+        """The options, validated. Raises `BadOption`."""
+        return validated(model, self.options)
 
 
 async def read_upload(request: Request, max_images: int) -> Upload:
@@ -133,10 +138,15 @@ async def read_upload(request: Request, max_images: int) -> Upload:
             "The request has no image: send a multipart file named image, the image as the body, "
             'or JSON {"image": "<base64>"}.'
         )
-    for count in (len(upload.images), len(upload.donors)):
-        if count > max_images:
-            raise TooManyImages(f"At most {max_images} images are taken in one request, got {count}.")
+    for images in (upload.images, upload.donors):
+        limit_images(len(images), max_images)
     return upload
+
+
+def limit_images(count: int, max_images: int) -> None:
+    """Raise `TooManyImages` where a request has more than it may."""
+    if count > max_images:
+        raise TooManyImages(f"At most {max_images} images are taken in one request, got {count}.")
 
 
 async def _read_form(form: FormData, upload: Upload) -> None:
@@ -152,30 +162,35 @@ async def _read_form(form: FormData, upload: Upload) -> None:
             else:
                 getattr(upload, target).append(content)
         elif target in ("images", "donors"):
-            getattr(upload, target).append(_from_base64(value))
+            getattr(upload, target).append(from_base64(value))
         else:
             upload.options[name] = value
 
 
-def _read_json(body: bytes, upload: Upload) -> None:
+def read_object(body: bytes) -> dict[str, Any]:
+    """A JSON object. Raises `BadRequest`."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         raise BadRequest("The body is no valid JSON.") from None
     if not isinstance(document, dict):
         raise BadRequest("The JSON body: expected an object.")
-    for name, value in document.items():
+    return document
+
+
+def _read_json(body: bytes, upload: Upload) -> None:
+    for name, value in read_object(body).items():
         target = FILE_FIELDS.get(name)
         if target == "tokens":
-            upload.tokens = value if isinstance(value, dict) else _strict(_from_base64(value))
+            upload.tokens = value if isinstance(value, dict) else _strict(from_base64(value))
         elif target is not None:
             values = value if isinstance(value, list) else [value]
-            getattr(upload, target).extend(map(_from_base64, values))
+            getattr(upload, target).extend(map(from_base64, values))
         else:
             upload.options[name] = value
 
 
-def _from_base64(value: Any) -> Item:
+def from_base64(value: Any) -> Item:
     """Bytes of a base64 string or a data URI; an error in their place where there are none."""
     if not isinstance(value, str):
         return CorruptImage("An image in JSON is a base64 string or a data URI.")
@@ -222,8 +237,7 @@ def read_tokens(
     localization = _array("localization", arrays["localization"], (n, r))
     if len(semantics) != len(localization):
         raise BadTokens(f"tokens: {len(semantics)} semantics for {len(localization)} localizations.")
-    if len(semantics) > max_images:
-        raise TooManyImages(f"At most {max_images} images are taken in one request, got {len(semantics)}.")
+    limit_images(len(semantics), max_images)
     mass = localization.sum(axis=2, keepdims=True, dtype=np.float64)
     if (localization < 0).any() or (mass <= 0).any():
         raise BadTokens("localization: expected no negative number and some mass in every row.")

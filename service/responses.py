@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ def negotiate(accept: str | None, offered: Sequence[str]) -> str:
     Raises `NotAcceptable` (RFC 9110, 12.5.1).
     """
     best, best_quality = None, 0.0
-    ranges = [_media_range(part) for part in (accept or "*/*").split(",")]
+    ranges = [weighted(part) for part in (accept or "*/*").split(",")]
     for kind in offered:
         # The most specific range that matches decides.
         matching = [(r.count("*"), -q) for r, q in ranges if _matches(r, kind)]
@@ -47,9 +47,11 @@ def negotiate(accept: str | None, offered: Sequence[str]) -> str:
     return best
 
 
-def json_response(document: Any) -> Response:
+def json_response(
+    document: Any, status: int = 200, headers: Mapping[str, str] | None = None, media_type: str = JSON
+) -> Response:
     """Compact JSON."""
-    return Response(json.dumps(document, separators=(",", ":")), media_type=JSON)
+    return Response(json.dumps(document, separators=(",", ":")), status, headers, media_type)
 
 
 def numbers(array: NDArray[np.float32], encoding: Encoding) -> Any:
@@ -139,7 +141,8 @@ def _base64_png(image: Image.Image) -> str:
     return base64.b64encode(png(image)).decode()
 
 
-def _media_range(part: str) -> tuple[str, float]:
+def weighted(part: str) -> tuple[str, float]:
+    """A part of an Accept or Accept-Encoding header, and its weight (RFC 9110, 12.4.2)."""
     kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
     for parameter in parameters:
         if parameter.startswith("q="):

@@ -67,8 +67,12 @@ class Work:
         except TimeoutError:
             raise DeadlineExceeded from None
         self.metrics.stage_duration.labels("decode").observe(time.monotonic() - started)
+        return Seen(image, await self.encode(image.pixels))
+
+    async def encode(self, pixels: Pixels) -> Tokens:
+        """The tokens of one image (H, W, 3) of the model's own size."""
         with self.timed("encode"):
-            return Seen(image, await self.model.encode(image.pixels, deadline=self.deadline, lane=self.lane))
+            return await self.model.encode(pixels, deadline=self.deadline, lane=self.lane)
 
     async def see_all(self, items: Sequence[Item]) -> list[Seen | ServiceError]:
         """All images at once; each its own result or error. The error of a lone image is raised."""
@@ -99,6 +103,17 @@ class Work:
             f"{part};dur={1000 * duration_s:.1f}" for part, duration_s in self.timings_s.items()
         )
         return response
+
+
+def all_good(results: Sequence[T | ServiceError]) -> list[T]:
+    """The results, where the form of the answer has no place for errors: the first one is raised."""
+    good: list[T] = []
+    for i, result in enumerate(results):
+        if isinstance(result, ServiceError):
+            result.detail = f"image {i}: {result.detail}"
+            raise result
+        good.append(result)
+    return good
 
 
 async def settle(work: Sequence[Awaitable[T]]) -> list[T | ServiceError]:

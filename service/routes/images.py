@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from service.dependencies import DecoderDep, MetricsDep, ModelsDep, SettingsDep, require_key, require_ready
+from service.dependencies import KitDep, require_key, require_ready
 from service.disconnect import run_while_connected
 from service.edits import Edit, apply_edits, parse_edits
 from service.errors import BadEdit, BadRequest, BadTokens, ServiceError
-from service.models import Floats, Pixels, ServedModel, Tokens
+from service.models import Floats, Pixels, ServedModel
 from service.openapi import EMBED_DOCS, RECONSTRUCT_DOCS, TOKENS_DOCS
+from service.pooling import pooled
 from service.requests import (
     SAFETENSORS,
     EmbedOptions,
     Item,
-    Options,
     ReconstructOptions,
     TokensOptions,
     Upload,
@@ -46,35 +43,9 @@ from service.responses import (
     sheet_response,
     tokens_item,
 )
-from service.work import Seen, Work, settle
+from service.work import Seen, Work, all_good, settle
 
 router = APIRouter(tags=["images"], dependencies=[Depends(require_key), Depends(require_ready)])
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kit:
-    """The application's objects that these routes use."""
-
-    models: ModelsDep
-    decoder: DecoderDep
-    settings: SettingsDep
-    metrics: MetricsDep
-
-    def begin(self, options: Options, request: Request) -> Work:
-        """Choose the model and start the clock. Raises `NotReady` and `UnknownModel`."""
-        return Work(
-            model=self.models.get(options.model),
-            decoder=self.decoder,
-            metrics=self.metrics,
-            client=request.state.client,
-            deadline=time.monotonic() + self.settings.request_timeout_s,
-            fit=options.fit,
-        )
-
-
-KitDep = Annotated[Kit, Depends()]
 
 
 @router.post("/embed", summary="Images to vectors", openapi_extra=EMBED_DOCS)
@@ -84,7 +55,7 @@ async def embed(request: Request, kit: KitDep) -> Response:
     upload = await read_upload(request, kit.settings.max_images)
     _refuse_extras(upload)
     options = upload.parse_options(EmbedOptions)
-    work = kit.begin(options, request)
+    work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
     with work.admitted(len(upload.images)):
         seen = await run_while_connected(request, work.see_all(upload.images))
     if kind == JSON:
@@ -101,7 +72,7 @@ async def tokens(request: Request, kit: KitDep) -> Response:
     upload = await read_upload(request, kit.settings.max_images)
     _refuse_extras(upload)
     options = upload.parse_options(TokensOptions)
-    work = kit.begin(options, request)
+    work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
     if kind == PNG and len(upload.images) > 1:
         raise BadRequest(
             "A sheet of heat maps shows one image; send one, or ask for JSON with heatmaps=true."
@@ -125,7 +96,7 @@ async def reconstruct(request: Request, kit: KitDep) -> Response:
     upload = await read_upload(request, kit.settings.max_images)
     options = upload.parse_options(ReconstructOptions)
     edits = parse_edits(_decoded(options.edits), kit.settings.max_edits)
-    work = kit.begin(options, request)
+    work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
     with work.admitted(len(upload.images) + len(upload.donors)):
         pictures = await run_while_connected(
             request, _reconstruct_all(work, upload, edits, kit.settings.max_images)
@@ -143,7 +114,7 @@ async def _reconstruct_all(
     work: Work, upload: Upload, edits: Sequence[Edit], max_images: int
 ) -> list[Pixels | ServiceError]:
     """Every image's or token set's picture, or its error."""
-    donors = [seen.tokens.semantics for seen in _all_good(await work.see_all(upload.donors))]
+    donors = [seen.tokens.semantics for seen in all_good(await work.see_all(upload.donors))]
     given = [] if upload.tokens is None else read_tokens(upload.tokens, work.model.manifest, max_images)
     if given and upload.images:
         raise BadTokens("Send images or tokens, not both.")
@@ -159,17 +130,6 @@ async def _reconstruct_all(
     return await settle([draw(*pair) for pair in given] or [redraw(item) for item in upload.images])
 
 
-def _pooled(tokens: Tokens, options: EmbedOptions) -> Floats:
-    pooled: Floats = {
-        "mean": tokens.semantics.mean(axis=0),
-        "cls": tokens.cls,
-        "tokens": tokens.semantics,
-    }[options.pooling]
-    if options.normalize:
-        pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=-1, keepdims=True), 1e-12)
-    return pooled
-
-
 def _embed_response(
     kind: str,
     model: ServedModel,
@@ -177,9 +137,12 @@ def _embed_response(
     options: EmbedOptions,
     request_id: str,
 ) -> Response:
-    vectors = [s if isinstance(s, ServiceError) else _pooled(s.tokens, options) for s in seen]
+    vectors = [
+        s if isinstance(s, ServiceError) else pooled(s.tokens, options.pooling, normalize=options.normalize)
+        for s in seen
+    ]
     if kind == NPY:
-        return npy_response(_all_good(vectors))
+        return npy_response(all_good(vectors))
     items = [
         v if isinstance(v, ServiceError) else {"embedding": numbers(v, options.encoding_format)}
         for v in vectors
@@ -201,9 +164,9 @@ def _tokens_response(
     request_id: str,
 ) -> Response:
     if kind == PNG:
-        return sheet_response(model, *_all_good(seen)[0])
+        return sheet_response(model, *all_good(seen)[0])
     if kind != JSON:
-        good = _all_good(seen)
+        good = all_good(seen)
         return safetensors_response(model, [s.image for s in good], [s.tokens for s in good])
     items = [
         s
@@ -230,20 +193,9 @@ def _pictures_response(
     request_id: str,
 ) -> Response:
     if kind != JSON:
-        return Response(encode_picture(_all_good(pictures)[0], kind, options.quality), media_type=kind)
+        return Response(encode_picture(all_good(pictures)[0], kind, options.quality), media_type=kind)
     items = [p if isinstance(p, ServiceError) else picture_item(p, options.quality) for p in pictures]
     return json_response({"model": model.id, "data": data(items, request_id)})
-
-
-def _all_good(results: Sequence[T | ServiceError]) -> list[T]:
-    """The results, where the form of the answer has no place for errors: the first one is raised."""
-    good: list[T] = []
-    for i, result in enumerate(results):
-        if isinstance(result, ServiceError):
-            result.detail = f"image {i}: {result.detail}"
-            raise result
-        good.append(result)
-    return good
 
 
 def _decoded(edits: Any) -> Any:

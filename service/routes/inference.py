@@ -1,0 +1,124 @@
+"""/v2: the Open Inference Protocol, for clients of Triton and KServe."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version as package_version
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from service.dependencies import KitDep, ModelsDep, require_key, require_ready
+from service.disconnect import run_while_connected
+from service.errors import NotReady
+from service.inference.compression import decompress
+from service.inference.messages import HEADER_LENGTH, Call, read_call, write_answer
+from service.inference.stages import Stage, find_stage
+from service.models import ServedModel
+from service.openapi import INFER_DOCS
+
+router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+secured = APIRouter(dependencies=[Depends(require_key)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What a path names."""
+
+    name: str
+    model: ServedModel
+    stage: Stage
+
+
+def _target(name: str, models: ModelsDep, version: str | None = None) -> Target:
+    model, stage = find_stage(models, name, version)
+    return Target(name=name, model=model, stage=stage)
+
+
+TargetDep = Annotated[Target, Depends(_target)]
+
+
+@router.get("/health/live", summary="Is the process up?")
+async def live() -> dict[str, bool]:
+    """200 as long as the process answers at all."""
+    return {"live": True}
+
+
+@router.get("/health/ready", summary="Can it serve?")
+async def ready(models: ModelsDep) -> dict[str, bool]:
+    """200 once every model can be used; else 503 with the reason."""
+    if models.reason is not None:
+        raise NotReady(models.reason)
+    return {"ready": True}
+
+
+@secured.get("", summary="The server")
+async def server() -> dict[str, Any]:
+    """Its name, its version, and what it knows beyond the protocol."""
+    version = package_version("stellar-service")
+    return {"name": "stellar-service", "version": version, "extensions": ["binary_tensor_data"]}
+
+
+models = APIRouter(prefix="/models/{name}", dependencies=[Depends(require_ready)])
+
+
+@models.get("", summary="A model's tensors")
+@models.get("/versions/{version}", summary="A model's tensors")
+async def describe(target: TargetDep) -> dict[str, Any]:
+    """Names, types and shapes; -1 stands for any number."""
+    return {
+        "name": target.name,
+        "versions": [target.model.manifest.version],
+        "platform": "onnxruntime_onnx",
+        "inputs": [spec.describe() for spec in target.stage.inputs],
+        "outputs": [spec.describe() for spec in target.stage.outputs],
+    }
+
+
+@models.get("/ready", summary="Can a model be used?")
+@models.get("/versions/{version}/ready", summary="Can a model be used?")
+async def model_ready(target: TargetDep) -> dict[str, Any]:
+    """200 where it can; else 503 with the reason."""
+    if target.model.reason is not None:
+        raise NotReady(target.model.reason)
+    return {"name": target.name, "ready": True}
+
+
+@models.post("/infer", summary="Run a model", openapi_extra=INFER_DOCS)
+@models.post("/versions/{version}/infer", summary="Run a model", openapi_extra=INFER_DOCS)
+async def infer(request: Request, kit: KitDep, target: TargetDep) -> Response:
+    """Tensors in, tensors out, as JSON or as bytes behind it."""
+    body = await request.body()
+    call = await asyncio.to_thread(_read, request, body, target.stage, kit)
+    work = kit.begin(request, target.model, timeout_s=call.parameters.timeout_s)
+    with work.admitted(call.batch):
+        arrays = await run_while_connected(request, target.stage.run(work, call))
+    return await work.respond(
+        partial(
+            write_answer,
+            call,
+            arrays,
+            model=target.name,
+            version=target.model.manifest.version,
+            accept_encoding=request.headers.get("accept-encoding", ""),
+        )
+    )
+
+
+def _read(request: Request, body: bytes, stage: Stage, kit: KitDep) -> Call:
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    return read_call(
+        decompress(body, encoding, kit.settings.max_body_bytes),
+        request.headers.get(HEADER_LENGTH),
+        inputs=stage.inputs,
+        outputs=stage.outputs,
+        parameters=stage.parameters,
+        max_images=kit.settings.max_images,
+    )
+
+
+secured.include_router(models)
+router.include_router(secured)
