@@ -141,7 +141,7 @@ class Models:
         model = self._served.get(wanted)
         if model is None or (version and version != model.manifest.version):
             known = ", ".join(model.id for model in self)
-            raise UnknownModel(f"There is no model {name!r} here; there is {known}")
+            raise UnknownModel(f"There is no model {name!r} here; there is {known}", param="model")
         return model
 
     async def close(self) -> None:

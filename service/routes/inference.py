@@ -21,7 +21,7 @@ from service.models import ServedModel
 from service.openapi import INFER_DOCS
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
-secured = APIRouter(dependencies=[Depends(require_key)])
+model_router = APIRouter(prefix="/models/{name}", dependencies=[Depends(require_key), Depends(require_ready)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +55,15 @@ async def ready(models: ModelsDep) -> dict[str, bool]:
     return {"ready": True}
 
 
-@secured.get("", summary="The server")
+@router.get("", summary="The server", dependencies=[Depends(require_key)])
 async def server() -> dict[str, Any]:
     """Its name, its version, and what it knows beyond the protocol."""
     version = package_version("stellar-service")
     return {"name": "stellar-service", "version": version, "extensions": ["binary_tensor_data"]}
 
 
-models = APIRouter(prefix="/models/{name}", dependencies=[Depends(require_ready)])
-
-
-@models.get("", summary="A model's tensors")
-@models.get("/versions/{version}", summary="A model's tensors")
+@model_router.get("", summary="A model's tensors")
+@model_router.get("/versions/{version}", summary="A model's tensors")
 async def describe(target: TargetDep) -> dict[str, Any]:
     """Names, types and shapes; -1 stands for any number."""
     return {
@@ -78,8 +75,8 @@ async def describe(target: TargetDep) -> dict[str, Any]:
     }
 
 
-@models.get("/ready", summary="Can a model be used?")
-@models.get("/versions/{version}/ready", summary="Can a model be used?")
+@model_router.get("/ready", summary="Can a model be used?")
+@model_router.get("/versions/{version}/ready", summary="Can a model be used?")
 async def model_ready(target: TargetDep) -> dict[str, Any]:
     """200 where it can; else 503 with the reason."""
     if target.model.reason is not None:
@@ -87,8 +84,8 @@ async def model_ready(target: TargetDep) -> dict[str, Any]:
     return {"name": target.name, "ready": True}
 
 
-@models.post("/infer", summary="Run a model", openapi_extra=INFER_DOCS)
-@models.post("/versions/{version}/infer", summary="Run a model", openapi_extra=INFER_DOCS)
+@model_router.post("/infer", summary="Run a model", openapi_extra=INFER_DOCS)
+@model_router.post("/versions/{version}/infer", summary="Run a model", openapi_extra=INFER_DOCS)
 async def infer(request: Request, kit: KitDep, target: TargetDep) -> Response:
     """Tensors in, tensors out, as JSON or as bytes behind it."""
     body = await request.body()
@@ -120,5 +117,4 @@ def _read(request: Request, body: bytes, stage: Stage, kit: KitDep) -> Call:
     )
 
 
-secured.include_router(models)
-router.include_router(secured)
+router.include_router(model_router)

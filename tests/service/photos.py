@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import zlib
@@ -30,6 +31,11 @@ def photo(name: str, kind: str = "JPEG") -> bytes:
 def plain(level: int, side: int = 8) -> bytes:
     """A grey square."""
     return encoded(Image.new("RGB", (side, side), (level, level, level)))
+
+
+def data_uri(image: bytes) -> str:
+    """Bytes as they stand in JSON."""
+    return "data:image/jpeg;base64," + base64.b64encode(image).decode()
 
 
 def pixels_of(data: bytes) -> NDArray[np.uint8]:

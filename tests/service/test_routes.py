@@ -13,14 +13,10 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load, save
 
-from tests.service.photos import png_header
+from tests.service.photos import data_uri, png_header
 from tests.service.server import Server
 
 SAFETENSORS = "application/vnd.safetensors"
-
-
-def data_uri(image: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(image).decode()
 
 
 def first(response: httpx.Response) -> dict[str, Any]:
