@@ -73,7 +73,8 @@ def read_embeddings(body: bytes, max_images: int) -> tuple[EmbeddingsOptions, li
         given = options.input if isinstance(options.input, list) else [options.input]
     if given in ([], [None]):
         raise NoImage(
-            "The request has no image: input is a data URI of an image, or a list of them.", param="input"
+            "The request has no image: input is a data URI of an image, or a list of them.",
+            param=options.field,
         )
     limit_images(len(given), max_images)
     return options, [

@@ -1,4 +1,4 @@
-"""/v2: the Open Inference Protocol, for clients of Triton and KServe."""
+"""/v2: the Open Inference Protocol, for clients of Triton and KServe; its health is in `system`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from service.inference.stages import Stage, find_stage
 from service.models import ServedModel
 from service.openapi import INFER_DOCS
 
-router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
-model_router = APIRouter(prefix="/models/{name}", dependencies=[Depends(require_key), Depends(require_ready)])
+router = APIRouter(
+    prefix="/v2",
+    tags=["Open Inference Protocol"],
+    dependencies=[Depends(require_key), Depends(require_ready)],
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,29 +44,15 @@ def _target(name: str, models: ModelsDep, version: str | None = None) -> Target:
 TargetDep = Annotated[Target, Depends(_target)]
 
 
-@router.get("/health/live", summary="Is the process up?")
-async def live() -> dict[str, bool]:
-    """200 as long as the process answers at all."""
-    return {"live": True}
-
-
-@router.get("/health/ready", summary="Can it serve?")
-async def ready(models: ModelsDep) -> dict[str, bool]:
-    """200 once every model can be used; else 503 with the reason."""
-    if models.reason is not None:
-        raise NotReady(models.reason)
-    return {"ready": True}
-
-
-@router.get("", summary="The server", dependencies=[Depends(require_key)])
+@router.get("", summary="The server")
 async def server() -> dict[str, Any]:
     """Its name, its version, and what it knows beyond the protocol."""
     version = package_version("stellar-service")
     return {"name": "stellar-service", "version": version, "extensions": ["binary_tensor_data"]}
 
 
-@model_router.get("", summary="A model's tensors")
-@model_router.get("/versions/{version}", summary="A model's tensors")
+@router.get("/models/{name}", summary="A model's tensors")
+@router.get("/models/{name}/versions/{version}", summary="A model's tensors")
 async def describe(target: TargetDep) -> dict[str, Any]:
     """Names, types and shapes; -1 stands for any number."""
     return {
@@ -75,8 +64,8 @@ async def describe(target: TargetDep) -> dict[str, Any]:
     }
 
 
-@model_router.get("/ready", summary="Can a model be used?")
-@model_router.get("/versions/{version}/ready", summary="Can a model be used?")
+@router.get("/models/{name}/ready", summary="Can a model be used?")
+@router.get("/models/{name}/versions/{version}/ready", summary="Can a model be used?")
 async def model_ready(target: TargetDep) -> dict[str, Any]:
     """200 where it can; else 503 with the reason."""
     if target.model.reason is not None:
@@ -84,8 +73,8 @@ async def model_ready(target: TargetDep) -> dict[str, Any]:
     return {"name": target.name, "ready": True}
 
 
-@model_router.post("/infer", summary="Run a model", openapi_extra=INFER_DOCS)
-@model_router.post("/versions/{version}/infer", summary="Run a model", openapi_extra=INFER_DOCS)
+@router.post("/models/{name}/infer", summary="Run a model", openapi_extra=INFER_DOCS)
+@router.post("/models/{name}/versions/{version}/infer", summary="Run a model", openapi_extra=INFER_DOCS)
 async def infer(request: Request, kit: KitDep, target: TargetDep) -> Response:
     """Tensors in, tensors out, as JSON or as bytes behind it."""
     body = await request.body()
@@ -115,6 +104,3 @@ def _read(request: Request, body: bytes, stage: Stage, kit: KitDep) -> Call:
         parameters=stage.parameters,
         max_images=kit.settings.max_images,
     )
-
-
-router.include_router(model_router)

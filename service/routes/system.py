@@ -29,6 +29,19 @@ async def ready(models: ModelsDep) -> dict[str, Any]:
     return {"status": "ready", "models": [model.id for model in models]}
 
 
+@router.get("/v2/health/live", tags=["Open Inference Protocol"], summary="Is the process up?")
+async def protocol_live() -> dict[str, bool]:
+    """The same as /healthz/live in the protocol's words."""
+    return {"live": True}
+
+
+@router.get("/v2/health/ready", tags=["Open Inference Protocol"], summary="Can it serve?")
+async def protocol_ready(models: ModelsDep) -> dict[str, bool]:
+    """The same as /healthz/ready in the protocol's words."""
+    await ready(models)
+    return {"ready": True}
+
+
 @router.get("/metrics", tags=["operations"], summary="Prometheus metrics")
 async def metrics(metrics: MetricsDep) -> Response:
     """The text that Prometheus scrapes."""
