@@ -14,7 +14,7 @@ help: ## List the commands
 serve: $(VENV)/serve ## Set everything up and start the service on PORT (8000)
 	$(VENV)/bin/python -m service.cli serve --port $(PORT) --model $(MODEL)
 
-test: $(VENV)/dev redis-server prometheus chromium c++ ## Set everything up and run all checks and tests
+test: $(VENV)/dev $(VENV)/kserve/installed redis-server prometheus chromium c++ ## Set everything up and run all checks and tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -80,6 +80,11 @@ $(VENV)/dev: pyproject.toml constraints.txt
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) 'torch' --editable '.[dev]'
 	@touch $@ $(VENV)/serve
+
+$(VENV)/kserve/installed: constraints.txt | $(VENV)/dev # what KServe's client wants does not go with the rest
+	@test -x $(VENV)/kserve/bin/python || $(VENV)/bin/python -m venv $(VENV)/kserve
+	$(VENV)/kserve/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'kserve>=0.15'
+	@touch $@
 
 clean: ## Remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info

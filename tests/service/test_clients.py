@@ -1,0 +1,32 @@
+"""The README's examples for other projects' clients, run as they stand there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.service.server import Server
+
+README = Path(__file__).parents[2] / "README.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+PRINT = "\nprint(*vector)\n"
+
+
+@pytest.mark.parametrize(
+    ("package", "environment"), [("openai", "."), ("tritonclient", "."), ("kserve", "kserve")]
+)
+def test_example_gives_the_vector_of_embed(
+    server: Server, photo: bytes, tmp_path: Path, package: str, environment: str
+) -> None:
+    (example,) = [text for text in EXAMPLES if re.search(rf"^(import|from) {package}\b", text, re.MULTILINE)]
+    (tmp_path / "cat.jpg").write_bytes(photo)
+    script = example.replace("localhost:8000", server.url.removeprefix("http://")) + PRINT
+    python = Path(sys.prefix) / environment / "bin/python"
+    done = subprocess.run([python, "-c", script], cwd=tmp_path, check=True, capture_output=True, text=True)
+    expected = server.client.post("/embed", files={"image": photo}).json()["data"][0]["embedding"]
+    np.testing.assert_allclose([float(number) for number in done.stdout.split()], expected, atol=1e-5)
