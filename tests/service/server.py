@@ -91,6 +91,11 @@ class Server:
                 return float(value)
         return 0.0
 
+    def embedded(self, *photos: bytes, **options: str) -> list[list[float]]:
+        """What /embed says of photos."""
+        answer = self.client.post("/embed", files=[("image", photo) for photo in photos], params=options)
+        return [item["embedding"] for item in answer.json()["data"]]
+
     def stop(self) -> int:
         """End by SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)

@@ -28,5 +28,5 @@ def test_example_gives_the_vector_of_embed(
     script = example.replace("localhost:8000", server.url.removeprefix("http://")) + PRINT
     python = Path(sys.prefix) / environment / "bin/python"
     done = subprocess.run([python, "-c", script], cwd=tmp_path, check=True, capture_output=True, text=True)
-    expected = server.client.post("/embed", files={"image": photo}).json()["data"][0]["embedding"]
+    (expected,) = server.embedded(photo)
     np.testing.assert_allclose([float(number) for number in done.stdout.split()], expected, atol=1e-5)

@@ -29,14 +29,8 @@ def client(server: Server) -> Iterator[OpenAI]:
         yield client
 
 
-def embedded(server: Server, *photos: bytes, **options: str) -> list[list[float]]:
-    """What /embed says of them."""
-    answer = server.client.post("/embed", files=[("image", photo) for photo in photos], params=options)
-    return [item["embedding"] for item in answer.json()["data"]]
-
-
 def test_vectors_are_those_of_embed(server: Server, client: OpenAI, photo: bytes, other_photo: bytes) -> None:
-    expected = embedded(server, photo, other_photo)
+    expected = server.embedded(photo, other_photo)
     (alone,) = client.embeddings.create(model=MODEL, input=data_uri(photo)).data
     both = client.embeddings.create(
         model=MODEL, input=[data_uri(photo), data_uri(other_photo)], encoding_format="float"
@@ -68,7 +62,7 @@ def test_asynchronous_clients_share_batches(server: Server, photo: bytes) -> Non
             asked = (client.embeddings.create(model=MODEL, input=data_uri(photo)) for _ in range(8))
             return [answer.data[0].embedding for answer in await asyncio.gather(*asked)]
 
-    np.testing.assert_allclose(asyncio.run(ask()), embedded(server, photo) * 8, atol=1e-5)
+    np.testing.assert_allclose(asyncio.run(ask()), server.embedded(photo) * 8, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", ["object", "string", "beside an empty text"])
@@ -84,7 +78,7 @@ def test_chats_with_one_image_are_taken_as_vllm_takes_them(
         body={"model": MODEL, "messages": [{"role": "user", "content": content}], "encoding_format": "float"},
         cast_to=openai.types.CreateEmbeddingResponse,
     )
-    assert [item.embedding for item in answer.data] == embedded(server, photo)
+    assert [item.embedding for item in answer.data] == server.embedded(photo)
 
 
 def test_options_of_embed_travel_in_the_extra_body(server: Server, client: OpenAI, photo: bytes) -> None:
@@ -96,7 +90,7 @@ def test_options_of_embed_travel_in_the_extra_body(server: Server, client: OpenA
         dimensions=192,
         user="me",
     )
-    np.testing.assert_allclose(answer.data[0].embedding, embedded(server, photo, **options)[0], atol=1e-6)
+    np.testing.assert_allclose(answer.data[0].embedding, server.embedded(photo, **options)[0], atol=1e-6)
 
 
 def test_models_are_listed_and_found(server: Server, client: OpenAI) -> None:

@@ -37,9 +37,7 @@ def test_client_finds_the_server_and_its_models_ready(results: dict[str, Any]) -
 
 def test_client_gets_the_vectors_of_embed(server: Server, photo: bytes, results: dict[str, Any]) -> None:
     for name, pooling in (("binary", "mean"), ("json", "mean"), ("cls", "cls")):
-        answer = server.client.post("/embed", files={"image": photo}, data={"pooling": pooling})
-        expected = [answer.json()["data"][0]["embedding"]] * 2
-        np.testing.assert_allclose(results[name], expected, atol=1e-5)
+        np.testing.assert_allclose(results[name], server.embedded(photo, pooling=pooling) * 2, atol=1e-5)
 
 
 def test_client_encodes_and_decodes_in_bytes_and_in_json(server: Server, results: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from safetensors.numpy import load
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
-from tests.service.photos import data_uri, pixels_of
+from tests.service.photos import data_uri, encoded, pixels_of
 from tests.service.server import Server
 
 SIDE = 96
@@ -35,24 +34,12 @@ def pixels(*photos: bytes) -> NDArray[np.uint8]:
     return np.stack([np.asarray(Image.fromarray(pixels_of(photo)).resize((SIDE, SIDE))) for photo in photos])
 
 
-def png(array: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def tokens_of(server: Server, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
     """What /tokens says of pixels."""
-    files = [("image", png(each)) for each in batch]
+    files = [("image", encoded(Image.fromarray(each))) for each in batch]
     accept = {"accept": "application/vnd.safetensors"}
     arrays = load(server.client.post("/tokens", files=files, headers=accept).content)
     return arrays | {"localization": arrays["localization"].reshape(len(batch), 144, 16)}
-
-
-def embedded(server: Server, *photos: bytes, **options: str) -> list[list[float]]:
-    """What /embed says of them."""
-    answer = server.client.post("/embed", files=[("image", photo) for photo in photos], params=options)
-    return [item["embedding"] for item in answer.json()["data"]]
 
 
 def test_server_and_models_describe_themselves(server: Server, triton: InferenceServerClient) -> None:
@@ -120,7 +107,11 @@ def test_decoder_draws_tokens_however_they_travel(
         tensor("semantics", tokens["semantics"], "FP32", binary=second),
     ]
     drawn = triton.infer("stellar-tiny.decoder", inputs).as_numpy("image")
-    expected = pixels_of(server.client.post("/reconstruct", files={"image": png(pixels(photo)[0])}).content)
+    expected = pixels_of(
+        server.client.post(
+            "/reconstruct", files={"image": encoded(Image.fromarray(pixels(photo)[0]))}
+        ).content
+    )
     assert (drawn.shape, drawn.dtype) == ((1, SIDE, SIDE, 3), np.uint8)
     assert np.abs(drawn[0].astype(int) - expected).max() <= 1
 
@@ -129,7 +120,7 @@ def test_embed_takes_encoded_images(
     server: Server, triton: InferenceServerClient, photo: bytes, other_photo: bytes
 ) -> None:
     """Of different lengths, as bytes or as base64 and data URIs in JSON."""
-    expected = embedded(server, photo, other_photo)
+    expected = server.embedded(photo, other_photo)
     as_bytes = triton.infer("embed", [images(photo, other_photo)]).as_numpy("embedding")
     texts = [data_uri(photo).encode(), data_uri(other_photo).partition(",")[2].encode()]
     as_text = triton.infer("embed", [images(*texts, binary=False)]).as_numpy("embedding")
@@ -142,7 +133,7 @@ def test_parameters_are_the_options_of_embed(
 ) -> None:
     parameters = {"pooling": "cls", "fit": "pad", "normalize": False}
     vectors = triton.infer("embed", [images(photo)], parameters=parameters).as_numpy("embedding")
-    expected = embedded(server, photo, pooling="cls", fit="pad", normalize="false")
+    expected = server.embedded(photo, pooling="cls", fit="pad", normalize="false")
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
 
 
@@ -170,7 +161,7 @@ def test_requests_and_answers_may_be_compressed(
         request_compression_algorithm=there,
         response_compression_algorithm=back,
     )
-    np.testing.assert_allclose(result.as_numpy("embedding"), embedded(server, photo), atol=1e-6)
+    np.testing.assert_allclose(result.as_numpy("embedding"), server.embedded(photo), atol=1e-6)
 
 
 def test_id_and_version_stand_in_the_answer(triton: InferenceServerClient, photo: bytes) -> None:
@@ -185,7 +176,7 @@ def test_asynchronous_calls_share_batches(server: Server, photo: bytes) -> None:
         async with tritonclient.http.aio.InferenceServerClient(server.url.removeprefix("http://")) as client:
             return await asyncio.gather(*(client.infer("embed", [images(photo)]) for _ in range(8)))
 
-    expected = embedded(server, photo)
+    expected = server.embedded(photo)
     for result in asyncio.run(ask()):
         np.testing.assert_allclose(result.as_numpy("embedding"), expected, atol=1e-5)
 

@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.service.fleet.cluster import cluster_of
 from tests.service.photos import plain
 from tests.service.server import Server, running
 
@@ -253,3 +254,27 @@ def test_keys_guard_all_but_health(tmp_path: Path) -> None:
             answer = server.client.get(path, headers=key)
             assert (answer.status_code, list(answer.json())) == (503, ["error"])
             assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_workers_behind_redis_and_the_cache_give_the_same_tensors(
+    toy: Server, tmp_path: Path, toy_models: Path
+) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    levels[:, 0, 0] = 0  # the darker the darkest pixel, the faster the toy
+    image = IMAGE | {"shape": [2, 8, 8, 3]}
+    body, headers = message(sized(image, levels.size), levels.tobytes())
+
+    def encode_and_decode(server: Server) -> list[Any]:
+        encoded = server.client.post("/v2/models/encoder/infer", content=body, headers=headers).json()[
+            "outputs"
+        ]
+        drawn = infer(server, "decoder", json.dumps({"inputs": encoded[:2]}).encode()).json()["outputs"]
+        return [tensor["data"] for tensor in (*encoded, *drawn)]
+
+    with cluster_of(tmp_path, toy_models, cache_ttl_s="60") as cluster:
+        cluster.worker()
+        api = cluster.ready()
+        for _ in range(2):
+            for got, expected in zip(encode_and_decode(api), encode_and_decode(toy), strict=True):
+                np.testing.assert_allclose(got, expected, atol=1e-6)
+        assert api.metric('stellar_cache_total{result="hit"}') == 4
