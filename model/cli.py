@@ -33,7 +33,13 @@ def export(
     name: Annotated[
         str | None, typer.Option(help="The model's name in the API [default: the folder's].")
     ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp32, fp16 or int8.", show_default="fp32; fp16 with --tensorrt"),
+    ] = None,
+    for_tensorrt: Annotated[
+        bool, typer.Option("--tensorrt", help="Fail where TensorRT could not take the graphs whole.")
+    ] = False,
     vqgan: VqganPath = None,
     num_heads: NumHeads = None,
     licence: Annotated[str, typer.Option(help="The licence of the weights.")] = "MIT",
@@ -45,7 +51,9 @@ def export(
     from model.checkpoint import load_checkpoint
     from model.export import export_bundle
     from model.parity import ParityError
+    from model.tensorrt import TensorRTError
 
+    precision = precision or ("fp16" if for_tensorrt else "fp32")
     try:
         with console.status(f"Exporting {checkpoint.name} as {precision}"):
             manifest = export_bundle(
@@ -54,10 +62,11 @@ def export(
                 name=name or out.name,
                 checkpoint=checkpoint,
                 precision=precision,  # type: ignore[arg-type]  # checked there
+                for_tensorrt=for_tensorrt,
                 licence=licence,
                 quality=json.loads(quality.read_text()) if quality else None,
             )
-    except (ValueError, ParityError) as error:
+    except (ValueError, ParityError, TensorRTError) as error:
         _fail(error)
     _show(manifest)
 

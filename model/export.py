@@ -1,4 +1,4 @@
-"""From a model to a bundle: two ONNX graphs and a manifest, checked against PyTorch before it is kept."""
+"""From a model to a bundle: two ONNX graphs, reference results and a manifest, checked before it is kept."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-import onnx
 import onnx_ir as ir
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+from safetensors.torch import save
 from torch import Tensor
 
-from model import parity
+from model import parity, tensorrt
 from model.graphs import DecoderGraph, EncoderGraph
+from model.precision import Precision, reduce_precision
 from model.stellar import Stellar
 
-Precision = Literal["fp32", "fp16", "int8"]
-
-FORMAT = 1
+FORMAT = 2
 OPSET = 20
 """The newest opset that PyTorch's exporter writes without converting; GELU and LayerNorm are single nodes."""
 
 EXTERNAL_DATA_BYTES = 2**30
 """Weights beyond this go to a file beside the graph: a protobuf message ends at 2 GiB."""
 
-KEPT_IN_FP32 = ["LayerNormalization", "Softmax", "ReduceL2", "Div", "Clip", "Cast"]
-"""Operators that lose too much in fp16: normalisation and everything around the 0.06 temperature."""
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where the exporter notes the modules that a node comes from."""
+
+KEPT_IN_FP32 = ("model.factorization", "model.decoder.position_code")
+"""Modules that stay in fp32: a temperature of 0.06 magnifies rounding seventeenfold, and angles are large."""
 
 
 def export_bundle(
@@ -44,6 +44,7 @@ def export_bundle(
     name: str,
     checkpoint: Path,
     precision: Precision = "fp32",
+    for_tensorrt: bool = False,
     licence: str = "MIT",
     quality: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
@@ -52,8 +53,8 @@ def export_bundle(
     The folder appears whole or not at all; one that is there already is replaced. `checkpoint` is the file
     that the model came from; `quality` holds measured figures for the manifest.
 
-    Raises `parity.ParityError` when the graphs deviate from the model, and `ValueError` for an unknown
-    precision.
+    Raises `parity.ParityError` when the graphs deviate from the model, `ValueError` for an unknown
+    precision, and with `for_tensorrt` `TensorRTError` when TensorRT could not take the graphs whole.
     """
     if precision not in get_args(Precision):
         raise ValueError(f"precision: expected one of {', '.join(get_args(Precision))}, got {precision!r}")
@@ -62,8 +63,12 @@ def export_bundle(
         folder = Path(scratch) / "bundle"
         folder.mkdir()
         _write_graphs(model.eval(), folder, precision)
+        if for_tensorrt:
+            for graph in sorted(folder.glob("*.onnx")):
+                tensorrt.check(graph)
         figures = parity.measure(model, folder)
         parity.check(figures, precision)
+        (folder / "reference.safetensors").write_bytes(save(parity.reference(model)))
         manifest = _manifest(model, folder, name, checkpoint, precision, licence, quality or {}, figures)
         (folder / "bundle.json").write_text(json.dumps(manifest, indent=2) + "\n")
         if out.exists():
@@ -102,17 +107,15 @@ def _write_graph(
             verbose=False,
         )
     assert program is not None
+    kept = [
+        node.name or ""
+        for node in program.model.graph.all_nodes()
+        if any(repr(module) in node.metadata_props.get(SCOPES, "") for module in KEPT_IN_FP32)
+    ]
     _forget_origins(program.model)
+    _cast_bytes_first(program.model.graph)
     program.save(path, external_data=num_bytes > EXTERNAL_DATA_BYTES)
-    if precision == "fp16":
-        half = convert_float_to_float16(
-            onnx.load(path), keep_io_types=True, op_block_list=DEFAULT_OP_BLOCK_LIST + KEPT_IN_FP32
-        )
-        onnx.save(half, path)
-    elif precision == "int8":
-        quantize_dynamic(
-            path, path, op_types_to_quantize=["MatMul"], weight_type=QuantType.QInt8, per_channel=True
-        )
+    reduce_precision(path, precision, kept=kept)
 
 
 def _forget_origins(model: ir.Model) -> None:
@@ -122,6 +125,17 @@ def _forget_origins(model: ir.Model) -> None:
         node.metadata_props.clear()
         for value in node.outputs:
             value.metadata_props.clear()
+
+
+def _cast_bytes_first(graph: ir.Graph) -> None:
+    """Let whatever asks for the shape of bytes ask the numbers that they are cast to."""
+    for value in graph.inputs:
+        if value.dtype == ir.DataType.UINT8:
+            (cast,) = (node for node in value.consumers() if node.op_type == "Cast")
+            for node in value.consumers():
+                if node is not cast:
+                    node.replace_input_with(0, cast.outputs[0])
+    graph.sort()
 
 
 def _manifest(
@@ -156,6 +170,7 @@ def _manifest(
         "licence": licence,
         "quality": dict(quality),
         "parity": dict(figures),
+        "limits": parity.limits(precision),
         "opset": OPSET,
         "exporter": {package: version(package) for package in ("torch", "onnx", "onnxruntime")},
     }

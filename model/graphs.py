@@ -1,5 +1,7 @@
 """The two graphs of a bundle: what the service runs, bytes in and bytes out.
 
+Bytes are cast as they come in and as they go out: TensorRT has no operator but the cast that takes bytes.
+
 B batch · H, W pixels · N patches · r sparse tokens · D encoder width
 """
 
@@ -25,7 +27,7 @@ class EncoderGraph(nn.Module):
     def forward(
         self, image: UInt8[Tensor, "B H W 3"]
     ) -> tuple[Float[Tensor, "B r D"], Float[Tensor, "B N r"], Float[Tensor, "B D"]]:
-        encoding, localization = self.model(image.permute(0, 3, 1, 2).float() / 255)
+        encoding, localization = self.model(image.float().permute(0, 3, 1, 2) / 255)
         return encoding.sparse, localization, encoding.cls[:, 0]
 
 
@@ -43,4 +45,4 @@ class DecoderGraph(nn.Module):
         self, semantics: Float[Tensor, "B r D"], localization: Float[Tensor, "B N r"]
     ) -> UInt8[Tensor, "B H W 3"]:
         image = self.model.render(semantics, localization, self.model.config.grid)
-        return (image * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return (image * 255).round().permute(0, 2, 3, 1).to(torch.uint8)

@@ -8,7 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-GRAPHS = ("encoder.onnx", "decoder.onnx")
+REFERENCE = "reference.safetensors"
+FILES = ("encoder.onnx", "decoder.onnx", REFERENCE)
 
 
 class BundleError(RuntimeError):
@@ -23,11 +24,21 @@ class FileEntry(BaseModel):
     bytes: int
 
 
+class Limits(BaseModel):
+    """How far a bundle's results may be from the model's, on whatever device."""
+
+    model_config = ConfigDict(frozen=True)
+    cosine_min: float = Field(ge=-1, le=1)
+    """Least cosine of what the encoder gives, for each image and output."""
+    image_mean_levels: float = Field(ge=0)
+    """Largest mean deviation of a drawn image, in levels of 255."""
+
+
 class Manifest(BaseModel):
     """`bundle.json`."""
 
     model_config = ConfigDict(frozen=True)
-    format: Literal[1]
+    format: Literal[2]
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     version: str = Field(pattern=r"^[0-9a-f]{12}$")
     precision: Literal["fp32", "fp16", "int8"]
@@ -42,6 +53,7 @@ class Manifest(BaseModel):
     licence: str
     quality: dict[str, float]
     parity: dict[str, float]
+    limits: Limits
     opset: int
     exporter: dict[str, str]
 
@@ -82,7 +94,7 @@ def read_bundle(folder: Path) -> Bundle:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the document"
         raise BundleError(f"{folder.name}: bundle.json: {where}: {first['msg']}") from error
-    for name in GRAPHS:
+    for name in FILES:
         if name not in manifest.files:
             raise BundleError(f"{folder.name}: bundle.json does not list {name}")
     for name, entry in manifest.files.items():

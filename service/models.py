@@ -6,6 +6,7 @@ H, W pixels · N patches · r sparse tokens · D width
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from service.fleet.names import Names
 from service.lanes import Admission, Lane
 from service.logs import logger
 from service.metrics import Metrics
+from service.providers import DeviceError
 from service.settings import Settings
 
 Pixels = NDArray[np.uint8]
@@ -101,7 +103,9 @@ class Models:
         self._metrics = metrics
         self._served: dict[str, ServedModel] = {}
         self._default: str | None = None
-        self._reason: str | None = "the models are loading"
+        self._reason: str | None = None
+        self._busy_since: float | None = None
+        self._tell("the models are loading")
         self._stopping = False
         self._fleet: Fleet | None = None
         self._link: Link | None = None
@@ -115,7 +119,11 @@ class Models:
     @property
     def refusal(self) -> str | None:
         """Why no request at all can be served, or None where some can."""
-        return "the service is stopping" if self._stopping else self._reason
+        if self._stopping:
+            return "the service is stopping"
+        if self._busy_since is not None:
+            return f"{self._reason}, for {time.monotonic() - self._busy_since:.0f} s so far"
+        return self._reason
 
     @property
     def reason(self) -> str | None:
@@ -154,6 +162,10 @@ class Models:
         if self._link is not None:
             await self._link.close()
 
+    def _tell(self, busy_with: str) -> None:
+        """Note, from any thread, what the start is busy with from now on."""
+        self._reason, self._busy_since = busy_with, time.monotonic()
+
     async def _load(self) -> None:
         try:
             bundles = [
@@ -167,7 +179,7 @@ class Models:
             if default not in names:
                 raise BundleError(f"the default model {default!r} is not among {', '.join(names)}")
             batchers = [await self._batcher(bundle) for bundle in bundles]
-        except BundleError as error:
+        except (BundleError, DeviceError) as error:
             self._reason = str(error)
             logger.error("models_failed", reason=self._reason)
             return
@@ -175,6 +187,8 @@ class Models:
             self._reason = "the models could not be loaded; the log tells why"
             logger.exception("models_failed")
             return
+        finally:
+            self._busy_since = None
         self._served = {
             bundle.manifest.name: self._serve(bundle.manifest, batcher)
             for bundle, batcher in zip(bundles, batchers, strict=True)
@@ -187,9 +201,9 @@ class Models:
         if self._fleet is not None:
             return self._fleet.serve(bundle.manifest)
         settings, manifest = self._settings, bundle.manifest
-        engine = await asyncio.to_thread(load_engine, bundle, settings)
+        self._tell(f"{manifest.name} is loading")
+        engine = await asyncio.to_thread(Engine, bundle, settings, self._tell)
         self._metrics.show_model(manifest, engine.provider)
-        logger.info("model_ready", model=manifest.id, provider=engine.provider, precision=manifest.precision)
         return LocalBatcher(
             engine.run,
             model=manifest.name,
@@ -210,14 +224,3 @@ class Models:
         max_admitted = settings.max_queue + settings.max_batch
         admission = Admission(max_admitted=max_admitted, small_items=settings.small_items)
         return ServedModel(manifest, batcher, admission)
-
-
-def load_engine(bundle: Bundle, settings: Settings) -> Engine:
-    """A bundle's engine on the device of the settings. Raises `BundleError`."""
-    return Engine(
-        bundle,
-        device=settings.device,
-        allow_fallback=settings.allow_fallback,
-        threads=settings.threads,
-        max_batch=settings.max_batch,
-    )

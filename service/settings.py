@@ -30,7 +30,11 @@ class Settings(BaseSettings):
         pattern=r"^(cpu|(cuda|tensorrt)(:[0-9]+)?)$",
         description="What models run on: cpu, cuda or tensorrt, the latter two with a number, as in cuda:1.",
     )
-    allow_fallback: bool = Field(False, description="Run on the CPU where the device is missing.")
+    allow_fallback: bool = Field(False, description="Run on the next best device where it is missing.")
+    engine_cache_dir: Path = Field(
+        Path("~/.cache/stellar-service").expanduser(),
+        description="Folder of the engines that TensorRT builds.",
+    )
     threads: int = Field(0, ge=0, description="Threads of an inference; 0: the processors it may use.")
     max_batch: int = Field(8, ge=1, le=256, description="Largest batch.")
     max_queue: int = Field(256, ge=1, description="Items that may wait for each stage; beyond: 503.")

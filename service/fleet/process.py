@@ -13,7 +13,7 @@ from service.engine import Engine
 from service.fleet.worker import Worker
 from service.logs import logger
 from service.metrics import Metrics
-from service.models import load_engine
+from service.providers import DeviceError
 from service.settings import Settings
 
 
@@ -24,15 +24,19 @@ def run_worker(settings: Settings, wanted: Sequence[str]) -> bool:
     """
     metrics = Metrics()
     try:
-        engines = _engines(settings, wanted)
+        # Before the models: whoever probes the port must not take minutes of building engines for a death.
         server, _ = start_http_server(settings.metrics_port, addr=settings.host, registry=metrics.registry)
-    except (BundleError, OSError) as error:
+    except OSError as error:
         logger.error("worker_failed", reason=str(error))
         return False
-    for engine in engines:
-        metrics.show_model(engine.manifest, engine.provider)
     try:
+        engines = _engines(settings, wanted)
+        for engine in engines:
+            metrics.show_model(engine.manifest, engine.provider)
         asyncio.run(_work(settings, engines, metrics))
+    except (BundleError, DeviceError) as error:
+        logger.error("worker_failed", reason=str(error))
+        return False
     finally:
         server.shutdown()
     return True
@@ -46,7 +50,7 @@ def _engines(settings: Settings, wanted: Sequence[str]) -> list[Engine]:
             f"no model {', '.join(unknown)} in {settings.models_dir}; there is {', '.join(sorted(known))}"
         )
     return [
-        load_engine(bundle, settings)
+        Engine(bundle, settings, tell=lambda busy_with: logger.info("loading", reason=busy_with))
         for bundle in bundles
         if not wanted or {bundle.manifest.name, bundle.manifest.id} & set(wanted)
     ]

@@ -20,7 +20,7 @@ from service.engine import Engine
 from service.heatmaps import region_map, tile, token_map
 from service.images import decode_image
 from service.models import Floats, Pixels
-from service.settings import BUNDLED_MODELS
+from service.settings import BUNDLED_MODELS, Settings
 
 PHOTOS = ("rocket", "chelsea", "coffee", "astronaut")
 NUM_MAPS = 3
@@ -29,7 +29,7 @@ NUM_MAPS = 3
 def main(out: Path) -> None:
     """Write the picture."""
     bundle = read_bundle(BUNDLED_MODELS / "stellar-tiny")
-    engine = Engine(bundle, device="cpu", allow_fallback=False, threads=1, max_batch=1)
+    engine = Engine(bundle, Settings.model_validate({"threads": 1, "max_batch": 1}), tell=print)
     tiles = [captioned for name in PHOTOS for captioned in _row(engine, name)]
     sheet = tile(tiles, columns=len(tiles) // len(PHOTOS))
     out.parent.mkdir(parents=True, exist_ok=True)

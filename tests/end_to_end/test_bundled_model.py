@@ -15,7 +15,7 @@ from service.edits import apply_edits, parse_edits
 from service.engine import Engine
 from service.images import decode_image
 from service.models import Floats, Pixels
-from service.settings import BUNDLED_MODELS
+from service.settings import BUNDLED_MODELS, Settings
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 
@@ -27,7 +27,7 @@ def bundle() -> Bundle:
 
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle) -> Engine:
-    return Engine(bundle, device="cpu", allow_fallback=False, threads=1, max_batch=1)
+    return Engine(bundle, Settings.model_validate({"threads": 1, "max_batch": 1}), tell=print)
 
 
 def photo(name: str, side: int) -> Pixels:

@@ -28,11 +28,13 @@ def test_export_then_info(tmp_path: Path) -> None:
         tmp_path / "a b",
         "--quality",
         tmp_path / "quality.json",
+        "--tensorrt",
     )
     assert exported.returncode == 0, exported.stderr
     assert "localization_max_abs" in exported.stdout
     bundle = json.loads(stellar_model("info", tmp_path / "a b", "--json").stdout)
     assert (bundle["name"], bundle["quality"]) == ("a b", {"psnr_db": 20.5})
+    assert (bundle["precision"], bundle["limits"]["cosine_min"]) == ("fp16", 0.999)  # --tensorrt means fp16
     checkpoint = json.loads(stellar_model("info", tmp_path / "debug.safetensors", "--json").stdout)
     assert (checkpoint["width"], checkpoint["depth"], checkpoint["head"]) == (64, 2, "pixel")
 

@@ -58,7 +58,7 @@ def test_graphs_compute_what_the_model_computes(checkpoint: Path, bundle: Path, 
 def test_manifest_tells_what_the_bundle_is(checkpoint: Path, bundle: Path) -> None:
     manifest = json.loads((bundle / "bundle.json").read_text())
     assert {key: manifest[key] for key in ("format", "name", "precision", "image_size", "patch_size")} == {
-        "format": 1,
+        "format": 2,
         "name": "debug",
         "precision": "fp32",
         "image_size": 32,

@@ -48,7 +48,7 @@ def test_folder_without_bundles_is_refused(tmp_path: Path) -> None:
             find_bundles(folder)
 
 
-@pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx"])
+@pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "reference.safetensors"])
 def test_changed_file_is_refused(toy: Path, name: str) -> None:
     data = bytearray((toy / name).read_bytes())
     data[len(data) // 2] ^= 1
@@ -102,7 +102,7 @@ def test_manifest_that_is_no_object_is_refused(toy: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("format", 2),
+        ("format", 1),
         ("name", "../up"),
         ("version", "latest"),
         ("precision", "fp8"),

@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx.parser
 import pytest
+from safetensors.numpy import save
 
 from service.bundle import BundleError, read_bundle
 from service.engine import Arrays, Engine, Stage, batch_buckets
-from tests.service.toy import write_toy
+from service.providers import DeviceError
+from service.settings import Settings
+from tests.service.toy import DECODER, ENCODER, HEADER, results, write_toy
 
 SOURCE = np.random.default_rng(0)
 
 
 def load(folder: Path, device: str = "cpu", *, allow_fallback: bool = False) -> Engine:
-    bundle = read_bundle(folder)
-    return Engine(bundle, device=device, allow_fallback=allow_fallback, threads=1, max_batch=4)
+    settings = {"device": device, "allow_fallback": allow_fallback, "threads": 1, "max_batch": 4}
+    return Engine(read_bundle(folder), Settings.model_validate(settings), tell=print)
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +47,9 @@ def dark(count: int) -> Any:
 def test_encoder_gives_what_its_formula_gives(engine: Engine) -> None:
     images = dark(3)
     out = run(engine, "encode", image=images)
-    means = images.astype(np.float64).mean((1, 2)) / 255
-    np.testing.assert_allclose(out["semantics"], np.repeat(means[:, :, None], 4, axis=2), atol=1e-6)
-    patches = images.reshape(3, 2, 4, 2, 4, 3).mean((2, 4)).reshape(3, 4, 3) / 255
-    weights = np.exp(patches) / np.exp(patches).sum(2, keepdims=True)
-    np.testing.assert_allclose(out["localization"], weights, atol=1e-6)
-    np.testing.assert_allclose(out["cls"], np.repeat(means.mean(1)[:, None], 4, axis=1), atol=1e-6)
+    want = results(images)
+    for name in ("semantics", "localization", "cls"):
+        np.testing.assert_allclose(out[name], want[name], atol=1e-6)
 
 
 def test_decoder_gives_what_its_formula_gives(engine: Engine) -> None:
@@ -87,7 +88,8 @@ def test_every_size_up_to_256_has_a_bucket() -> None:
 
 def test_missing_provider_is_an_error(toy_models: Path) -> None:
     for device in ("cuda", "tensorrt:1"):
-        with pytest.raises(BundleError, match=r"asked for \w+ExecutionProvider, got CPUExecutionProvider"):
+        told = r"\w+ExecutionProvider can't be used: .* pip install 'stellar-service\[gpu\]'"
+        with pytest.raises(DeviceError, match=told):
             load(toy_models / "toy", device)
 
 
@@ -102,11 +104,11 @@ def test_missing_provider_is_replaced_where_that_is_allowed(toy_models: Path) ->
     [
         (
             {"num_sparse_tokens": 5},
-            r"output semantics: expected float32 \[1, 5, 4\], got float32 \[1, 3, 4\]",
+            r"reference.safetensors: semantics: expected float32 \[2, 5, 4\], got float32 \[2, 3, 4\]",
         ),
-        ({"width": 6}, r"output semantics: expected float32 \[1, 3, 6\]"),
-        ({"grid": [3, 2]}, r"output localization: expected float32 \[1, 6, 3\], got float32 \[1, 4, 3\]"),
-        ({"image_size": 12, "grid": [3, 3]}, r"encoder\.onnx does not run"),
+        ({"width": 6}, r"reference.safetensors: semantics: expected float32 \[2, 3, 6\]"),
+        ({"grid": [3, 2]}, r"localization: expected float32 \[2, 6, 3\], got float32 \[2, 4, 3\]"),
+        ({"image_size": 12, "grid": [3, 3]}, r"image: expected uint8 \[2, 12, 12, 3\], got uint8 \[2, 8, 8"),
     ],
 )
 def test_wrong_shapes_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -121,6 +123,55 @@ def exchanged(folder: Path, name: str, data: bytes) -> Path:
     manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     (folder / "bundle.json").write_text(json.dumps(manifest))
     return folder
+
+
+def replaced(folder: Path, name: str, text: str) -> Path:
+    """Put another graph in a graph's place."""
+    return exchanged(folder, name, onnx.parser.parse_model(HEADER + text).SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("encoder.onnx", ENCODER.replace("Softmax<axis=-1>", "Softmax<axis=1>"), r"got 0\.\d+ and 0\.0"),
+        ("encoder.onnx", ENCODER.replace("value_float=255.0", "value_float=0.0"), r"got -1\.0000 and 0\.0"),
+        ("decoder.onnx", DECODER.replace("Mul(drawn, full)", "Sub(full, drawn)"), r"got 1\.0000 and \d\d"),
+    ],
+)
+def test_results_that_deviate_from_the_model_are_refused(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    """As those of an engine in too few bits: another axis, numbers that are none, another picture."""
+    folder = replaced(write_toy(tmp_path / "toy"), name, text)
+    told = r"CPUExecutionProvider deviates from the model: expected a cosine of at least 0.999 and at most 8 "
+    with pytest.raises(BundleError, match=told + r"levels, " + message):
+        load(folder)
+
+
+def test_graph_without_an_output_is_refused(tmp_path: Path) -> None:
+    text = ENCODER.replace(", float[b, 4] cls)", ")")
+    with pytest.raises(
+        BundleError, match=r"expected outputs \['cls', .*\], got \['localization', 'semantics'\]"
+    ):
+        load(replaced(write_toy(tmp_path / "toy"), "encoder.onnx", text))
+
+
+def test_graph_with_another_type_is_refused(tmp_path: Path) -> None:
+    text = DECODER.replace("=> (uint8[", "=> (int8[").replace("Cast<to=2>(whole)", "Cast<to=3>(whole)")
+    with pytest.raises(BundleError, match=r"output drawn: expected uint8 \[1, 8, 8, 3\], got int8"):
+        load(replaced(write_toy(tmp_path / "toy"), "decoder.onnx", text))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"no tensors", r"reference.safetensors can't be read"),
+        (save({}), r"image: expected uint8 .* got nothing"),
+    ],
+)
+def test_reference_that_is_none_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        load(exchanged(write_toy(tmp_path / "toy"), "reference.safetensors", data))
 
 
 def test_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import httpx
@@ -73,8 +74,8 @@ def test_models_are_found_by_name_and_by_version(two: Path, tmp_path: Path) -> N
         assert (listed["default"], [m["name"] for m in listed["models"]]) == ("second", ["first", "second"])
 
 
-def reason(models: Path, log: Path, *arguments: str) -> str:
-    with Server(log, {}, "--models", str(models), *arguments) as server:
+def reason(models: Path, log: Path, *arguments: str, settings: dict[str, str] | None = None) -> str:
+    with Server(log, settings or {}, "--models", str(models), *arguments) as server:
         server.wait_until(
             lambda: bool(server.answers("/healthz/live", 200) and server.logged("models_failed"))
         )
@@ -85,6 +86,16 @@ def reason(models: Path, log: Path, *arguments: str) -> str:
 def test_default_model_that_is_absent_is_the_reason(two: Path, tmp_path: Path) -> None:
     told = reason(two, tmp_path / "log", "--model", "third")
     assert told == "the default model 'third' is not among first, second"
+
+
+def test_two_builds_of_onnx_runtime_are_the_reason(two: Path, tmp_path: Path) -> None:
+    """They share their files, so that the one installed last has broken the other."""
+    other = tmp_path / "packages" / "onnxruntime_gpu-1.31.1.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.31.1\n")
+    settings = {"PYTHONPATH": str(other.parent)}
+    told = reason(two, tmp_path / "log", settings=settings)
+    assert re.match(r"onnxruntime [\d.]+ and onnxruntime-gpu 1\.31\.1 are both installed", told)
 
 
 def test_two_bundles_of_one_name_are_the_reason(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ An image has 8 × 8 pixels, 2 × 2 patches, 3 tokens of 4 numbers. Token k is th
 times; a patch's localization is the softmax of its mean colour. The encoder takes longer the lighter the
 image's darkest pixel is: a black image is instant, a white one takes about a second. The decoder fails when a
 token has a number above 1000.
+
+The reference results are worked out by the same formulas in NumPy.
 """
 
 from __future__ import annotations
@@ -13,8 +15,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx.parser
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 HEADER = '<ir_version: 10, opset_import: ["" : 20]>'
 ENCODER = """
@@ -87,18 +92,43 @@ decoder (float[b, 3, 4] semantics, float[b, 4, 3] localization) => (uint8[b, 8, 
 """
 
 
-def write_toy(folder: Path, **changes: Any) -> Path:
-    """Write the bundle into `folder`; `changes` replace fields of its manifest."""
+def results(images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    """What the toy makes of images (B, 8, 8, 3)."""
+    pixels = images / 255
+    semantics = np.repeat(pixels.mean((1, 2))[:, :, None], 4, axis=2)
+    patches = pixels.reshape(-1, 2, 4, 2, 4, 3).mean((2, 4)).reshape(-1, 4, 3)
+    localization = np.exp(patches) / np.exp(patches).sum(2, keepdims=True)
+    cells = (localization @ semantics)[:, :, :3].reshape(-1, 2, 2, 3)
+    drawn = np.kron(cells * 255, np.ones((1, 4, 4, 1))).round().astype(np.uint8)
+    floats = {"semantics": semantics, "localization": localization, "cls": semantics.mean(1)}
+    return {**{name: array.astype(np.float32) for name, array in floats.items()}, "drawn": drawn}
+
+
+def write_reference(folder: Path, darkest: int) -> None:
+    """Write the toy's reference: two pictures, each with a pixel as dark as said."""
+    images = np.random.default_rng(0).integers(darkest, 256, (2, 8, 8, 3), dtype=np.uint8)
+    images[:, 0, 0] = darkest
+    save_file({"image": images, **results(images)}, folder / "reference.safetensors")
+
+
+def write_toy(folder: Path, *, darkest: int = 0, **changes: Any) -> Path:
+    """Write the bundle into `folder`; `changes` replace fields of its manifest.
+
+    The lighter the darkest pixel of its reference is, the longer it takes to load.
+    """
     folder.mkdir(parents=True)
-    files = {}
     for name, text in (("encoder.onnx", ENCODER), ("decoder.onnx", DECODER)):
         graph = onnx.parser.parse_model(HEADER + text)
         onnx.checker.check_model(graph, full_check=True)
         data = graph.SerializeToString()
         (folder / name).write_bytes(data)
-        files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    write_reference(folder, darkest)
+    files = {
+        path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+        for path in folder.iterdir()
+    }
     manifest = {
-        "format": 1,
+        "format": 2,
         "name": "toy",
         "version": "0123456789ab",
         "precision": "fp32",
@@ -113,6 +143,7 @@ def write_toy(folder: Path, **changes: Any) -> Path:
         "licence": "MIT",
         "quality": {},
         "parity": {},
+        "limits": {"cosine_min": 0.999, "image_mean_levels": 8},
         "opset": 20,
         "exporter": {},
     }

@@ -7,6 +7,7 @@ import signal
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,7 @@ import pytest
 import trustme
 
 from service.settings import BUNDLED_MODELS
-from tests.service.fleet.cluster import Cluster, cluster_of, free_port, wait_until
+from tests.service.fleet.cluster import Cluster, WorkerProcess, cluster_of, free_port, wait_until
 from tests.service.fleet.load import picture
 from tests.service.fleet.test_failures import QUICK, SLOW, ask, ask_soon, right
 from tests.service.server import Server
@@ -230,6 +231,23 @@ def test_url_that_cannot_be_read_stops_the_start(tmp_path: Path, toy_models: Pat
         assert server.process.wait(30) == 2
         assert "error: redis_url" in server.log
         assert url not in server.log
+
+
+def test_worker_answers_probes_while_its_models_load(tmp_path: Path) -> None:
+    """Building engines takes minutes; nobody should take that for a death."""
+    write_toy(tmp_path / "models" / "toy", darkest=255)
+    worker = WorkerProcess(tmp_path / "log", {"STELLAR_MODELS_DIR": str(tmp_path / "models")})
+    try:
+        wait_until(lambda: answers(worker.port))
+        assert "model_ready" not in worker.log
+    finally:
+        worker.kill()
+
+
+def answers(port: int) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 200
+    return False
 
 
 def test_unknown_model_stops_a_worker_with_the_names_that_are_there(cluster: Cluster) -> None:

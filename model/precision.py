@@ -1,0 +1,38 @@
+"""From fp32 to fewer bits: a graph's file rewritten in place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Literal
+
+import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+KEPT_IN_FP32 = ["LayerNormalization", "Softmax", "Sub", "Div", "Cast"]
+"""Operators that stay in fp32 in an fp16 graph."""
+
+
+def reduce_precision(path: Path, precision: Precision, *, kept: Collection[str]) -> None:
+    """Rewrite the fp32 graph in `path`; inputs and outputs keep their types.
+
+    In fp16 every tensor's type stands in the graph, casts included, so that a strongly typed engine runs what
+    was measured. The nodes named in `kept` stay in fp32.
+    """
+    if precision == "fp16":
+        blocked = [*DEFAULT_OP_BLOCK_LIST, *KEPT_IN_FP32]
+        half = convert_float_to_float16(
+            onnx.load(path), keep_io_types=True, op_block_list=blocked, node_block_list=list(kept)
+        )
+        del half.graph.value_info[:]  # some tell the types of before
+        graph = OnnxModel(half)
+        graph.topological_sort()  # casts were appended
+        onnx.save(graph.model, path)
+    elif precision == "int8":
+        quantize_dynamic(
+            path, path, op_types_to_quantize=["MatMul"], weight_type=QuantType.QInt8, per_channel=True
+        )

@@ -1,0 +1,82 @@
+"""Graphs that TensorRT takes whole, as far as that can be told without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnx.parser
+import pytest
+import torch
+
+from model import PRESETS, Stellar, get_preset, save_checkpoint
+from model.config import StellarConfig
+from model.export import export_bundle
+from model.tensorrt import TensorRTError, check
+
+HALF, FULL = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+
+
+@pytest.mark.parametrize(
+    "config",
+    [PRESETS["debug"], get_preset("debug", head="vq", vqgan_channels=32, image_size=32, patch_size=16)],
+    ids=["pixel", "vq"],
+)
+def test_a_model_for_tensorrt_is_fp16_with_norms_and_softmax_in_fp32(
+    config: StellarConfig, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = Stellar(config)
+    save_checkpoint(model, tmp_path / "a.safetensors")
+    export_bundle(
+        model,
+        tmp_path / "a",
+        name="a",
+        checkpoint=tmp_path / "a.safetensors",
+        precision="fp16",
+        for_tensorrt=True,
+    )
+    for name in ("encoder.onnx", "decoder.onnx"):
+        graph = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "a" / name), strict_mode=True).graph
+        types = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
+        types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+        inputs = {
+            kind: {types[node.input[0]] for node in graph.node if node.op_type == kind}
+            for kind in ("MatMul", "Gelu", "LayerNormalization", "Softmax")
+        }
+        assert inputs["LayerNormalization"] == inputs["Softmax"] == {FULL}
+        assert inputs["Gelu"] == {HALF}
+        assert HALF in inputs["MatMul"]
+
+
+def test_an_int8_bundle_for_tensorrt_is_refused(tmp_path: Path) -> None:
+    model = Stellar(PRESETS["debug"])
+    save_checkpoint(model, tmp_path / "a.safetensors")
+    with pytest.raises(TensorRTError, match=r"encoder.onnx: TensorRT has no operator DynamicQuantizeLinear"):
+        export_bundle(
+            model,
+            tmp_path / "a",
+            name="a",
+            checkpoint=tmp_path / "a.safetensors",
+            precision="int8",
+            for_tensorrt=True,
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("opset", "graph", "told"),
+    [
+        (20, "(uint8[b, 4] x) => (uint8[4, b] y) { y = Transpose(x) }", "Transpose has bytes"),
+        (20, "(float[b, c] x) => (float[c, b] y) { y = Transpose(x) }", "more than the batch varies in x"),
+        (24, "(float[b, 4] x) => (float[4, b] y) { y = Transpose(x) }", "opset of at most 20, got 24"),
+        (20, "(float[b, 4] x) => (float16[4, b] y) { y = Transpose(x) }", "the types do not agree"),
+    ],
+)
+def test_what_tensorrt_would_split_or_refuse_is_told(
+    tmp_path: Path, opset: int, graph: str, told: str
+) -> None:
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": {opset}]> g {graph}')
+    onnx.save(model, tmp_path / "g.onnx")
+    with pytest.raises(TensorRTError, match=told):
+        check(tmp_path / "g.onnx")
