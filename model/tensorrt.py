@@ -30,24 +30,24 @@ def check(path: Path) -> None:
     Its types must be sound on their own, its operators known, bytes cast as they come in or go out, and only
     the batch may vary.
     """
-    try:
-        model = onnx.shape_inference.infer_shapes(onnx.load(path), check_type=True, strict_mode=True)
-    except onnx.shape_inference.InferenceError as error:
-        raise TensorRTError(f"{path.name}: the types do not agree: {error}") from error
-    opset = model.opset_import[0].version
-    if opset > NEWEST_OPSET:
+    model = onnx.load(path)
+    if (opset := model.opset_import[0].version) > NEWEST_OPSET:
         raise TensorRTError(f"{path.name}: expected an opset of at most {NEWEST_OPSET}, got {opset}")
-    graph = model.graph
-    values = [*graph.input, *graph.output, *graph.value_info]
-    of_bytes = {value.name for value in values if value.type.tensor_type.elem_type == BYTES}
-    for node in graph.node:
+    for node in model.graph.node:
         if node.op_type not in OPERATORS:
             raise TensorRTError(f"{path.name}: TensorRT has no operator {node.op_type} ({node.name})")
-        if node.op_type != "Cast" and of_bytes & {*node.input, *node.output}:
-            raise TensorRTError(
-                f"{path.name}: {node.op_type} takes bytes, which TensorRT only casts ({node.name})"
-            )
-    for value in graph.input:
+    for value in model.graph.input:
         _, *rest = value.type.tensor_type.shape.dim
         if not all(dim.HasField("dim_value") for dim in rest):
             raise TensorRTError(f"{path.name}: more than the batch varies in {value.name}")
+    try:
+        graph = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True).graph
+    except onnx.shape_inference.InferenceError as error:
+        raise TensorRTError(f"{path.name}: the types do not agree: {error}") from error
+    values = [*graph.input, *graph.output, *graph.value_info]
+    of_bytes = {value.name for value in values if value.type.tensor_type.elem_type == BYTES}
+    for node in graph.node:
+        if node.op_type != "Cast" and of_bytes & {*node.input, *node.output}:
+            raise TensorRTError(
+                f"{path.name}: {node.op_type} has bytes, which TensorRT only casts ({node.name})"
+            )

@@ -57,7 +57,7 @@ def test_gpus_are_told_apart_by_name(driver: Path) -> None:
 
 
 def test_driver_that_is_too_old_is_told(driver: Path) -> None:
-    assert "runs CUDA up to 12.8, and 13.0 is needed: update it" in asked(driver, 0, version=12080)
+    assert "runs CUDA up to 12.8, but 13.0 is needed: update it" in asked(driver, 0, version=12080)
 
 
 def test_gpu_that_is_not_there_is_told(driver: Path) -> None:
