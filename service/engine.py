@@ -36,6 +36,7 @@ class Engine:
         this device, and `DeviceError` where the device is missing.
         """
         self.manifest = bundle.manifest
+        tell(f"{self.manifest.name} is loading")
         self.buckets = batch_buckets(settings.max_batch)
         reference = Reference(bundle)
         example = reference.repeated(1)

@@ -6,7 +6,6 @@ H, W pixels · N patches · r sparse tokens · D width
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -25,6 +24,7 @@ from service.fleet.names import Names
 from service.lanes import Admission, Lane
 from service.logs import logger
 from service.metrics import Metrics
+from service.progress import Progress
 from service.providers import DeviceError
 from service.settings import Settings
 
@@ -104,8 +104,7 @@ class Models:
         self._served: dict[str, ServedModel] = {}
         self._default: str | None = None
         self._reason: str | None = None
-        self._busy_since: float | None = None
-        self._tell("the models are loading")
+        self._progress: Progress | None = Progress()
         self._stopping = False
         self._fleet: Fleet | None = None
         self._link: Link | None = None
@@ -121,9 +120,7 @@ class Models:
         """Why no request at all can be served, or None where some can."""
         if self._stopping:
             return "the service is stopping"
-        if self._busy_since is not None:
-            return f"{self._reason}, for {time.monotonic() - self._busy_since:.0f} s so far"
-        return self._reason
+        return self._reason if self._progress is None else str(self._progress)
 
     @property
     def reason(self) -> str | None:
@@ -162,11 +159,9 @@ class Models:
         if self._link is not None:
             await self._link.close()
 
-    def _tell(self, busy_with: str) -> None:
-        """Note, from any thread, what the start is busy with from now on."""
-        self._reason, self._busy_since = busy_with, time.monotonic()
-
     async def _load(self) -> None:
+        progress = self._progress
+        assert progress is not None
         try:
             bundles = [
                 await asyncio.to_thread(read_bundle, folder)
@@ -178,7 +173,7 @@ class Models:
             default = self._settings.model or names[0]
             if default not in names:
                 raise BundleError(f"the default model {default!r} is not among {', '.join(names)}")
-            batchers = [await self._batcher(bundle) for bundle in bundles]
+            batchers = [await self._batcher(bundle, progress) for bundle in bundles]
         except (BundleError, DeviceError) as error:
             self._reason = str(error)
             logger.error("models_failed", reason=self._reason)
@@ -188,7 +183,7 @@ class Models:
             logger.exception("models_failed")
             return
         finally:
-            self._busy_since = None
+            self._progress = None
         self._served = {
             bundle.manifest.name: self._serve(bundle.manifest, batcher)
             for bundle, batcher in zip(bundles, batchers, strict=True)
@@ -196,13 +191,12 @@ class Models:
         self._default = default
         self._reason = None
 
-    async def _batcher(self, bundle: Bundle) -> Batcher:
+    async def _batcher(self, bundle: Bundle, progress: Progress) -> Batcher:
         """What runs a bundle's items: the workers, or an engine of this process."""
         if self._fleet is not None:
             return self._fleet.serve(bundle.manifest)
         settings, manifest = self._settings, bundle.manifest
-        self._tell(f"{manifest.name} is loading")
-        engine = await asyncio.to_thread(Engine, bundle, settings, self._tell)
+        engine = await asyncio.to_thread(Engine, bundle, settings, progress.tell)
         self._metrics.show_model(manifest, engine.provider)
         return LocalBatcher(
             engine.run,

@@ -6,13 +6,13 @@ import asyncio
 import signal
 from collections.abc import Sequence
 
-from prometheus_client import start_http_server
-
 from service.bundle import BundleError, find_bundles, read_bundle
 from service.engine import Engine
+from service.fleet.port import Port
 from service.fleet.worker import Worker
 from service.logs import logger
 from service.metrics import Metrics
+from service.progress import Progress
 from service.providers import DeviceError
 from service.settings import Settings
 
@@ -23,26 +23,32 @@ def run_worker(settings: Settings, wanted: Sequence[str]) -> bool:
     `wanted` names models; none means all.
     """
     metrics = Metrics()
+    progress: Progress | None = Progress()
     try:
-        # Before the models: whoever probes the port must not take minutes of building engines for a death.
-        server, _ = start_http_server(settings.metrics_port, addr=settings.host, registry=metrics.registry)
+        port = Port(
+            settings.host,
+            settings.metrics_port,
+            metrics.registry,
+            reason=lambda: None if progress is None else str(progress),
+        )
     except OSError as error:
         logger.error("worker_failed", reason=str(error))
         return False
     try:
-        engines = _engines(settings, wanted)
+        engines = _engines(settings, wanted, progress)
         for engine in engines:
             metrics.show_model(engine.manifest, engine.provider)
+        progress = None
         asyncio.run(_work(settings, engines, metrics))
     except (BundleError, DeviceError) as error:
         logger.error("worker_failed", reason=str(error))
         return False
     finally:
-        server.shutdown()
+        port.close()
     return True
 
 
-def _engines(settings: Settings, wanted: Sequence[str]) -> list[Engine]:
+def _engines(settings: Settings, wanted: Sequence[str], progress: Progress) -> list[Engine]:
     bundles = [read_bundle(folder) for folder in find_bundles(settings.models_dir)]
     known = {bundle.manifest.name for bundle in bundles} | {bundle.manifest.id for bundle in bundles}
     if unknown := sorted(set(wanted) - known):
@@ -50,7 +56,7 @@ def _engines(settings: Settings, wanted: Sequence[str]) -> list[Engine]:
             f"no model {', '.join(unknown)} in {settings.models_dir}; there is {', '.join(sorted(known))}"
         )
     return [
-        Engine(bundle, settings, tell=lambda busy_with: logger.info("loading", reason=busy_with))
+        Engine(bundle, settings, progress.tell)
         for bundle in bundles
         if not wanted or {bundle.manifest.name, bundle.manifest.id} & set(wanted)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import statistics
 import time
@@ -238,16 +239,26 @@ def test_worker_answers_probes_while_its_models_load(tmp_path: Path) -> None:
     write_toy(tmp_path / "models" / "toy", darkest=255)
     worker = WorkerProcess(tmp_path / "log", {"STELLAR_MODELS_DIR": str(tmp_path / "models")})
     try:
-        wait_until(lambda: answers(worker.port))
-        assert "model_ready" not in worker.log
+        wait_until(lambda: probe(worker, "live") is not None)
+        ready, live = probe(worker, "ready"), probe(worker, "live")
+        assert ready is not None
+        assert live is not None
+        assert (ready.status_code, live.status_code) == (503, 200)
+        assert re.fullmatch(r"(the models are|toy is) loading, for \d+ s so far", ready.json()["detail"])
     finally:
         worker.kill()
 
 
-def answers(port: int) -> bool:
+def test_worker_is_ready_when_it_takes_items(cluster: Cluster) -> None:
+    ready = probe(cluster.worker(), "ready")
+    assert ready is not None
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+
+
+def probe(worker: WorkerProcess, kind: str) -> httpx.Response | None:
     with suppress(httpx.TransportError):
-        return httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 200
-    return False
+        return httpx.get(f"http://127.0.0.1:{worker.port}/healthz/{kind}")
+    return None
 
 
 def test_unknown_model_stops_a_worker_with_the_names_that_are_there(cluster: Cluster) -> None:
