@@ -104,7 +104,7 @@ class Models:
         self._served: dict[str, ServedModel] = {}
         self._default: str | None = None
         self._reason: str | None = None
-        self._progress: Progress | None = Progress()
+        self._progress = Progress()
         self._stopping = False
         self._fleet: Fleet | None = None
         self._link: Link | None = None
@@ -120,7 +120,7 @@ class Models:
         """Why no request at all can be served, or None where some can."""
         if self._stopping:
             return "the service is stopping"
-        return self._reason if self._progress is None else str(self._progress)
+        return self._progress.reason or self._reason
 
     @property
     def reason(self) -> str | None:
@@ -160,8 +160,6 @@ class Models:
             await self._link.close()
 
     async def _load(self) -> None:
-        progress = self._progress
-        assert progress is not None
         try:
             bundles = [
                 await asyncio.to_thread(read_bundle, folder)
@@ -173,7 +171,7 @@ class Models:
             default = self._settings.model or names[0]
             if default not in names:
                 raise BundleError(f"the default model {default!r} is not among {', '.join(names)}")
-            batchers = [await self._batcher(bundle, progress) for bundle in bundles]
+            batchers = [await self._batcher(bundle) for bundle in bundles]
         except (BundleError, DeviceError) as error:
             self._reason = str(error)
             logger.error("models_failed", reason=self._reason)
@@ -183,7 +181,7 @@ class Models:
             logger.exception("models_failed")
             return
         finally:
-            self._progress = None
+            self._progress.done()
         self._served = {
             bundle.manifest.name: self._serve(bundle.manifest, batcher)
             for bundle, batcher in zip(bundles, batchers, strict=True)
@@ -191,12 +189,12 @@ class Models:
         self._default = default
         self._reason = None
 
-    async def _batcher(self, bundle: Bundle, progress: Progress) -> Batcher:
+    async def _batcher(self, bundle: Bundle) -> Batcher:
         """What runs a bundle's items: the workers, or an engine of this process."""
         if self._fleet is not None:
             return self._fleet.serve(bundle.manifest)
         settings, manifest = self._settings, bundle.manifest
-        engine = await asyncio.to_thread(Engine, bundle, settings, progress.tell)
+        engine = await asyncio.to_thread(Engine, bundle, settings, self._progress.tell)
         self._metrics.show_model(manifest, engine.provider)
         return LocalBatcher(
             engine.run,

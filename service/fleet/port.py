@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from socketserver import ThreadingMixIn
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -12,19 +12,19 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from service.progress import Progress
+
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 
 class Port:
-    """Open from the beginning, ready once there is no reason left why not."""
+    """Open from the beginning, ready once the start is over."""
 
-    def __init__(
-        self, host: str, port: int, registry: CollectorRegistry, reason: Callable[[], str | None]
-    ) -> None:
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, progress: Progress) -> None:
         """Listen. Raises `OSError` where the port is taken."""
         self._metrics = make_wsgi_app(registry)
-        self._reason = reason
+        self._progress = progress
         self._server = _Server((host, port), _Handler)
         self._server.set_app(self._answer)
         Thread(target=self._server.serve_forever, daemon=True).start()
@@ -38,12 +38,11 @@ class Port:
         path = environ["PATH_INFO"]
         if path not in ("/healthz/live", "/healthz/ready"):
             return self._metrics(environ, start_response)  # type: ignore[no-any-return]
-        reason = self._reason() if path == "/healthz/ready" else None
+        reason = self._progress.reason if path == "/healthz/ready" else None
         status = "200 OK" if reason is None else "503 Service Unavailable"
+        told = {"status": path.removeprefix("/healthz/")} if reason is None else {"detail": reason}
         start_response(status, [("Content-Type", "application/json")])
-        return [
-            json.dumps({"status": path.rpartition("/")[2]} if reason is None else {"detail": reason}).encode()
-        ]
+        return [json.dumps(told).encode()]
 
 
 class _Server(ThreadingMixIn, WSGIServer):

@@ -23,14 +23,9 @@ def run_worker(settings: Settings, wanted: Sequence[str]) -> bool:
     `wanted` names models; none means all.
     """
     metrics = Metrics()
-    progress: Progress | None = Progress()
+    progress = Progress()
     try:
-        port = Port(
-            settings.host,
-            settings.metrics_port,
-            metrics.registry,
-            reason=lambda: None if progress is None else str(progress),
-        )
+        port = Port(settings.host, settings.metrics_port, metrics.registry, progress)
     except OSError as error:
         logger.error("worker_failed", reason=str(error))
         return False
@@ -38,7 +33,7 @@ def run_worker(settings: Settings, wanted: Sequence[str]) -> bool:
         engines = _engines(settings, wanted, progress)
         for engine in engines:
             metrics.show_model(engine.manifest, engine.provider)
-        progress = None
+        progress.done()
         asyncio.run(_work(settings, engines, metrics))
     except (BundleError, DeviceError) as error:
         logger.error("worker_failed", reason=str(error))
