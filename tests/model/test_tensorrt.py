@@ -12,9 +12,21 @@ import torch
 from model import PRESETS, Stellar, get_preset, save_checkpoint
 from model.config import StellarConfig
 from model.export import export_bundle
+from model.precision import Precision
 from model.tensorrt import TensorRTError, check
 
 HALF, FULL = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+
+
+def export(config: StellarConfig, folder: Path, precision: Precision) -> Path:
+    """A bundle of a model with random weights, for TensorRT."""
+    torch.manual_seed(0)
+    model, checkpoint = Stellar(config), folder / "a.safetensors"
+    save_checkpoint(model, checkpoint)
+    export_bundle(
+        model, folder / "a", name="a", checkpoint=checkpoint, precision=precision, for_tensorrt=True
+    )
+    return folder / "a"
 
 
 @pytest.mark.parametrize(
@@ -25,19 +37,9 @@ HALF, FULL = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
 def test_a_model_for_tensorrt_is_fp16_with_norms_and_softmax_in_fp32(
     config: StellarConfig, tmp_path: Path
 ) -> None:
-    torch.manual_seed(0)
-    model = Stellar(config)
-    save_checkpoint(model, tmp_path / "a.safetensors")
-    export_bundle(
-        model,
-        tmp_path / "a",
-        name="a",
-        checkpoint=tmp_path / "a.safetensors",
-        precision="fp16",
-        for_tensorrt=True,
-    )
+    bundle = export(config, tmp_path, "fp16")
     for name in ("encoder.onnx", "decoder.onnx"):
-        graph = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "a" / name), strict_mode=True).graph
+        graph = onnx.shape_inference.infer_shapes(onnx.load(bundle / name), strict_mode=True).graph
         types = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
         types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
         inputs = {
@@ -50,17 +52,8 @@ def test_a_model_for_tensorrt_is_fp16_with_norms_and_softmax_in_fp32(
 
 
 def test_an_int8_bundle_for_tensorrt_is_refused(tmp_path: Path) -> None:
-    model = Stellar(PRESETS["debug"])
-    save_checkpoint(model, tmp_path / "a.safetensors")
     with pytest.raises(TensorRTError, match=r"TensorRT has no operator DynamicQuantizeLinear"):
-        export_bundle(
-            model,
-            tmp_path / "a",
-            name="a",
-            checkpoint=tmp_path / "a.safetensors",
-            precision="int8",
-            for_tensorrt=True,
-        )
+        export(PRESETS["debug"], tmp_path, "int8")
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
