@@ -80,7 +80,7 @@ def _open_on(
             "an int8 bundle is one for CPUs: export another with stellar-model export --tensorrt"
         )
     cache = EngineCache(
-        settings.engine_cache_dir,
+        settings.engine_cache_dir.expanduser(),
         model=manifest.id,
         max_batch=settings.max_batch,
         gpu=gpu,

@@ -32,8 +32,7 @@ class Settings(BaseSettings):
     )
     allow_fallback: bool = Field(False, description="Run on the next best device where it is missing.")
     engine_cache_dir: Path = Field(
-        Path("~/.cache/stellar-service").expanduser(),
-        description="Folder of the engines that TensorRT builds.",
+        Path("~/.cache/stellar-service"), description="Folder of the engines that TensorRT builds."
     )
     threads: int = Field(0, ge=0, description="Threads of an inference; 0: the processors it may use.")
     max_batch: int = Field(8, ge=1, le=256, description="Largest batch.")
