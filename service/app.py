@@ -73,12 +73,12 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _answer(request: Request, error: ServiceError) -> Response:
+    request.state.refused = error.code  # counted when the request is
     return error_response(request.url.path, error, request.state.request_id)
 
 
 async def _answer_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
-    request.app.state.metrics.rejected.labels(error.code).inc()
     if error.status >= 500 and not isinstance(error, Unavailable):
         logger.warning("failed", code=error.code, detail=error.detail)
     return _answer(request, error)
@@ -91,7 +91,6 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     answer.status = error.status_code
     answer.code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
     answer.title = str(error.detail)
-    request.app.state.metrics.rejected.labels(answer.code).inc()
     response = _answer(request, answer)
     response.headers.update(error.headers or {})  # which methods are allowed
     return response

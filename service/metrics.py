@@ -24,7 +24,7 @@ class Metrics:
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)  # memory, processor time and open files, under their usual names
         self.requests = Counter(
-            "stellar_requests", "Requests answered.", ["route", "status"], registry=registry
+            "stellar_requests", "Requests answered, without probes and scrapes.", ["route", "status"], registry=registry
         )
         self.request_duration = Histogram(
             "stellar_request_duration_seconds",
@@ -35,7 +35,7 @@ class Metrics:
         )
         self.stage_duration = Histogram(
             "stellar_stage_duration_seconds",
-            "Time that an item spends being decoded, queued, transported, inferred and written.",
+            "Time that an item is decoded, queued and transported, its batch inferred, and the answer written.",
             ["stage"],
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
@@ -52,13 +52,13 @@ class Metrics:
         )
         self.queue_lag = Gauge(
             "stellar_queue_lag",
-            "Items in Redis that no worker has yet; every API process tells the same.",
+            "Items in Redis that no worker has yet; every API process tells the same, or NaN without Redis.",
             ["model", "stage"],
             registry=registry,
         )
         self.workers = Gauge(
             "stellar_workers",
-            "Live workers; every API process tells the same.",
+            "Live workers; every API process tells the same, or NaN without Redis.",
             ["model"],
             registry=registry,
         )

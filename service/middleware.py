@@ -12,13 +12,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.dialects import error_response
-from service.errors import BodyTooLarge, InternalError, NotReady
+from service.errors import BodyTooLarge, InternalError, NotReady, ServiceError
 from service.logs import logger
 from service.metrics import Metrics
 
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_GONE = 499  # as nginx writes it: nobody is there to read a status
-QUIET = ("/healthz/live", "/healthz/ready", "/v2/health/live", "/v2/health/ready", "/metrics")
+PROBES = ("/healthz/live", "/healthz/ready", "/v2/health/live", "/v2/health/ready", "/metrics")
+"""What machines ask again and again is no traffic: it is not counted, and not logged while all is well."""
 
 
 class RequestContext:
@@ -51,27 +52,33 @@ class RequestContext:
                 }
             await send(message)
 
+        async def refuse(error: ServiceError) -> None:
+            if not status:
+                scope["state"]["refused"] = error.code
+                await error_response(scope["path"], error, request_id)(scope, receive, send_with_id)
+
         try:
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
             status = CLIENT_GONE
         except asyncio.CancelledError:
             # The server's time to stop is over; it cancels nothing else.
-            if not status:
-                stopped = NotReady("The service stopped before it was done.")
-                await error_response(scope["path"], stopped, request_id)(scope, receive, send_with_id)
+            await refuse(NotReady("The service stopped before it was done."))
         except Exception:
             logger.exception("unexpected_error", path=scope["path"])
-            if not status:
-                await error_response(scope["path"], InternalError(), request_id)(scope, receive, send_with_id)
+            await refuse(InternalError())
         finally:
             self._record(scope, status or CLIENT_GONE, time.perf_counter() - started)
 
     def _record(self, scope: Scope, status: int, duration_s: float) -> None:
-        route = getattr(scope.get("route"), "path", "unknown")
-        self._metrics.requests.labels(route, str(status)).inc()
-        self._metrics.request_duration.labels(route).observe(duration_s)
-        log = logger.debug if scope["path"] in QUIET and status < 400 else logger.info
+        probe = scope["path"] in PROBES
+        if not probe:
+            route = getattr(scope.get("route"), "path", "unknown")
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.request_duration.labels(route).observe(duration_s)
+            if code := scope["state"].get("refused"):
+                self._metrics.rejected.labels(code).inc()
+        log = logger.debug if probe and status < 400 else logger.info
         log(
             "request",
             method=scope["method"],

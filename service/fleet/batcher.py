@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
@@ -42,8 +43,14 @@ class RedisBatcher:
         self._workers: dict[str, str] = {}
         for stage in STAGES:
             depth = partial(self._depth.__getitem__, stage)
-            metrics.queue_lag.labels(manifest.name, stage).set_function(depth)
-        metrics.workers.labels(manifest.name).set_function(lambda: len(self._workers))
+            metrics.queue_lag.labels(manifest.name, stage).set_function(partial(self._known, depth))
+        metrics.workers.labels(manifest.name).set_function(
+            partial(self._known, lambda: len(self._workers))
+        )
+
+    def _known(self, count: Callable[[], int]) -> float:
+        """A count as it is; NaN, which no alert and no maximum sees, where Redis can't tell any more."""
+        return count() if self._connected() else math.nan
 
     @property
     def status_command(self) -> Command:

@@ -127,7 +127,11 @@ def test_a_bad_bundle_stops_readiness_with_the_reason(tmp_path: Path, photo: byt
         server.wait_until(lambda: "encoder.onnx is damaged" in server.client.get("/healthz/ready").text)
         answer = server.client.get("/healthz/ready")
         assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+        refused = 'stellar_rejected_total{reason="not_ready"}'
+        assert server.metric(refused) == 0  # a probe is no traffic
         assert server.client.post("/embed", files={"image": photo}).json()["code"] == "not_ready"
+        assert server.metric(refused) == 1
+        assert "/healthz" not in server.client.get("/metrics").text
         assert server.answers("/healthz/live", 200)
         assert server.stop() == 0
 

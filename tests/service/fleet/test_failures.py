@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -98,6 +99,8 @@ def test_killed_redis_comes_back_empty_and_what_was_asked_is_answered(
     refused = ask(server)
     assert (refused.status_code, refused.json()["code"]) == (503, "queue_unavailable")
     assert refused.elapsed.total_seconds() < 3
+    assert math.isnan(server.metric('stellar_workers{model="toy"}'))
+    assert math.isnan(server.metric('stellar_queue_lag{model="toy",stage="encode"}'))
     cluster.redis.start()
     worker.send(signal.SIGCONT)
     assert all(right(each.result(), (i, 7, 0)) for i, each in enumerate(waiting))
