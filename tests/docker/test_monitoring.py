@@ -122,6 +122,14 @@ def test_every_rule_is_sound_and_looks_at_something_that_there_is(prometheus: Pr
         assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['name'].lower()}"
 
 
+def test_what_every_api_process_tells_is_never_added_up() -> None:
+    lines = [target["expr"] for panel in panels() for target in panel["targets"]]
+    lines += re.findall(r"expr: (.+)", (SHIPPED / "alerts.yml").read_text())
+    told = [line for line in lines if re.search(r"stellar_(workers|queue_lag)", line)]
+    assert len(told) == 4
+    assert all(line.startswith("max by") for line in told)
+
+
 def test_the_runbook_has_a_section_for_each_alert_and_no_other() -> None:
     names = re.findall(r"- alert: (\w+)", (SHIPPED / "alerts.yml").read_text())
     sections = re.findall(r"^## (\w+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
