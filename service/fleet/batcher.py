@@ -44,9 +44,7 @@ class RedisBatcher:
         for stage in STAGES:
             depth = partial(self._depth.__getitem__, stage)
             metrics.queue_lag.labels(manifest.name, stage).set_function(partial(self._known, depth))
-        metrics.workers.labels(manifest.name).set_function(
-            partial(self._known, lambda: len(self._workers))
-        )
+        metrics.workers.labels(manifest.name).set_function(partial(self._known, lambda: len(self._workers)))
 
     def _known(self, count: Callable[[], int]) -> float:
         """A count as it is; NaN, which no alert and no maximum sees, where Redis can't tell any more."""

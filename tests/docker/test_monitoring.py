@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from service.settings import BUNDLED_MODELS
+from tests.docker.test_helm import VALUES, of_kind, render
 from tests.docker.watch import SHIPPED, GpuExporter, Prometheus, watching
 from tests.service.fleet.cluster import Cluster, cluster_of, wait_until
 from tests.service.photos import plain
@@ -68,12 +69,12 @@ def test_every_panel_has_a_title_a_description_and_a_unit() -> None:
 
 
 def test_every_line_of_every_panel_has_data(cluster: Cluster, prometheus: Prometheus) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     load(cluster)
 
     def empty() -> list[tuple[str, str]]:
         expressions = [
-            (panel["title"], target["expr"].replace("$__rate_interval", "20s"))
+            (panel["title"], target["expr"].replace("$__rate_interval", "5m"))
             for panel in panels()
             for target in panel["targets"]
         ]
@@ -101,6 +102,13 @@ def test_the_panels_tell_what_was_sent(cluster: Cluster, prometheus: Prometheus)
     worked = prometheus.values('sum(stellar_images_total{job="stellar-worker"})')
     assert worked == [cluster_images(cluster)]
     assert prometheus.values('sum(stellar_images_total{job="stellar-api"}) or vector(0)') == [0]
+
+
+def test_what_workers_are_scaled_by_has_data(prometheus: Prometheus) -> None:
+    [trigger] = of_kind("ScaledObject", render(VALUES["all"]))["stellar-worker"]["spec"]["triggers"]
+    query, count = re.subn(r'namespace=".+", service=".+"', "", trigger["metadata"]["query"])
+    assert count == 1
+    assert prometheus.values(query) == [0]
 
 
 def cluster_images(cluster: Cluster) -> float:
