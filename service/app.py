@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -18,10 +19,11 @@ from service.errors import ServiceError, Unavailable
 from service.images import ImageDecoder
 from service.logs import logger
 from service.metrics import Metrics
-from service.middleware import BodyLimit, RequestContext
+from service.middleware import PROBES, BodyLimit, RequestContext
 from service.models import Models
 from service.routes import images, inference, openai, studio, system
 from service.settings import Settings
+from service.tracing import Tracing
 
 DESCRIPTION = """
 Turns pictures into a handful of editable visual tokens, and back.
@@ -35,8 +37,12 @@ curl -F image=@cat.jpg -F 'edits=[{"op":"drop","token":3}]' localhost:8000/recon
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """An application with these settings. Raises `ValueError` where API keys are asked for but absent."""
-    metrics = Metrics()
+    """An application with these settings.
+
+    Raises `ValueError` where API keys are asked for but absent, or tracing without its extra.
+    """
+    tracing = Tracing("stellar-api") if settings.tracing else None
+    metrics = Metrics(tracing)
     keys = Keys(settings)
 
     @asynccontextmanager
@@ -48,6 +54,8 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         app.state.decoder.close()
         await app.state.models.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
         logger.info("stopped")
 
     app = FastAPI(
@@ -59,6 +67,12 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(RequestContext, metrics=metrics),
             Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
         ],
+        telemetry={
+            "tracing": tracing is not None,
+            "tracer_provider": None if tracing is None else tracing.provider,
+            "exclude": lambda scope: scope["path"] in PROBES,
+            **dict.fromkeys(("metrics", "logs", "operation_spans", "auto_configure"), False),
+        },
     )
     app.state.settings, app.state.metrics, app.state.keys = settings, metrics, keys
     app.include_router(images.router)

@@ -8,13 +8,20 @@ import numpy as np
 
 from service.engine import Arrays, Stage
 from service.logs import logger
+from service.tracing import ids
 
 Run = Callable[[Stage, Arrays], Arrays]
 """Runs arrays that have the batch as their first axis."""
 
 
 def run_batch(
-    run: Run, stage: Stage, items: Sequence[Arrays], *, model: str, request_ids: Sequence[str | None]
+    run: Run,
+    stage: Stage,
+    items: Sequence[Arrays],
+    *,
+    model: str,
+    request_ids: Sequence[str | None],
+    traces: Sequence[str],
 ) -> list[Arrays | Exception]:
     """Run items together. A batch that fails runs again item by item: only the bad one fails."""
     try:
@@ -22,12 +29,13 @@ def run_batch(
         out = run(stage, batch)
     except Exception as error:
         known = sorted({request_id for request_id in request_ids if request_id})
-        logger.exception("batch_failed", model=model, stage=stage, request_ids=known)
+        traced = sorted({trace_id for trace in traces for trace_id in ids(trace).values()})
+        logger.exception("batch_failed", model=model, stage=stage, request_ids=known, trace_ids=traced)
         if len(items) == 1:
             return [error]
         alone = [
-            run_batch(run, stage, [item], model=model, request_ids=[request_id])
-            for item, request_id in zip(items, request_ids, strict=True)
+            run_batch(run, stage, [item], model=model, request_ids=[request_id], traces=[trace])
+            for item, request_id, trace in zip(items, request_ids, traces, strict=True)
         ]
         return [result for [result] in alone]
     return [{name: array[i] for name, array in out.items()} for i in range(len(items))]

@@ -53,6 +53,7 @@ class _Item:
     deadline: float
     submitted: float
     request_id: str | None
+    trace: str
 
 
 class LocalBatcher:
@@ -94,7 +95,8 @@ class LocalBatcher:
         self.ensure_capacity(stage, 1, "small")  # what was admitted goes on
         loop = asyncio.get_running_loop()
         request_id = structlog.contextvars.get_contextvars().get("request_id")
-        item = _Item(arrays, loop.create_future(), deadline, time.monotonic(), request_id)
+        trace = self._metrics.trace()
+        item = _Item(arrays, loop.create_future(), deadline, time.monotonic(), request_id, trace)
         self._waiting[stage].put(item, lane)
         self._arrived[stage].set()
         try:
@@ -132,9 +134,10 @@ class LocalBatcher:
                 [item.arrays for item in items],
                 model=self._model,
                 request_ids=[item.request_id for item in items],
+                traces=[item.trace for item in items],
             )
-            elapsed = time.monotonic() - started
-            loop.call_soon_threadsafe(self._deliver, stage, items, results, started, elapsed)
+            ended = time.monotonic()
+            loop.call_soon_threadsafe(self._deliver, stage, items, results, started, ended)
         return items
 
     def _take(self, stage: Stage) -> list[_Item]:
@@ -153,15 +156,16 @@ class LocalBatcher:
         items: list[_Item],
         results: list[Arrays | Exception],
         started: float,
-        elapsed: float,
+        ended: float,
     ) -> None:
         """On the event loop."""
         metrics = self._metrics
+        about = {"model": self._model, "stage": stage, "batch_size": len(items)}
         metrics.batch_size.labels(self._model, stage).observe(len(items))
         metrics.images.labels(self._model, stage).inc(len(items))
-        metrics.stage_duration.labels("inference").observe(elapsed)
+        metrics.stage("inference", started, ended, [item.trace for item in items], **about)
         for item, result in zip(items, results, strict=True):
-            metrics.stage_duration.labels("queue").observe(started - item.submitted)
+            metrics.stage("queue", item.submitted, started, [item.trace], **about)
             if item.result.done():
                 continue
             if isinstance(result, Exception):

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    generate_latest,
-)
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
 
 from service.bundle import Manifest
+from service.tracing import Tracing, ids
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """One application's metrics in a registry of its own."""
+    """One application's metrics in a registry of its own, and the same events as spans where it is traced."""
 
-    def __init__(self) -> None:
+    def __init__(self, tracing: Tracing | None = None) -> None:
+        self._tracing = tracing
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)  # memory, processor time and open files, under their usual names
         self.requests = Counter(
@@ -94,6 +92,25 @@ class Metrics:
         """Say that this process runs a model."""
         self.model_info.labels(manifest.name, manifest.version, provider, manifest.precision).set(1)
 
-    def render(self) -> bytes:
-        """The text that Prometheus scrapes."""
-        return generate_latest(self.registry)
+    def trace(self) -> str:
+        """The place of the request at work in its trace; empty where it is not traced."""
+        return "" if self._tracing is None else self._tracing.current()
+
+    def stage(
+        self, name: str, started: float, ended: float, traces: Sequence[str], **about: str | int
+    ) -> None:
+        """A stage that is over, for the requests at these places; times are `time.monotonic()` instants."""
+        traced = [trace for trace in traces if ids(trace)]
+        self.stage_duration.labels(name).observe(ended - started, ids(traced[0]) if traced else None)
+        if self._tracing is not None:
+            attributes = {f"stellar.{key}": value for key, value in about.items()}
+            for trace in traced:
+                self._tracing.record(name, trace, started, ended, attributes)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The text that Prometheus scrapes, in the form that it accepts, and that form's media type.
+
+        OpenMetrics has an example of a trace beside the latencies, where there are any.
+        """
+        encode, media_type = choose_encoder(accept)
+        return encode(self.registry), media_type

@@ -15,6 +15,7 @@ from service.dialects import error_response
 from service.errors import BodyTooLarge, InternalError, NotReady, ServiceError
 from service.logs import logger
 from service.metrics import Metrics
+from service.tracing import ids
 
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_GONE = 499  # as nginx writes it: nobody is there to read a status
@@ -39,7 +40,8 @@ class RequestContext:
         request_id = sent if SAFE_ID.fullmatch(sent) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        trace = self._metrics.trace()
+        structlog.contextvars.bind_contextvars(request_id=request_id, **ids(trace))
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -68,14 +70,14 @@ class RequestContext:
             logger.exception("unexpected_error", path=scope["path"])
             await refuse(InternalError())
         finally:
-            self._record(scope, status or CLIENT_GONE, time.perf_counter() - started)
+            self._record(scope, status or CLIENT_GONE, time.perf_counter() - started, trace)
 
-    def _record(self, scope: Scope, status: int, duration_s: float) -> None:
+    def _record(self, scope: Scope, status: int, duration_s: float, trace: str) -> None:
         probe = scope["path"] in PROBES
         if not probe:
             route = getattr(scope.get("route"), "path", "unknown")
             self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.request_duration.labels(route).observe(duration_s)
+            self._metrics.request_duration.labels(route).observe(duration_s, ids(trace))
             if code := scope["state"].get("refused"):
                 self._metrics.rejected.labels(code).inc()
         log = logger.debug if probe and status < 400 else logger.info

@@ -41,7 +41,7 @@ class Server(uvicorn.Server):
 def run_server(settings: Settings) -> bool:
     """Serve until a signal comes; False where the server could not start, as with a port that is taken.
 
-    Raises `ValueError` where the settings ask for API keys that are absent.
+    Raises `ValueError` where the settings ask for API keys or traces, and there are none, or not their extra.
     """
     application = create_app(settings)
     config = uvicorn.Config(

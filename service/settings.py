@@ -73,6 +73,9 @@ class Settings(BaseSettings):
 
     api_keys: SecretStr | None = Field(None, description="Accepted keys, separated by commas.")
     api_keys_file: Path | None = Field(None, description="File with one accepted key a line.")
+    tracing: bool = Field(
+        False, description="Send traces by OTLP; OpenTelemetry's own variables (OTEL_…) say where to."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
 

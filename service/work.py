@@ -66,7 +66,7 @@ class Work:
                     image = await self.decoder.decode(item, self.model.manifest.image_size, self.fit)
         except TimeoutError:
             raise DeadlineExceeded from None
-        self.metrics.stage_duration.labels("decode").observe(time.monotonic() - started)
+        self.metrics.stage("decode", started, time.monotonic(), [self.metrics.trace()])
         return Seen(image, await self.encode(image.pixels))
 
     async def encode(self, pixels: Pixels) -> Tokens:
@@ -94,7 +94,7 @@ class Work:
         started = time.monotonic()
         with self.timed("respond"):
             response = await asyncio.to_thread(write)
-        self.metrics.stage_duration.labels("respond").observe(time.monotonic() - started)
+        self.metrics.stage("respond", started, time.monotonic(), [self.metrics.trace()])
         manifest = self.model.manifest
         response.headers["x-stellar-model"] = manifest.id
         response.headers["x-stellar-precision"] = manifest.precision

@@ -27,6 +27,7 @@ from service.fleet.wire import Malformed, Reply, Request
 from service.logs import logger
 from service.metrics import Metrics
 from service.settings import Settings
+from service.tracing import ids
 
 BLOCK_MS = 500
 REPLIES_AT_ONCE = 256
@@ -85,6 +86,7 @@ class Fleet:
             reply_to=self._replies,
             ttl_ms=_ms_until(deadline),
             request_id=structlog.contextvars.get_contextvars().get("request_id", ""),
+            trace=self._metrics.trace(),
             arrays=arrays,
         )
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -103,7 +105,7 @@ class Fleet:
                 self._withdraw(waiting)
         elapsed = time.monotonic() - started
         transport_s = max(0.0, elapsed - reply.queue_s - reply.inference_s)
-        self._metrics.stage_duration.labels("transport").observe(transport_s)
+        self._metrics.stage_duration.labels("transport").observe(transport_s, ids(request.trace))
         if reply.arrays is None:
             raise ItemBuried if reply.error == ItemBuried.code else InternalError
         return reply.arrays
@@ -209,7 +211,8 @@ class Fleet:
             await asyncio.sleep(AUDIT_EVERY_S)
             try:
                 for waiting in await self._lost():
-                    logger.warning("written_again", request_id=waiting.request.request_id)
+                    request = waiting.request
+                    logger.warning("written_again", request_id=request.request_id, **ids(request.trace))
                     self._metrics.redeliveries.inc()
                     await self._write(waiting)
             except (QueueAway, ResponseError, QueueFull) as error:

@@ -15,14 +15,16 @@ from service.metrics import Metrics
 from service.progress import Progress
 from service.providers import DeviceError
 from service.settings import Settings
+from service.tracing import Tracing
 
 
 def run_worker(settings: Settings, wanted: Sequence[str]) -> bool:
     """Work until a signal comes; False where the models can't be loaded or the metrics' port is taken.
 
-    `wanted` names models; none means all.
+    `wanted` names models; none means all. Raises `ValueError` where tracing is on without its extra.
     """
-    metrics = Metrics()
+    tracing = Tracing("stellar-worker") if settings.tracing else None
+    metrics = Metrics(tracing)
     progress = Progress()
     try:
         port = Port(settings.host, settings.metrics_port, metrics.registry, progress)
@@ -40,6 +42,8 @@ def run_worker(settings: Settings, wanted: Sequence[str]) -> bool:
         return False
     finally:
         port.close()
+        if tracing is not None:
+            tracing.close()
     return True
 
 

@@ -33,6 +33,8 @@ class Request:
     """Time from the entry's own until nobody waits any more."""
     request_id: str
     """Of the HTTP request, for logs; may be empty."""
+    trace: str = ""
+    """The request's place in its trace (W3C `traceparent`); empty where it is not traced."""
     arrays: Arrays
 
     def fields(self) -> list[str | bytes]:
@@ -40,6 +42,7 @@ class Request:
         return [
             *("item", self.item, "reply_to", self.reply_to, "ttl_ms", str(self.ttl_ms)),
             *("request_id", self.request_id, "arrays", pack(self.arrays)),
+            *(("trace", self.trace) if self.trace else ()),
         ]
 
     @classmethod
@@ -51,6 +54,7 @@ class Request:
                 reply_to=fields[b"reply_to"].decode(),
                 ttl_ms=int(fields[b"ttl_ms"]),
                 request_id=fields[b"request_id"].decode(),
+                trace=fields.get(b"trace", b"").decode(),
                 arrays=unpack(fields[b"arrays"]),
             )
         except KeyError as error:

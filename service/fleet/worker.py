@@ -30,6 +30,7 @@ from service.lanes import BULK_TURN, LANES, Lane, Lanes
 from service.logs import logger
 from service.metrics import Metrics
 from service.settings import Settings
+from service.tracing import ids
 
 BLOCK_MS = 500
 RETRY_S = 0.25
@@ -64,7 +65,7 @@ class _Finished:
 
     results: list[Arrays | Exception]
     started: float
-    elapsed_s: float
+    ended: float
 
 
 class Worker:
@@ -194,6 +195,7 @@ class Worker:
             stream=source.stream,
             reason=reason,
             request_id=fields.get(b"request_id", b"").decode("utf-8", "replace"),
+            **ids(fields.get(b"trace", b"").decode("utf-8", "replace")),
         )
         self._metrics.dead_letters.inc()
         item, reply_to = fields.get(b"item", b""), fields.get(b"reply_to", b"")
@@ -264,8 +266,9 @@ class Worker:
             [job.request.arrays for job in jobs],
             model=engine.manifest.name,
             request_ids=[job.request.request_id for job in jobs],
+            traces=[job.request.trace for job in jobs],
         )
-        return _Finished(results, started, time.monotonic() - started)
+        return _Finished(results, started, time.monotonic())
 
     # What goes out
 
@@ -274,12 +277,14 @@ class Worker:
         name = self._engines[source.model].manifest.name
         metrics.batch_size.labels(name, source.stage).observe(len(jobs))
         metrics.images.labels(name, source.stage).inc(len(jobs))
-        metrics.stage_duration.labels("inference").observe(finished.elapsed_s)
+        about = {"model": name, "stage": source.stage, "batch_size": len(jobs)}
+        traces = [job.request.trace for job in jobs]
+        metrics.stage("inference", finished.started, finished.ended, traces, **about)
         started_ms = 1000 * (finished.started + self._member.redis_ahead_s)
         replies = []
         for job, result in zip(jobs, finished.results, strict=True):
             queue_s = max(0.0, started_ms - int(job.entry.partition(b"-")[0])) / 1000
-            metrics.stage_duration.labels("queue").observe(queue_s)
+            metrics.stage("queue", finished.started - queue_s, finished.started, [job.request.trace], **about)
             failed = isinstance(result, Exception)
             replies.append(
                 Reply(
@@ -287,7 +292,7 @@ class Worker:
                     arrays=None if failed else result,  # type: ignore[arg-type]
                     error=InternalError.code if failed else "",
                     queue_s=queue_s,
-                    inference_s=finished.elapsed_s,
+                    inference_s=finished.ended - finished.started,
                 )
             )
         self._send(self._deliver(jobs, replies))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.dependencies import MetricsDep, ModelsDep, require_key
 from service.errors import NotReady
@@ -43,9 +42,10 @@ async def protocol_ready(models: ModelsDep) -> dict[str, bool]:
 
 
 @router.get("/metrics", tags=["operations"], summary="Prometheus metrics")
-async def metrics(metrics: MetricsDep) -> Response:
+async def metrics(request: Request, metrics: MetricsDep) -> Response:
     """The text that Prometheus scrapes."""
-    return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
+    text, media_type = metrics.render(request.headers.get("accept", ""))
+    return Response(text, media_type=media_type)
 
 
 @router.get("/models", tags=["models"], summary="What is served", dependencies=[Depends(require_key)])
