@@ -30,11 +30,14 @@ CUSTOM = {
     "PodMonitor": PodMonitor,
     "PrometheusRule": PrometheusRule,
 }
+INGRESS, MONITORING = (
+    {"namespaceSelector": {"matchLabels": {"name": name}}} for name in ("ingress", "monitoring")
+)
 VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "cpu": {
         "worker": {
-            "image": "stellar-service:0.1.0-cpu",
+            "image": "stellar-service:cpu",
             "device": "cpu",
             "resources": {"limits": {"nvidia.com/gpu": None}},
         }
@@ -52,12 +55,12 @@ VALUES: dict[str, dict[str, Any]] = {
         "worker": {
             "device": "tensorrt",
             "autoscaling": {"enabled": True},
-            "engineCache": {"claim": "engines"},
+            "engines": {"claim": "engines"},
             "runtimeClassName": "nvidia",
         },
         "networkPolicy": {
-            "clients": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}],
-            "prometheus": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+            "clients": [INGRESS],
+            "prometheus": [MONITORING],
         },
         "monitoring": {"enabled": True, "labels": {"release": "prometheus"}},
     },
@@ -185,6 +188,14 @@ def test_a_worker_has_a_gpu_unless_it_needs_none() -> None:
 
     assert limits("defaults")["nvidia.com/gpu"] == 1
     assert set(limits("cpu")) == {"memory"}
+
+
+def test_prometheus_may_scrape_where_only_some_may_call() -> None:
+    policies = of_kind("NetworkPolicy", render(VALUES["all"]))
+    callers = {name: policy["spec"]["ingress"][0]["from"] for name, policy in policies.items()}
+    assert callers == {"stellar-api": [INGRESS, MONITORING], "stellar-worker": [MONITORING]}
+    open_to_all = of_kind("NetworkPolicy", render({"networkPolicy": {"prometheus": [MONITORING]}}))
+    assert "from" not in open_to_all["stellar-api"]["spec"]["ingress"][0]
 
 
 def test_alerts_are_those_of_the_repository() -> None:
