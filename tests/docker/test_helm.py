@@ -129,6 +129,7 @@ def test_pods_may_do_nothing_that_they_need_not(objects: list[dict[str, Any]]) -
     assert set(pods(objects)) == {"stellar-api", "stellar-worker"}
     for pod in pods(objects).values():
         assert pod["spec"]["automountServiceAccountToken"] is False
+        assert pod["spec"]["enableServiceLinks"] is False
         assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
         assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in pod["spec"]["containers"]:

@@ -24,6 +24,7 @@ labels:
 {{- define "stellar.pod" -}}
 {{- $values := index .root.Values .part -}}
 automountServiceAccountToken: false
+enableServiceLinks: false # or the Service's own variables, STELLAR_API_PORT and others, look like settings
 securityContext:
   runAsNonRoot: true
   runAsUser: 10001
