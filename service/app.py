@@ -71,7 +71,10 @@ def create_app(settings: Settings) -> FastAPI:
             "tracing": tracing is not None,
             "tracer_provider": None if tracing is None else tracing.provider,
             "exclude": lambda scope: scope["path"] in PROBES,
-            **dict.fromkeys(("metrics", "logs", "operation_spans", "auto_configure"), False),
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
         },
     )
     app.state.settings, app.state.metrics, app.state.keys = settings, metrics, keys

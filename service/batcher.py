@@ -19,7 +19,7 @@ from service.batch import Run, run_batch
 from service.engine import STAGES, Arrays, Stage
 from service.errors import DeadlineExceeded, InternalError, QueueFull
 from service.lanes import Lane, Lanes, lane_capacity
-from service.metrics import Metrics
+from service.metrics import About, Metrics
 
 
 class Batcher(Protocol):
@@ -160,7 +160,7 @@ class LocalBatcher:
     ) -> None:
         """On the event loop."""
         metrics = self._metrics
-        about = {"model": self._model, "stage": stage, "batch_size": len(items)}
+        about: About = {"model": self._model, "stage": stage, "batch_size": len(items)}
         metrics.batch_size.labels(self._model, stage).observe(len(items))
         metrics.images.labels(self._model, stage).inc(len(items))
         metrics.stage("inference", started, ended, [item.trace for item in items], **about)

@@ -13,6 +13,9 @@ from service.tracing import Tracing, ids
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
+About = dict[str, str | int]
+"""What a span says of itself."""
+
 
 class Metrics:
     """One application's metrics in a registry of its own, and the same events as spans where it is traced."""
@@ -103,7 +106,7 @@ class Metrics:
         traced = [trace for trace in traces if ids(trace)]
         self.stage_duration.labels(name).observe(ended - started, ids(traced[0]) if traced else None)
         if self._tracing is not None:
-            attributes = {f"stellar.{key}": value for key, value in about.items()}
+            attributes: About = {f"stellar.{key}": value for key, value in about.items()}
             for trace in traced:
                 self._tracing.record(name, trace, started, ended, attributes)
 

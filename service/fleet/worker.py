@@ -28,7 +28,7 @@ from service.fleet.scripts import CLAIM, FINISH, call
 from service.fleet.wire import Fields, Malformed, Reply, Request
 from service.lanes import BULK_TURN, LANES, Lane, Lanes
 from service.logs import logger
-from service.metrics import Metrics
+from service.metrics import About, Metrics
 from service.settings import Settings
 from service.tracing import ids
 
@@ -277,7 +277,7 @@ class Worker:
         name = self._engines[source.model].manifest.name
         metrics.batch_size.labels(name, source.stage).observe(len(jobs))
         metrics.images.labels(name, source.stage).inc(len(jobs))
-        about = {"model": name, "stage": source.stage, "batch_size": len(jobs)}
+        about: About = {"model": name, "stage": source.stage, "batch_size": len(jobs)}
         traces = [job.request.trace for job in jobs]
         metrics.stage("inference", finished.started, finished.ended, traces, **about)
         started_ms = 1000 * (finished.started + self._member.redis_ahead_s)

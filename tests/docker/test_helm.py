@@ -14,6 +14,7 @@ import pytest
 import yaml
 from cloudcoil.models.keda.v1alpha1 import ScaledObject
 from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule, ServiceMonitor
+from pydantic import BaseModel
 
 from service.settings import BUNDLED_MODELS
 from tests.docker.watch import SHIPPED
@@ -24,7 +25,7 @@ from tests.service.server import Server
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "docker" / "helm" / "stellar"
 OLDEST = "1.30"  # as Chart.yaml says
-CUSTOM = {
+CUSTOM: dict[str, type[BaseModel]] = {
     "ScaledObject": ScaledObject,
     "ServiceMonitor": ServiceMonitor,
     "PodMonitor": PodMonitor,

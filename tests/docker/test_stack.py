@@ -34,7 +34,16 @@ def stack(folder: Path, ports: dict[str, str]) -> Iterator[subprocess.Popen[byte
     (folder / "alerts.yml").write_text((SHIPPED / "alerts.yml").read_text())
     procfile = moved((ROOT / "docker" / "stack.Procfile").read_text(), ports)
     (folder / "Procfile").write_text(procfile.replace("docker/prometheus/stack.yml", f"{folder}/stack.yml"))
-    command = [sys.executable, "-m", "honcho", "start", "--procfile", folder / "Procfile", "--app-root", ROOT]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "honcho",
+        "start",
+        "--procfile",
+        folder / "Procfile",
+        "--app-root",
+        ROOT,
+    ]
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "STELLAR_REDIS_URL": f"redis://127.0.0.1:{ports[REDIS]}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ def test_request_reads_back_the_same(manifest: Manifest) -> None:
     request = Request.parse(request_fields(image=IMAGE), "encode", manifest)
     assert (request.item, request.reply_to, request.ttl_ms, request.request_id) == ("i", "r", 5, "q")
     np.testing.assert_array_equal(request.arrays["image"], IMAGE)
+    assert request.trace == ""  # the field is only there where the request is traced
+    assert Request.parse(entry(replace(request, trace="t").fields()), "encode", manifest).trace == "t"
 
 
 def test_reply_reads_back_the_same() -> None:
