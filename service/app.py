@@ -19,7 +19,7 @@ from service.errors import ServiceError, Unavailable
 from service.images import ImageDecoder
 from service.logs import logger
 from service.metrics import Metrics
-from service.middleware import PROBES, BodyLimit, RequestContext
+from service.middleware import PROBE, BodyLimit, RequestContext
 from service.models import Models
 from service.routes import images, inference, openai, studio, system
 from service.settings import Settings
@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry={
             "tracing": tracing is not None,
             "tracer_provider": None if tracing is None else tracing.provider,
-            "exclude": lambda scope: scope["path"] in PROBES,
+            "exclude": lambda scope: PROBE.fullmatch(scope["path"]) is not None,
             "metrics": False,
             "logs": False,
             "operation_spans": False,

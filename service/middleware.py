@@ -19,7 +19,7 @@ from service.tracing import ids
 
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_GONE = 499  # as nginx writes it: nobody is there to read a status
-PROBES = ("/healthz/live", "/healthz/ready", "/v2/health/live", "/v2/health/ready", "/metrics")
+PROBE = re.compile(r"/metrics|/healthz/\w+|/v2/health/\w+|/v2/models/.+/ready")
 """What machines ask again and again is no traffic: it is not counted, and not logged while all is well."""
 
 
@@ -73,7 +73,7 @@ class RequestContext:
             self._record(scope, status or CLIENT_GONE, time.perf_counter() - started, trace)
 
     def _record(self, scope: Scope, status: int, duration_s: float, trace: str) -> None:
-        probe = scope["path"] in PROBES
+        probe = PROBE.fullmatch(scope["path"])
         if not probe:
             route = getattr(scope.get("route"), "path", "unknown")
             self._metrics.requests.labels(route, str(status)).inc()
