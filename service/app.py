@@ -21,7 +21,7 @@ from service.logs import logger
 from service.metrics import Metrics
 from service.middleware import PROBE, BodyLimit, RequestContext
 from service.models import Models
-from service.routes import images, inference, openai, studio, system
+from service.routes import images, inference, openai, pages, system
 from service.settings import Settings
 from service.tracing import Tracing
 
@@ -62,6 +62,8 @@ def create_app(settings: Settings) -> FastAPI:
         title="STELLAR",
         description=DESCRIPTION,
         version=version("stellar-service"),
+        docs_url=None,  # the framework's own pages load their code from elsewhere
+        redoc_url=None,
         lifespan=lifespan,
         middleware=[
             Middleware(RequestContext, metrics=metrics),
@@ -82,7 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(openai.router)
     app.include_router(inference.router)
     app.include_router(system.router)
-    app.include_router(studio.router)
+    app.include_router(pages.router)
     app.add_exception_handler(ServiceError, _answer_service_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)

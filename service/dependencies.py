@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.auth import Keys
 from service.errors import NotReady
@@ -16,6 +17,8 @@ from service.metrics import Metrics
 from service.models import Models, ServedModel
 from service.settings import Settings
 from service.work import Work
+
+BEARER = HTTPBearer(auto_error=False, scheme_name="API key", description="Where the service wants one.")
 
 
 def _settings(request: Request) -> Settings:
@@ -34,7 +37,12 @@ def _decoder(request: Request) -> ImageDecoder:
     return request.app.state.decoder  # type: ignore[no-any-return]
 
 
-async def require_key(request: Request) -> None:
+async def require_key(
+    request: Request,
+    _described: Annotated[
+        HTTPAuthorizationCredentials | None, Security(BEARER)
+    ],  # for /docs: it can send one
+) -> None:
     """Let only callers with an accepted key pass, where keys are set. Raises `Unauthorized`."""
     keys: Keys = request.app.state.keys
     request.state.client = keys.check(request)

@@ -1,6 +1,7 @@
-"""The studio: a page at `/` that shows tokens and edits pictures through this very API.
+"""The pages: the studio at `/`, which shows tokens and edits pictures through this very API, and `/docs`.
 
-Its files lie in `service/studio`; the browser may load nothing else, and runs no code but theirs.
+Their files lie in `service/studio`, Swagger UI's in the package `fastapi_swagger`. The browser may load
+nothing else, and runs no code but theirs: the service needs no internet.
 """
 
 from __future__ import annotations
@@ -35,22 +36,35 @@ HEADERS = {
 }
 
 router = APIRouter(include_in_schema=False)
-files = StaticFiles(directory=FOLDER)
+studio_files = StaticFiles(directory=FOLDER)
+swagger_files = StaticFiles(packages=[("fastapi_swagger", "resources")])
 
 
 @router.get("/")
-async def page(request: Request) -> Response:
+async def studio(request: Request) -> Response:
     """The studio."""
-    return await _file("index.html", request)
+    return await _file(studio_files, "index.html", request)
 
 
 @router.get("/studio/{path:path}")
-async def file(path: str, request: Request) -> Response:
+async def studio_file(path: str, request: Request) -> Response:
     """One of its files; 404 for any other path."""
-    return await _file(path, request)
+    return await _file(studio_files, path, request)
 
 
-async def _file(path: str, request: Request) -> Response:
+@router.get("/docs")
+async def docs(request: Request) -> Response:
+    """What the API takes and answers, to read and to try."""
+    return await _file(studio_files, "docs.html", request)
+
+
+@router.get("/docs/{path:path}")
+async def docs_file(path: str, request: Request) -> Response:
+    """One of Swagger UI's files; 404 for any other path."""
+    return await _file(swagger_files, path, request)
+
+
+async def _file(files: StaticFiles, path: str, request: Request) -> Response:
     response = await files.get_response(path, request.scope)
     response.headers.update(HEADERS)
     if isinstance(response, FileResponse) and not str(response.media_type).startswith("image/jpeg"):
