@@ -76,11 +76,12 @@ async def _file(files: StaticFiles, path: str, request: Request) -> Response:
 
 async def _zipped(response: FileResponse) -> Response:
     """The same in a third of the bytes."""
-    headers = dict(response.headers) | {"content-encoding": "gzip", "etag": f"W/{response.headers['etag']}"}
+    etag = response.headers["etag"]
+    headers = dict(response.headers) | {"content-encoding": "gzip", "etag": f"W/{etag}"}
     del headers["content-length"]
-    return Response(await asyncio.to_thread(_compress, Path(response.path)), headers=headers)
+    return Response(await asyncio.to_thread(_compress, Path(response.path), etag), headers=headers)
 
 
 @cache
-def _compress(path: Path) -> bytes:
+def _compress(path: Path, _etag: str) -> bytes:
     return gzip.compress(path.read_bytes())

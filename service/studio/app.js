@@ -15,12 +15,10 @@ import { Tray } from "./tray.js";
 import { askKey } from "./keydialog.js";
 import { byId, element } from "./element.js";
 import { chooseFiles, takeFilesAnywhere } from "./intake.js";
-import { fetchSample, offerSamples } from "./samples.js";
+import { FIRST_SAMPLE, fetchSample, offerSamples } from "./samples.js";
 import { sharedIn } from "./link.js";
 import { showNotices } from "./notices.js";
 import { switchThemes, switchViews } from "./views.js";
-
-const FIRST_SAMPLE = "coffee";
 
 const api = new Api(askKey);
 const connection = new Connection(api);
@@ -85,13 +83,17 @@ async function begin() {
     else studio.report(error);
     return;
   }
-  if (shared && !shared.sample) {
+  if (shared && shared.model !== studio.model) {
+    damage = new Problem(`The link was made with the model ${shared.model}, which is not served here: ${studio.model} shows something else.`);
+  }
+  if (shared && !shared.sample && shared.name !== studio.photo?.name) {
     const many = shared.edits.length;
     byId("waiting").textContent = `This link brings ${many} edit${many > 1 ? "s" : ""}. Open ${shared.name} to see ${many > 1 ? "them" : "it"}.`;
-    return;
+    byId("waiting").hidden = false;
+  } else {
+    await (shared && !shared.sample ? studio.open(studio.photo.file) : openSample(shared?.sample || FIRST_SAMPLE));
+    for (const donor of shared?.donors ?? []) if (donor.sample && !donor.self) await openSecondSample(donor.sample);
   }
-  await openSample(shared?.sample || FIRST_SAMPLE);
-  for (const donor of shared?.donors ?? []) if (donor.sample && !donor.self) await openSecondSample(donor.sample);
   if (damage) studio.report(damage);
 }
 

@@ -2,6 +2,7 @@
 
 import { byId, element, say } from "./element.js";
 import { curl, python } from "./calls.js";
+import { FIRST_SAMPLE } from "./samples.js";
 import { fragmentOf } from "./link.js";
 
 const LANGUAGES = ["curl", "python", "json"];
@@ -16,7 +17,7 @@ export class CallPanel {
     for (const language of LANGUAGES) byId(`call-${language}`).addEventListener("click", () => this.#speak(language));
     byId("copy-call").addEventListener("click", (event) => copy(byId("call").textContent, event.currentTarget));
     byId("copy-link").addEventListener("click", (event) => copy(location.href, event.currentTarget));
-    byId("save-picture").addEventListener("click", () => save(studio.picture.blob, `${this.#stem()}-edited.png`));
+    byId("save-picture").addEventListener("click", () => this.#savePicture());
     byId("save-edits").addEventListener("click", () => {
       save(new Blob([JSON.stringify(this.#document(), null, 2)], { type: "application/json" }), `${this.#stem()}-edits.json`);
     });
@@ -38,6 +39,14 @@ export class CallPanel {
   #document() {
     const { edits, donors } = this.studio.compact();
     return { edits, donors: donors.map((donor) => donor.name), model: this.studio.manifest.id };
+  }
+
+  async #savePicture() {
+    const { studio } = this;
+    // The picture may lag behind the edits.
+    while (studio.busy) await new Promise((done) => studio.addEventListener("busy", done, { once: true }));
+    const kind = studio.picture.edits.length ? "edited" : "reconstructed";
+    save(studio.picture.blob, `${this.#stem()}-${kind}.png`);
   }
 
   #show() {
@@ -63,7 +72,8 @@ export class CallPanel {
     };
     // Browsers let pages change their address so often only.
     if (!studio.history.drafting) {
-      history.replaceState(null, "", edits.length ? `#${fragmentOf(shared)}` : location.pathname + location.search);
+      const linked = edits.length || (shared.sample && (shared.sample !== FIRST_SAMPLE || call.model));
+      history.replaceState(null, "", linked ? `#${fragmentOf(shared)}` : location.pathname + location.search);
     }
     byId("link-note").textContent = noteOf(studio.photo, donors, edits.length);
   }
@@ -81,23 +91,29 @@ export class CallPanel {
 /** What a link holds. */
 function noteOf(photo, donors, edited) {
   const own = [photo, ...donors.filter((donor) => !donor.self)].filter((file) => !file.sample).map((file) => file.name);
-  if (!edited) return "Edit something, and the page's address becomes a link to the edit.";
-  if (!own.length) return "The link restores this edit on the sample photo.";
+  if (!edited && own.length) return "Edit something, and the page's address becomes a link to the edit.";
+  if (!own.length) return edited ? "The link restores this edit on the sample photo." : "The link opens this sample.";
   return `The link holds the edits, not the image: whoever opens it needs ${[...new Set(own)].join(" and ")} too.`;
 }
 
 async function copy(text, button) {
-  const label = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-    say("Copied.");
-  } catch {
-    // Without HTTPS browsers keep the clipboard shut: select the text, and the visitor copies it.
-    getSelection().selectAllChildren(byId("call"));
-    button.textContent = "Press Ctrl C";
-  }
-  setTimeout(() => (button.textContent = label), 1600);
+  const done = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+  const told = done || copyByHand(text, button) ? "Copied" : "Copying is not allowed";
+  say(`${told}.`);
+  button.dataset.label ??= button.textContent;
+  button.textContent = told;
+  setTimeout(() => (button.textContent = button.dataset.label), 1600);
+}
+
+/** Without HTTPS browsers have the old way only: what is selected. @returns {boolean} whether it worked */
+function copyByHand(text, button) {
+  const field = element("textarea", { value: text, className: "hidden", readOnly: true });
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  button.focus();
+  return done;
 }
 
 /** @param {Blob} blob @param {string} name */

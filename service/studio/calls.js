@@ -29,10 +29,11 @@ export function curl({ base, model, keyed, photo, donors, edits }) {
 
 /** @param {Call} call @returns {string} a program; it needs httpx */
 export function python({ base, model, keyed, photo, donors, edits }) {
-  const files = [
-    ["image", photo],
-    ...donors.map((donor) => ["donor", donor]),
-  ].map(([field, file]) => `        (${literal(field)}, open(${literal(file.name)}, "rb")),`);
+  const contents = ({ name, sample }) =>
+    sample ? `httpx.get(${literal(`${base}studio/samples/${sample}.jpg`)}).content` : `open(${literal(name)}, "rb")`;
+  const files = [["image", photo], ...donors.map((donor) => ["donor", donor])].map(
+    ([field, file]) => `        (${literal(field)}, ${contents(file)}),`,
+  );
   const data = [
     ...(model ? [`"model": ${literal(model)}`] : []),
     ...(edits.length ? ['"edits": json.dumps(edits)'] : []),

@@ -99,6 +99,7 @@ export class Compare {
       ["Model", `${bytesText(bytes)}, ${manifest.image_size} px, ${manifest.precision}`],
     ];
     facts.replaceChildren(...told.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+    same.close();
     return drawing;
   }
 }

@@ -19,12 +19,19 @@ export function wordsOf(edit, donors) {
     case "blend":
       return `Blend token ${edit.token} by ${Math.round(100 * edit.alpha)} % with ${edit.toward.semantics ? "given numbers" : from(edit.toward)}`;
     case "move":
-      return `Move token ${edit.token} by ${edit.dx}, ${edit.dy}`;
+      return `Move token ${edit.token} ${stepsOf(edit)}`;
     case "paint":
       return `Paint ${edit.cells ? `${edit.cells.length} cells` : "a rectangle"} for token ${edit.token}`;
     default:
       return edit.op;
   }
+}
+
+/** @param {{dx: number, dy: number}} move @returns {string} such as "3 left, 4 down" */
+function stepsOf({ dx, dy }) {
+  const across = dx && `${Math.abs(dx)} ${dx < 0 ? "left" : "right"}`;
+  const along = dy && `${Math.abs(dy)} ${dy < 0 ? "up" : "down"}`;
+  return [across, along].filter(Boolean).join(", ");
 }
 
 /** The panel of edits, with undo, redo and reset. */
@@ -40,7 +47,7 @@ export class EditList {
   }
 
   #key(event) {
-    if (!(event.ctrlKey || event.metaKey) || event.target.matches("input:not([type=range]), textarea")) return;
+    if (!(event.ctrlKey || event.metaKey) || event.target.matches("input:not([type=range], [type=checkbox]), textarea")) return;
     const key = event.key.toLowerCase();
     if (key !== "z" && key !== "y") return;
     event.preventDefault();
@@ -55,6 +62,8 @@ export class EditList {
     byId("redo").disabled = !history.canRedo;
     byId("reset").disabled = !edits.length;
     byId("no-edits").hidden = edits.length > 0;
+    byId("lacking").hidden = !studio.lacking.length;
+    byId("lacking").textContent = `Not shown yet: choose ${studio.lacking.map((donor) => donor.name).join(" and ")} as second photo.`;
     byId("edit-list").replaceChildren(
       ...edits.map((edit, i) => {
         const words = wordsOf(edit, donors);

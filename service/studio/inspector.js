@@ -1,12 +1,13 @@
 // The selected token: its map, what it resembles, and what can be done with it.
 
 import { HEAT_SIDE, drawHeat } from "./heat.js";
+import { Problem } from "./problem.js";
 import { byId, element, say } from "./element.js";
 import { colour } from "./palette.js";
 import { percent } from "./strip.js";
 
 const MOVES = [["←", "left", -1, 0], ["↑", "up", 0, -1], ["↓", "down", 0, 1], ["→", "right", 1, 0]];
-const LARGEST_FACTOR = 4;
+const [SMALLEST_FACTOR, LARGEST_FACTOR] = [0.05, 4];
 
 /** The panel beside the pictures. */
 export class Inspector {
@@ -16,6 +17,7 @@ export class Inspector {
     this.node = byId("inspector");
     this.#build();
     for (const kind of ["selection", "edits", "donors"]) studio.addEventListener(kind, () => this.#show());
+    document.addEventListener("keydown", (event) => this.#key(event));
     this.#show();
   }
 
@@ -23,6 +25,10 @@ export class Inspector {
   drop() {
     const tokens = this.studio.selection;
     if (!tokens.length) return;
+    if (this.studio.edited.remaining.every((remains, k) => !remains || tokens.includes(k))) {
+      this.studio.report(new Problem("The last token has to stay: without it there is nothing to draw."));
+      return;
+    }
     const edits = [...this.studio.history.committed, ...tokens.map((token) => ({ op: "drop", token }))];
     this.studio.replaceEdits(edits);
     say(`Dropped ${tokens.map((k) => `token ${k}`).join(", ")}.`);
@@ -34,17 +40,18 @@ export class Inspector {
       "div",
       { className: "empty-token" },
       element("h2", {}, "Pick a token"),
-      element("p", {}, "Click a region of the photo, or a token below it. Then drop it, scale it, drag it somewhere else, or let it show something different."),
+      element("p", {}, "Choose a region of the photo, or a token in the row below. Then drop it, scale it, drag it somewhere else, or let it show something different."),
     );
     this.title = element("h2");
     this.heat = element("canvas", { "aria-hidden": "true" });
     this.share = element("p", { className: "share-line" });
     this.nearest = element("div", { className: "nearest", role: "group", "aria-label": "Nearest tokens" });
     this.factor = element("input", {
-      type: "range", id: "factor", min: "0", max: String(LARGEST_FACTOR), step: "0.05", value: "1",
+      type: "range", id: "factor", min: String(SMALLEST_FACTOR), max: String(LARGEST_FACTOR), step: "0.05", value: "1",
       oninput: () => this.#scale(), onchange: () => this.studio.commit(),
     });
     this.factorText = element("output", { htmlFor: "factor" });
+    this.partnerHeat = element("canvas", { "aria-hidden": "true" });
     this.partner = element("select", { id: "partner", onchange: () => this.#showPartner() });
     this.alpha = element("input", {
       type: "range", id: "alpha", min: "0", max: "1", step: "0.05", value: "0",
@@ -65,7 +72,8 @@ export class Inspector {
         element("div", { className: "segments", role: "group", "aria-labelledby": "moves-label" },
           ...MOVES.map(([sign, way, dx, dy]) => act(sign, () => this.#move(dx, dy), { "aria-label": `Move ${way}` })))),
       element("fieldset", { className: "partner" }, element("legend", {}, "With another token"),
-        element("label", { className: "hidden", htmlFor: "partner" }, "Other token"), this.partner,
+        element("label", { className: "hidden", htmlFor: "partner" }, "Other token"),
+        element("div", { className: "row" }, this.partnerHeat, this.partner),
         element("div", { className: "row wrap" }, this.swap, this.take),
         element("div", { className: "field" }, element("label", { htmlFor: "alpha" }, "Blend"), this.alphaText, this.alpha)),
       element("div", {}, element("h3", {}, "Most alike"), this.nearest),
@@ -141,12 +149,28 @@ export class Inspector {
   #showPartner() {
     const { studio } = this;
     const { where, token } = this.#other();
+    const [from, photo] = where === "second" ? [studio.second.tokens, studio.second.photo] : [studio.edited.tokens, studio.photo];
+    if (where) {
+      drawHeat(this.partnerHeat, from, token, photo.pixels(HEAT_SIDE));
+      this.partnerHeat.style.setProperty("--token", colour(token));
+    }
     this.swap.disabled = where !== "self";
+    this.take.disabled = this.alpha.disabled = !where;
     const last = studio.edits.at(-1);
     const donor = where === "second" ? studio.second?.index : studio.donors.findIndex((each) => each.self);
     const going = last?.op === "blend" && last.token === studio.selected && last.toward.donor === donor && last.toward.token === token;
     this.alpha.value = going ? String(last.alpha) : "0";
     this.alphaText.textContent = `${Math.round(100 * Number(this.alpha.value))} %`;
+  }
+
+  /** Delete drops what is selected, Escape selects nothing, wherever the focus is. */
+  #key(event) {
+    const taken = event.defaultPrevented || event.target.closest("dialog, select, textarea, input:not([type=range], [type=checkbox])");
+    if (taken || byId("view-edit").hidden) return;
+    if (event.key === "Escape") this.studio.deselect();
+    if (event.key !== "Delete" && event.key !== "Backspace") return;
+    event.preventDefault();
+    this.drop();
   }
 
   #keep() {

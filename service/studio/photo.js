@@ -9,6 +9,29 @@ function canvasOf(side) {
   return new OffscreenCanvas(side, side).getContext("2d", { willReadFrequently: true });
 }
 
+/**
+ * A square of a picture at some size, on white where it is transparent: what the service makes of it.
+ * @param {ImageBitmap} whole @param {number[]} cut left, top, width, height @param {number} side
+ * @returns {Promise<ImageBitmap>}
+ */
+export async function squareOf(whole, cut, side) {
+  const [left, top, width, height] = cut.map(Math.round);
+  const options = { resizeWidth: side, resizeHeight: side, resizeQuality: "high" };
+  const square = await createImageBitmap(whole, left, top, width, height, options);
+  const canvas = new OffscreenCanvas(side, side);
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, side, side);
+  context.drawImage(square, 0, 0);
+  square.close();
+  return canvas.transferToImageBitmap();
+}
+
+/** @param {Blob & {name?: string}} file @returns {string} */
+export function nameOf(file) {
+  return file.name || "photo.png";
+}
+
 /** A photo as it was opened, and the square of it that the model sees. */
 export class Photo {
   /** @type {Map<number, Uint8ClampedArray>} */
@@ -25,7 +48,7 @@ export class Photo {
     this.view = view;
     this.seen = seen;
     this.sample = sample;
-    this.name = file.name || "photo.png";
+    this.name = nameOf(file);
   }
 
   /**
@@ -38,12 +61,16 @@ export class Photo {
     });
     const [scaleX, scaleY] = [whole.width / source.width, whole.height / source.height];
     const [left, top, right, bottom] = source.rectangle;
-    const cut = [left * scaleX, top * scaleY, (right - left) * scaleX, (bottom - top) * scaleY].map(Math.round);
-    const resized = (size) =>
-      createImageBitmap(whole, ...cut, { resizeWidth: size, resizeHeight: size, resizeQuality: "high" });
-    const [view, seen] = await Promise.all([resized(VIEW_SIDE), resized(side)]);
+    const cut = [left * scaleX, top * scaleY, (right - left) * scaleX, (bottom - top) * scaleY];
+    const [view, seen] = await Promise.all([squareOf(whole, cut, VIEW_SIDE), squareOf(whole, cut, side)]);
     whole.close();
     return new Photo(file, view, seen, sample);
+  }
+
+  /** Give back its memory, which browsers are slow to do by themselves. */
+  close() {
+    this.view.close();
+    this.seen.close();
   }
 
   /** RGBA values of the square at some size. @param {number} side */
@@ -81,6 +108,11 @@ export class Drawing {
   /** @param {import("./api.js").Drawn} drawn @param {object[]} edits */
   static async of({ blob, timing }, edits) {
     return new Drawing(blob, await createImageBitmap(blob), edits, timing);
+  }
+
+  /** Give back its memory. */
+  close() {
+    this.bitmap.close();
   }
 
   /** How close it comes to the photo, in dB. @param {Photo} photo */

@@ -2,8 +2,9 @@
 
 import { rgb } from "./palette.js";
 
-const SIDE = 192;
+const SIDE = 288;
 const LABEL_SHARE = 0.012;
+const LABEL_ROOM = 18;
 
 /**
  * Between which cells of a row of `cells` the middles of `side` pixels lie, and how far along.
@@ -113,7 +114,11 @@ export class Regions {
     context.textAlign = "center";
     context.textBaseline = "middle";
     context.lineJoin = "round";
-    for (const { k, x, y } of this.#middles()) {
+    const placed = [];
+    const most = (k) => (lit.includes(k) ? 1 : 0);
+    for (const { k, x, y } of this.#middles().toSorted((one, other) => most(other.k) - most(one.k))) {
+      if (placed.some((other) => Math.hypot(other.x - x, other.y - y) < LABEL_ROOM)) continue;
+      placed.push({ x, y });
       context.globalAlpha = !lit.length || lit.includes(k) ? 1 : 0.35;
       context.lineWidth = context.canvas.width / 110;
       context.strokeStyle = "#000b";

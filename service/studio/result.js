@@ -44,11 +44,11 @@ export class Result {
     this.#divide();
     const jpeg = await photo.jpegBytes();
     if (photo !== this.studio.photo) return;
-    const side = manifest.image_size;
+    const side = `${manifest.image_size}\u00a0×\u00a0${manifest.image_size}`;
     const facts = [
-      ["PSNR", `${this.studio.plain.psnr(photo).toFixed(1)} dB`, `against the photo at ${side} × ${side}`, "psnr"],
+      ["PSNR", `${this.studio.plain.psnr(photo).toFixed(1)} dB`, `unedited, against the photo at ${side}`, "psnr"],
       ["Tokens", bytesText(tokens.bytes), `float32: ${tokens.count} × ${tokens.width} numbers ${bytesText(tokens.semantics.byteLength)}, places ${bytesText(tokens.localization.byteLength)}`, "token-bytes"],
-      ["As JPEG", bytesText(jpeg), `the photo at ${side} × ${side}, quality 90`, "jpeg-bytes"],
+      ["As JPEG", bytesText(jpeg), `the photo at ${side}, quality 90`, "jpeg-bytes"],
       ["Your file", bytesText(photo.file.size), `${tokens.source.width} × ${tokens.source.height} pixels`, "file-bytes"],
     ];
     byId("facts").replaceChildren(
@@ -67,6 +67,7 @@ export class Result {
     this.frame.dataset.edits = JSON.stringify(picture.edits);
     const edited = picture.edits.length;
     byId("result-note").textContent = edited ? `after ${edited} edit${edited > 1 ? "s" : ""}` : "from the tokens alone";
+    byId("result-time").title = "in the service";
     byId("result-time").textContent = `${Math.max(1, Math.round(durationMs(picture.timing)))} ms`;
     canvas.setAttribute("aria-label", edited ? `Reconstruction after ${edited} edit${edited > 1 ? "s" : ""}` : "Reconstruction");
     say(edited ? "The reconstruction shows your edits." : "The reconstruction shows the tokens without edits.");
@@ -82,7 +83,7 @@ export class Result {
     canvas.width = picture.width;
     canvas.height = picture.height;
     canvas.getContext("2d").drawImage(picture, 0, 0);
-    byId("tag-before").textContent = this.what.value === "plain" ? "Without edits" : "Photo";
+    byId("tag-before").textContent = this.what.value === "plain" ? "No edits" : "Photo";
     byId("tag-after").textContent = this.studio.picture.edits.length ? "With edits" : "Reconstruction";
   }
 }

@@ -12,6 +12,9 @@ export const SAMPLES = {
   moon: "the Moon's surface",
 };
 
+/** What visitors see first. */
+export const FIRST_SAMPLE = "coffee";
+
 /** @param {string} name @returns {Promise<File>} */
 export async function fetchSample(name) {
   const answer = await fetch(new URL(`studio/samples/${name}.jpg`, document.baseURI));

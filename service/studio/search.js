@@ -7,8 +7,10 @@ import { colour } from "./palette.js";
 import { cosine } from "./tokens.js";
 import { Regions } from "./regions.js";
 import { SAMPLES, fetchSample } from "./samples.js";
+import { squareOf } from "./photo.js";
 
 const BATCH = 8;
+const BATCH_BYTES = 16e6;
 const THUMB = 200;
 const LIT = 12; // results on which the found token's region is drawn
 
@@ -37,6 +39,13 @@ function bestOf(vectors, row) {
     if (score > best.score) best = { token: k, score };
   }
   return best;
+}
+
+/** As many items as one request should carry: at least one. @param {Item[]} items */
+function firstOf(items) {
+  let bytes = 0;
+  const fitting = items.slice(0, BATCH).filter(({ file }) => (bytes += file.size) <= BATCH_BYTES);
+  return fitting.length ? fitting : items.slice(0, 1);
 }
 
 /** The search view. */
@@ -86,7 +95,7 @@ export class Search {
         this.query,
         element("div", {},
           element("h2", { id: "search-title" }, "Find it in other photos"),
-          element("p", { className: "minor" }, "Drop a folder of photos here. They are ranked by their embeddings, or by the one token of theirs that comes closest to one of this photo: find this thing anywhere. Nothing is kept on the service."),
+          element("p", { className: "minor" }, "Add photos, or drop a folder here. They are ranked by how much they resemble this one as a whole, or by the one token of theirs that comes closest to a token of this photo: find this thing anywhere. The ranking stays in this tab."),
           element("div", { className: "row wrap" },
             element("label", { htmlFor: "search-by" }, "Rank by"), this.by,
             button("search-choose", "Add photos"), button("search-folder", "Add a folder"),
@@ -116,7 +125,7 @@ export class Search {
   #choose() {
     const { studio } = this;
     const wanted = this.by.value === "photo" ? null : Number(this.by.value);
-    if (wanted === null && studio.selected !== null) studio.selection = [];
+    if (wanted === null) studio.deselect();
     if (wanted !== null && studio.selected !== wanted) studio.select(wanted);
     this.#refresh();
   }
@@ -145,11 +154,11 @@ export class Search {
     try {
       for (;;) {
         const { model } = studio;
-        const batch = this.#items.filter((item) => item.model !== model).slice(0, BATCH);
-        if (!batch.length) break;
-        const left = this.#items.filter((item) => item.model !== model).length;
-        this.note.textContent = `Reading ${left} photo${left > 1 ? "s" : ""}…`;
-        const answers = await studio.api.embed(batch.map((item) => item.file), model);
+        const left = this.#items.filter((item) => item.model !== model);
+        if (!left.length) break;
+        this.note.textContent = `Reading ${left.length} photo${left.length > 1 ? "s" : ""}…`;
+        const batch = firstOf(left);
+        const answers = await this.#vectorsOf(batch.map((item) => item.file), model);
         await Promise.all(batch.map((item, i) => this.#take(item, answers[i], model)));
         if (this.#shown) this.#rank();
       }
@@ -160,6 +169,20 @@ export class Search {
       else studio.report(error);
     } finally {
       this.#working = false;
+    }
+  }
+
+  /** Vectors of each file, or its problem. What is too much at once goes one by one. */
+  async #vectorsOf(files, model) {
+    const { api } = this.studio;
+    try {
+      return await api.embed(files, model);
+    } catch (error) {
+      if (!(error instanceof Problem) || error.passes || error.status === 401) throw error;
+      if (files.length === 1) return [error];
+      const answers = [];
+      for (const file of files) answers.push(...(await this.#vectorsOf([file], model)));
+      return answers;
     }
   }
 
@@ -188,7 +211,7 @@ export class Search {
     const by = studio.selected === null ? "the whole photo" : `token ${studio.selected}`;
     this.note.textContent = [
       read.length ? `${read.length} photo${read.length > 1 ? "s" : ""} ranked by ${by}.` : "No photos yet.",
-      unread ? `${unread} file${unread > 1 ? "s" : ""} could not be read as a picture.` : "",
+      unread ? `${unread} file${unread > 1 ? "s" : ""} could not be read.` : "",
     ].join(" ").trim();
     if (read.length) say(this.note.textContent);
   }
@@ -196,8 +219,9 @@ export class Search {
   #card({ item, token, score }, i) {
     const { card, canvas, file } = item;
     const text = token === null ? "" : ` · token ${token}`;
-    const open = element("button", { type: "button", className: "quiet-button", onclick: () => this.studio.open(file) }, file.name);
-    card.replaceChildren(canvas, open, element("p", { className: "minor" }, `${score.toFixed(3)}${text}`));
+    const name = element("span", {}, file.name);
+    const open = element("button", { type: "button", title: `Open ${file.name}`, onclick: () => this.studio.open(file) }, canvas, name);
+    card.replaceChildren(open, element("p", { className: "minor" }, `${score.toFixed(3)}${text}`));
     card.dataset.score = score.toFixed(6);
     if (i < LIT) void this.#light(item, token);
     return card;
@@ -221,8 +245,8 @@ export class Search {
 async function drawThumb(item) {
   item.thumb ??= await createImageBitmap(item.file).then(async (whole) => {
     const side = Math.min(whole.width, whole.height);
-    const cut = [Math.round((whole.width - side) / 2), Math.round((whole.height - side) / 2), side, side];
-    const small = await createImageBitmap(whole, ...cut, { resizeWidth: THUMB, resizeHeight: THUMB, resizeQuality: "high" });
+    const cut = [(whole.width - side) / 2, (whole.height - side) / 2, side, side];
+    const small = await squareOf(whole, cut, THUMB);
     whole.close();
     return small;
   });

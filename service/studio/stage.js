@@ -5,7 +5,7 @@ import { Regions } from "./regions.js";
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** @typedef {{kind: "move" | "paint", token: number, from: number[], cells: Map<string, number[]>, moved: boolean,
+/** @typedef {{kind: "move" | "paint" | "tap", token: number, from: number[], cells: Map<string, number[]>, moved: boolean,
  *   fresh: boolean, add: boolean}} Gesture */
 
 /** The left picture. */
@@ -29,6 +29,7 @@ export class Stage {
       this.regions = new Regions(studio.edited.tokens);
       this.#redraw();
     });
+    studio.addEventListener("opening", () => this.#showCaption());
     for (const kind of ["selection", "hover"]) studio.addEventListener(kind, () => this.#redraw());
     for (const id of ["show-regions", "opacity"]) byId(id).addEventListener("input", () => this.#redraw());
     for (const tool of ["move", "paint"]) byId(`tool-${tool}`).addEventListener("click", () => this.#use(tool));
@@ -36,6 +37,9 @@ export class Stage {
     this.overlay.addEventListener("pointermove", (event) => this.#follow(event));
     this.overlay.addEventListener("pointerup", () => this.#end());
     this.overlay.addEventListener("pointercancel", () => this.#giveUp());
+    // What is no gesture of ours scrolls the page.
+    const ours = () => this.#gesture && this.#gesture.kind !== "tap";
+    this.overlay.addEventListener("touchmove", (event) => ours() && event.preventDefault(), { passive: false });
     this.overlay.addEventListener("pointerleave", () => this.#leave());
     this.overlay.addEventListener("keydown", (event) => this.#key(event));
     this.overlay.addEventListener("blur", () => this.#leave());
@@ -63,9 +67,16 @@ export class Stage {
     const context = byId("photo").getContext("2d");
     context.drawImage(photo.view, 0, 0);
     byId("waiting").hidden = true;
-    const { width, height } = this.studio.tokens.source;
-    byId("source-size").textContent = `${photo.name} · ${width} × ${height}`;
+    this.#showCaption();
     this.overlay.setAttribute("aria-label", `${photo.name} with the regions of its ${this.studio.tokens.count} tokens`);
+  }
+
+  #showCaption() {
+    const { opening, photo, tokens } = this.studio;
+    byId("picture-frame").setAttribute("aria-busy", String(Boolean(opening)));
+    if (opening) say(`Opening ${opening}…`);
+    const size = photo && `${photo.name} · ${tokens.source.width} × ${tokens.source.height}`;
+    byId("source-size").textContent = opening ? `Opening ${opening}…` : size;
   }
 
   #cell(event) {
@@ -102,8 +113,10 @@ export class Stage {
       this.#paint(from);
     } else {
       const fresh = !studio.selection.includes(under);
-      if (fresh) studio.select(under, add);
-      this.#gesture = { kind: "move", token: under, from, cells: new Map(), moved: false, fresh, add };
+      // A finger moves what it has selected before; elsewhere it scrolls the page.
+      const kind = fresh && event.pointerType !== "mouse" ? "tap" : "move";
+      if (fresh && kind === "move") studio.select(under, add);
+      this.#gesture = { kind, token: under, from, cells: new Map(), moved: false, fresh, add };
     }
   }
 
@@ -117,6 +130,7 @@ export class Stage {
       if (this.#tool === "paint") this.#point(cell);
       return;
     }
+    if (gesture.kind === "tap") return;
     if (gesture.kind === "paint") {
       this.#point(cell);
       this.#paint(cell);
@@ -144,7 +158,7 @@ export class Stage {
     this.#gesture = null;
     if (!gesture) return;
     if (gesture.moved) this.studio.commit();
-    else if (!gesture.fresh) this.studio.select(gesture.token, gesture.add);
+    else if (gesture.kind === "tap" || !gesture.fresh) this.studio.select(gesture.token, gesture.add);
   }
 
   #giveUp() {

@@ -5,6 +5,7 @@ import { colour } from "./palette.js";
 import { element } from "./element.js";
 
 const LONGEST_ROW = 16;
+const ALIKE = 3;
 
 /** @param {number} share @returns {string} */
 export function percent(share) {
@@ -40,13 +41,16 @@ export class Strip {
     if (this.#cards.length !== tokens.count) this.#build(tokens.count);
     const pixels = photo.pixels(HEAT_SIDE);
     const shares = tokens.shares();
-    const most = Math.max(...shares);
     this.#cards.forEach((card, k) => {
       const gone = remaining ? !remaining[k] : false;
       drawHeat(card.querySelector("canvas"), tokens, k, pixels);
       card.querySelector(".share").textContent = gone ? "gone" : percent(shares[k]);
-      card.style.setProperty("--share", String(shares[k] / most));
-      card.setAttribute("aria-label", `Token ${this.prefix}${k}, ${gone ? "dropped" : `${percent(shares[k])} of the picture`}`);
+      const alike = gone ? [] : tokens.nearest(k, tokens.count).filter(({ token }) => remaining?.[token] ?? true).slice(0, ALIKE);
+      const dots = card.querySelectorAll(".dot");
+      dots.forEach((dot, i) => dot.style.setProperty("--token", alike[i] ? colour(alike[i].token) : "transparent"));
+      const about = `${percent(shares[k])} of the picture, most like ${alike.map(({ token }) => this.prefix + token).join(", ")}`;
+      card.setAttribute("aria-label", `Token ${this.prefix}${k}, ${gone ? "dropped" : about}`);
+      card.title = gone ? "" : `Most like ${alike.map(({ token }) => this.prefix + token).join(", ")}`;
       card.setAttribute("aria-disabled", String(gone));
     });
   }
@@ -67,6 +71,7 @@ export class Strip {
         element("canvas", { "aria-hidden": "true" }),
         element("span", { className: "number" }, `${this.prefix}${k}`),
         element("span", { className: "share" }),
+        element("span", { className: "alike" }, ...Array.from({ length: ALIKE }, () => element("span", { className: "dot" }))),
       );
       card.style.setProperty("--token", colour(k));
       card.addEventListener("click", (event) => this.#click(card, k, event));

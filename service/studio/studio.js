@@ -2,17 +2,18 @@
 
 import { applyEdits, extended } from "./edits.js";
 import { compacted, missing, spelledOut } from "./donors.js";
-import { Drawing, Photo } from "./photo.js";
+import { Drawing, Photo, nameOf } from "./photo.js";
 import { History } from "./history.js";
 import { Latest } from "./latest.js";
 import { Problem } from "./problem.js";
 
 /**
- * Events: "models", "photo", "edits", "selection", "hover", "donors", "picture", "busy", "problem".
+ * Events: "models", "opening", "photo", "edits", "selection", "hover", "donors", "picture", "busy", "problem".
  */
 export class Studio extends EventTarget {
   #latest = new Latest();
-  #opening = new AbortController();
+  #turn = new AbortController();
+  #secondTurn = new AbortController();
   #frame = 0;
   history = new History();
   /** @type {any[]} */
@@ -37,6 +38,12 @@ export class Studio extends EventTarget {
   plain = null;
   /** @type {Drawing | null} what the edited tokens show */
   picture = null;
+  /** The file that is on its way to be shown, or "". */
+  opening = "";
+  /** The same for the second photo. */
+  openingSecond = "";
+  /** @type {import("./donors.js").Donor[]} photos that edits need and that are not open: nothing is edited until they are */
+  lacking = [];
   /** Whether the picture does not show the edits yet. */
   busy = false;
   /** @type {Problem | null} */
@@ -88,14 +95,19 @@ export class Studio extends EventTarget {
 
   /** Show another photo. @param {Blob} file @param {string} [sample] its name among the samples */
   async open(file, sample = "") {
-    this.#opening.abort();
-    const { signal } = (this.#opening = new AbortController());
+    this.#turn.abort();
+    const { signal } = (this.#turn = new AbortController());
     this.#setBusy(true);
+    this.opening = nameOf(file);
+    this.#tell("opening");
     await this.#try("open", () => this.open(file, sample), signal, async () => {
       const [photo, tokens] = await this.#see(file, sample, signal);
       const plain = await Drawing.of(await this.api.reconstruct(tokens, [], this.model, signal), []);
       if (signal.aborted) return;
-      Object.assign(this, { photo, tokens, plain, picture: plain, selection: [], hovered: null, problem: null });
+      this.photo?.close();
+      this.plain?.close();
+      this.#show(plain);
+      Object.assign(this, { photo, tokens, plain, selection: [], hovered: null, problem: null });
       this.history = new History(this.pending?.edits);
       this.donors = (this.pending?.donors ?? []).map((donor) => ({ ...donor, tokens: donor.self ? tokens : null }));
       this.second = null;
@@ -103,12 +115,20 @@ export class Studio extends EventTarget {
       this.#tell("problem", "photo", "donors", "selection");
       this.#changed();
     });
+    if (signal.aborted) return;
+    this.opening = "";
+    this.#tell("opening");
   }
 
   /** Open a photo to take tokens from. @param {Blob} file @param {string} [sample] */
   async openSecond(file, sample = "") {
-    await this.#try("second", () => this.openSecond(file, sample), new AbortController().signal, async () => {
-      const [photo, tokens] = await this.#see(file, sample);
+    this.#secondTurn.abort();
+    const { signal } = (this.#secondTurn = new AbortController());
+    this.openingSecond = nameOf(file);
+    this.#tell("opening");
+    await this.#try("second", () => this.openSecond(file, sample), signal, async () => {
+      const [photo, tokens] = await this.#see(file, sample, signal);
+      if (signal.aborted) return;
       const slot = { name: photo.name, sample, self: false, tokens };
       // A link may have named the photo already.
       const waiting = this.donors.findIndex((d) => !d.tokens && (sample ? d.sample === sample : !d.sample));
@@ -119,6 +139,9 @@ export class Studio extends EventTarget {
       this.#tell("problem", "donors");
       this.#changed();
     });
+    if (signal.aborted) return;
+    this.openingSecond = "";
+    this.#tell("opening");
   }
 
   /** The place of the photo itself among the donors. */
@@ -172,6 +195,12 @@ export class Studio extends EventTarget {
     this.#tell("selection");
   }
 
+  /** Select nothing. */
+  deselect() {
+    this.selection = [];
+    this.#tell("selection");
+  }
+
   /** @param {number | null} k */
   hover(k) {
     if (k === this.hovered) return;
@@ -205,7 +234,7 @@ export class Studio extends EventTarget {
     this.#frame = 0;
     if (!this.tokens) return;
     const { edits, donors } = this;
-    const lacking = missing(edits, donors);
+    const lacking = (this.lacking = missing(edits, donors));
     if (this.problem?.code === "bad_edit") this.report(null);
     try {
       this.edited = applyEdits(this.tokens, lacking.length ? [] : edits, donors.map((donor) => donor.tokens));
@@ -221,7 +250,7 @@ export class Studio extends EventTarget {
     this.#tell("edits", "selection");
     if (!edits.length || lacking.length) {
       this.#latest.cancel();
-      this.picture = this.plain;
+      this.#show(this.plain);
       this.#setBusy(false);
       this.#tell("picture");
       return;
@@ -234,8 +263,8 @@ export class Studio extends EventTarget {
     await this.#try("draw", () => this.#changed(), signal, async () => {
       const spelled = spelledOut(edits, this.donors);
       const drawing = await Drawing.of(await this.api.reconstruct(this.tokens, spelled, this.model, signal), edits);
-      if (signal.aborted) return;
-      this.picture = drawing;
+      if (signal.aborted) return drawing.close();
+      this.#show(drawing);
       if (this.problem) this.report(null);
       this.#setBusy(false);
       this.#tell("picture");
@@ -256,6 +285,11 @@ export class Studio extends EventTarget {
         this.report(error);
       }
     }
+  }
+
+  #show(drawing) {
+    if (this.picture !== this.plain) this.picture?.close();
+    this.picture = drawing;
   }
 
   #setBusy(busy) {

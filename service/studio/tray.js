@@ -1,7 +1,7 @@
 // The rows of tokens under the pictures: the photo's own, and those of a second photo to take from.
 
 import { Strip } from "./strip.js";
-import { byId } from "./element.js";
+import { byId, say } from "./element.js";
 import { makeCarriable } from "./carry.js";
 
 /** Both rows, and what happens when a token is carried to another place. */
@@ -29,6 +29,7 @@ export class Tray {
       studio.addEventListener(kind, () => this.own.mark(studio.selection, studio.hovered));
     }
     studio.addEventListener("donors", () => this.#showSecond());
+    for (const kind of ["opening", "edits", "selection"]) studio.addEventListener(kind, () => this.#advise());
   }
 
   #showSecond() {
@@ -40,13 +41,25 @@ export class Tray {
     byId("second-photo").setAttribute("aria-label", `Second photo: ${second.photo.name}`);
   }
 
+  /** Say what can be done with the second photo, or what it waits for. */
+  #advise() {
+    const { openingSecond, lacking, second } = this.studio;
+    const hint = second ? "Drag a token onto the picture, or click one." : "Its tokens can be used in this picture.";
+    const needed = lacking.length ? `The edits need ${lacking[0].name}: choose it here.` : hint;
+    byId("second-note").textContent = openingSecond ? `Opening ${openingSecond}…` : needed;
+  }
+
   /** Make a foreign token the partner of the selected one. */
   #offer(k) {
     const partner = byId("partner");
-    if (this.studio.selected === null) return;
+    if (this.studio.selected === null) {
+      byId("second-note").textContent = "First select the token of the photo that it is for.";
+      return say(byId("second-note").textContent);
+    }
     partner.value = `second ${k}`;
     partner.dispatchEvent(new Event("change"));
     this.foreign.mark([k], null);
+    say(`Token B${k} can be shown, or blended with token ${this.studio.selected}.`);
   }
 
   /** The edit that a token makes over each target is shown while it is carried. */

@@ -65,7 +65,7 @@ def visit(browser: Browser) -> Visit:
 
     @contextmanager
     def open_tab(server: Server, **options: Any) -> Iterator[Visitor]:
-        with browser.new_context(viewport=WINDOW, **options) as context:
+        with browser.new_context(**{"viewport": WINDOW, **options}) as context:
             visitor = Visitor(context, server)
             yield visitor
             assert visitor.errors == []

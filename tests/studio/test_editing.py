@@ -92,6 +92,37 @@ def test_scaling_a_token_is_one_edit_however_long_it_is_dragged(visitor: Visitor
     assert visitor.edits() == []
 
 
+def test_scaling_to_almost_nothing_keeps_the_token_in_hand(visitor: Visitor) -> None:
+    visitor.token(RIM).click()
+    box = visitor.page.locator("#factor").bounding_box()
+    assert box is not None
+    y = box["y"] + box["height"] / 2
+    visitor.drag((box["x"] + box["width"] / 4, y), (box["x"] - 20, y))
+    assert visitor.edits() == [{"op": "scale", "token": RIM, "factor": 0.05}]
+    expect(visitor.page.locator("#factor")).to_be_visible()
+
+
+def test_last_token_stays(visitor: Visitor) -> None:
+    visitor.token(RIM).click()
+    visitor.page.click("#keep-token")
+    visitor.page.click("#drop-token")
+    expect(visitor.page.locator("#problem p")).to_contain_text("The last token has to stay")
+    assert visitor.edits() == [{"op": "keep", "tokens": [RIM]}]
+    expect(visitor.page.locator("#swap")).to_be_disabled()
+
+
+def test_delete_key_drops_the_region_that_was_clicked(
+    visitor: Visitor, server: Server, coffee: bytes
+) -> None:
+    visitor.page.mouse.click(*visitor.at(home_of(server, coffee, SAUCER)))
+    visitor.page.keyboard.press("Escape")
+    visitor.page.keyboard.press("Delete")
+    assert visitor.edits() == []
+    visitor.page.mouse.click(*visitor.at(home_of(server, coffee, SAUCER)))
+    visitor.page.keyboard.press("Delete")
+    assert visitor.edits() == [{"op": "drop", "token": SAUCER}]
+
+
 def test_swapping_two_tokens_by_button_and_by_dragging(visitor: Visitor, coffee: bytes) -> None:
     visitor.token(RIM).click()
     visitor.page.select_option("#partner", f"self {SAUCER}")
@@ -147,6 +178,21 @@ def test_taking_a_token_of_a_second_photo_by_dragging_it_across(
     assert_drawn(visitor, coffee, cat)
     visitor.drag(visitor.centre(visitor.token(5, "#second-strip")), visitor.centre(visitor.token(RIM)))
     assert visitor.edits()[1] == {"op": "replace", "token": RIM, "with": {"donor": 0, "token": 5}}
+    assert_drawn(visitor, coffee, cat)
+
+
+def test_a_token_of_the_second_photo_is_offered_by_a_click(
+    visitor: Visitor, coffee: bytes, cat: bytes
+) -> None:
+    visitor.load_second("cat.jpg", cat)
+    visitor.token(3, "#second-strip").click()
+    expect(visitor.page.locator("#second-note")).to_have_text(
+        "First select the token of the photo that it is for."
+    )
+    visitor.token(SHADE).click()
+    visitor.token(3, "#second-strip").click()
+    visitor.page.click("#take")
+    assert visitor.edits() == [{"op": "replace", "token": SHADE, "with": {"donor": 0, "token": 3}}]
     assert_drawn(visitor, coffee, cat)
 
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
@@ -66,6 +67,28 @@ def test_first_view_shows_a_sample_with_everything(visitor: Visitor) -> None:
     assert visitor.number("token-bytes") == pytest.approx(4 * (16 * 192 + 144 * 16) / 1000, abs=0.1)
     assert 1 < visitor.number("jpeg-bytes") < 20
     assert visitor.number("file-bytes") == pytest.approx(19.3, abs=0.1)
+
+
+def test_each_token_shows_which_others_are_most_like_it(visitor: Visitor, coffee: bytes) -> None:
+    vectors = visitor.server.client.post(
+        "/embed", files={"image": coffee}, data={"pooling": "tokens", "normalize": "true"}
+    ).json()["data"][0]["embedding"]
+    cosines = np.array(vectors) @ np.array(vectors[8])
+    want = [int(k) for k in np.argsort(-cosines) if k != 8][:3]
+    names = ", ".join(map(str, want))
+    expect(visitor.token(8)).to_have_attribute("aria-label", re.compile(f"most like {names}$"))
+    shade = "node => getComputedStyle(node).getPropertyValue('--token')"
+    colours = [visitor.token(k).evaluate(shade) for k in want]
+    assert [dot.evaluate(shade) for dot in visitor.token(8).locator(".dot").all()] == colours
+
+
+def test_photo_and_reconstruction_stand_side_by_side_on_a_phone(visitor: Visitor) -> None:
+    visitor.page.set_viewport_size({"width": 360, "height": 740})
+    boxes = [visitor.page.locator(name).bounding_box() for name in ("#picture-frame", "#result-frame")]
+    assert boxes[0]
+    assert boxes[1]
+    assert (boxes[0]["y"], boxes[0]["width"]) == (boxes[1]["y"], boxes[1]["width"])
+    assert boxes[0]["x"] + boxes[0]["width"] < boxes[1]["x"]
 
 
 def test_views_fit_a_phone_and_a_wide_screen(visitor: Visitor) -> None:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +12,8 @@ from safetensors.numpy import load_file
 
 from tests.service.photos import pixels_of
 from tests.service.server import Server
-from tests.studio.conftest import Visit
-from tests.studio.visitor import Visitor, drawn_by_api
+from tests.studio.conftest import ELSEWHERE, Visit
+from tests.studio.visitor import Visitor, drawn_by_api, run_call
 
 NAME = 'it\'s a "cat"; really, $HOME.jpg'
 """A file name with all that shells, curl and Python take for something else."""
@@ -35,15 +31,6 @@ def edit_with_a_second_photo(visitor: Visitor, cat: bytes) -> None:
     visitor.settle()
 
 
-def run_call(language: str, text: str, folder: Path, **variables: str) -> np.ndarray[Any, Any]:
-    """Run a call as a developer would, in a folder that holds the photos; what it draws."""
-    command = ["bash", "-euc", text] if language == "curl" else [sys.executable, "-W", "ignore", "-c", text]
-    environment = os.environ | {"NO_PROXY": "*", "no_proxy": "*"} | variables
-    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    return pixels_of((folder / "out.png").read_bytes())
-
-
 @pytest.mark.parametrize("language", ["curl", "python"])
 def test_calls_draw_what_the_page_shows(visitor: Visitor, cat: bytes, tmp_path: Path, language: str) -> None:
     visitor.load_photo(NAME, cat)
@@ -54,11 +41,12 @@ def test_calls_draw_what_the_page_shows(visitor: Visitor, cat: bytes, tmp_path: 
     assert np.abs(drawn.astype(int) - visitor.picture()).max() <= 1
 
 
-def test_call_for_a_sample_fetches_the_sample(visitor: Visitor, tmp_path: Path) -> None:
+@pytest.mark.parametrize("language", ["curl", "python"])
+def test_call_for_a_sample_fetches_the_sample(visitor: Visitor, tmp_path: Path, language: str) -> None:
     visitor.token(8).click()
     visitor.page.click("#drop-token")
     visitor.settle()
-    drawn = run_call("curl", visitor.call("curl"), tmp_path)
+    drawn = run_call(language, visitor.call(language), tmp_path)
     assert np.abs(drawn.astype(int) - visitor.picture()).max() <= 1
 
 
@@ -73,6 +61,29 @@ def test_call_and_link_are_copied(context: BrowserContext, visitor: Visitor) -> 
     visitor.page.click("#copy-link")
     assert visitor.page.evaluate("navigator.clipboard.readText()") == visitor.page.url
     assert "#edit=" in visitor.page.url
+
+
+def test_call_and_link_are_copied_without_https(visit: Visit, server: Server) -> None:
+    """There browsers have no clipboard for pages, only the old command."""
+    with visit(server) as visitor:
+        page = visitor.page
+        page.goto(f"http://{ELSEWHERE}:{server.port}/")
+        visitor.settle()
+        assert not page.evaluate("isSecureContext")
+        page.evaluate(
+            "() => addEventListener('copy', () => (window.copied = String(document.activeElement.value)))"
+        )
+        visitor.token(8).click()
+        page.click("#drop-token")
+        for button, want in (("#copy-link", page.url), ("#copy-call", visitor.call("curl"))):
+            page.click(button)
+            expect(page.locator(button)).to_have_text("Copied")
+            page.click(button)
+            assert page.evaluate("copied") == want
+            expect(page.locator(button)).to_have_text("Copy link" if button == "#copy-link" else "Copy")
+            expect(page.locator(button)).to_be_focused()
+        assert all(text.startswith("The Cross-Origin-Opener-Policy header") for text in visitor.errors)
+        visitor.errors.clear()
 
 
 def test_link_restores_an_edit_of_samples_whole(visitor: Visitor, visit: Visit, server: Server) -> None:
@@ -107,6 +118,64 @@ def test_link_to_other_photos_says_that_it_lacks_them(visitor: Visitor, visit: V
         assert (friend.picture() == visitor.picture()).all()
 
 
+def test_link_opens_a_sample_that_is_not_edited(visitor: Visitor, visit: Visit, server: Server) -> None:
+    assert "#" not in visitor.page.url
+    visitor.page.get_by_role("button", name="Open: a cat").click()
+    expect(visitor.page.locator("#source-size")).to_contain_text("chelsea.jpg")
+    with visit(server) as friend:
+        friend.page.goto(visitor.page.url)
+        friend.settle()
+        expect(friend.page.locator("#source-size")).to_contain_text("chelsea.jpg")
+
+
+def test_link_says_which_second_photo_it_needs(visitor: Visitor, visit: Visit, cat: bytes) -> None:
+    edit_with_a_second_photo(visitor, cat)
+    with visit(visitor.server) as friend:
+        friend.page.goto(visitor.page.url)
+        friend.settle()
+        expect(friend.page.locator("#lacking")).to_have_text(
+            "Not shown yet: choose the cat.jpg as second photo."
+        )
+        expect(friend.page.locator("#second-note")).to_have_text(
+            "The edits need the cat.jpg: choose it here."
+        )
+        friend.load_second("the cat.jpg", cat)
+        expect(friend.page.locator("#lacking")).to_be_hidden()
+        expect(friend.page.locator("#result-note")).to_have_text("after 3 edits")
+        assert (friend.picture() == visitor.picture()).all()
+
+
+def test_link_to_a_photo_waits_for_it_where_another_one_is_open(visitor: Visitor, cat: bytes) -> None:
+    shared = {"edits": [{"op": "drop", "token": 8}], "donors": [], "model": "stellar-tiny", "sample": ""}
+    fragment = fragment_of(visitor, shared | {"name": "cat.jpg"})
+    visitor.page.evaluate("(fragment) => { location.hash = fragment; }", fragment)
+    waiting = visitor.page.locator("#waiting")
+    expect(waiting).to_have_text("This link brings 1 edit. Open cat.jpg to see it.")
+    expect(waiting).to_be_visible()
+    visitor.load_photo("cat.jpg", cat)
+    expect(waiting).to_be_hidden()
+    assert visitor.edits() == shared["edits"]
+    other = fragment_of(visitor, shared | {"name": "cat.jpg", "edits": [{"op": "drop", "token": 9}]})
+    visitor.page.evaluate("(fragment) => { location.hash = fragment; }", other)
+    expect(visitor.page.locator("#edit-list")).to_have_text("Drop token 9✕")
+    expect(waiting).to_be_hidden()
+
+
+def test_link_of_a_model_that_is_not_served_is_told(visit: Visit, server: Server) -> None:
+    with visit(server) as visitor:
+        visitor.open()
+        shared = {"edits": [], "donors": [], "model": "large", "sample": "moon", "name": "moon.jpg"}
+        visitor.open(f"/?again#{fragment_of(visitor, shared)}")
+        problem = visitor.page.locator("#problem p")
+        expect(problem).to_contain_text("made with the model large, which is not served here")
+
+
+def fragment_of(visitor: Visitor, shared: dict[str, object]) -> str:
+    """What stands behind # in a link."""
+    script = "async (shared) => (await import('/studio/link.js')).fragmentOf(shared)"
+    return str(visitor.page.evaluate(script, shared))
+
+
 def test_damaged_link_is_told_and_the_page_works(visit: Visit, server: Server) -> None:
     with visit(server) as visitor:
         visitor.open("/#edit=bm90IGpzb24")
@@ -137,3 +206,17 @@ def test_picture_tokens_and_edits_are_downloaded(visitor: Visitor, cat: bytes, t
     assert np.abs(visitor.picture().astype(int) - drawn_by_api(visitor.server, cat, edits)).max() <= 1
     assert load_file(tokens)["semantics"].shape == (1, 16, 192)
     assert json.loads(document.read_text())["edits"] == edits
+
+
+def test_picture_is_saved_when_it_shows_the_edits(visitor: Visitor, coffee: bytes, tmp_path: Path) -> None:
+    with visitor.page.expect_download() as download:
+        visitor.page.click("#save-picture")
+    assert download.value.suggested_filename == "coffee-reconstructed.png"
+    visitor.slow_down(400)
+    visitor.token(8).click()
+    visitor.page.click("#drop-token")
+    with visitor.page.expect_download() as download:
+        visitor.page.click("#save-picture")
+    download.value.save_as(tmp_path / "saved.png")
+    want = drawn_by_api(visitor.server, coffee, [{"op": "drop", "token": 8}]).astype(int)
+    assert np.abs(pixels_of((tmp_path / "saved.png").read_bytes()) - want).max() <= 1

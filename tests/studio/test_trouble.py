@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from tests.service.photos import encoded, pixels_of
 from tests.service.server import Server, running
 from tests.studio.conftest import Visit
-from tests.studio.visitor import Visitor, drawn_by_api
+from tests.studio.visitor import Visitor, drawn_by_api, run_call
 
 SHOWN = """() => {
     window.shown = [];
@@ -36,6 +36,27 @@ def test_twelve_megapixels_that_lie_on_their_side(visitor: Visitor, cat: bytes) 
     visitor.page.click("#drop-token")
     want = drawn_by_api(visitor.server, photo, visitor.edits()).astype(int)
     assert np.abs(visitor.picture() - want).max() <= 1
+
+
+def test_transparent_parts_are_white_as_the_model_sees_them(visitor: Visitor) -> None:
+    picture = Image.new("RGBA", (300, 200), (0, 0, 0, 0))
+    picture.paste((220, 40, 40, 255), (100, 50, 200, 150))
+    visitor.load_photo("logo.png", encoded(picture, "PNG"))
+    assert visitor.number("psnr") > 18
+    assert visitor.picture("#photo")[5, 5].tolist() == [255, 255, 255]
+
+
+def test_opening_is_told_while_it_lasts(visitor: Visitor, cat: bytes) -> None:
+    visitor.slow_down(400)
+    visitor.load("mine.jpg", cat)
+    expect(visitor.page.locator("#source-size")).to_have_text("Opening mine.jpg…")
+    expect(visitor.page.locator("#said")).to_have_text("Opening mine.jpg…")
+    expect(visitor.page.locator("#picture-frame")).to_have_attribute("aria-busy", "true")
+    expect(visitor.page.locator("#source-size")).to_contain_text("mine.jpg · ")
+    expect(visitor.page.locator("#picture-frame")).to_have_attribute("aria-busy", "false")
+    visitor.load("second.jpg", cat, "#second-file")
+    expect(visitor.page.locator("#second-note")).to_have_text("Opening second.jpg…")
+    expect(visitor.page.locator("#second-note")).to_have_text("Drag a token onto the picture, or click one.")
 
 
 def test_corrupt_file_is_told_with_advice_and_changes_nothing(visitor: Visitor, cat: bytes) -> None:
@@ -85,9 +106,7 @@ def test_photo_is_dropped_on_the_page_or_on_the_second_photo(visitor: Visitor, c
 
 
 def test_two_quick_edits_on_a_slow_line_show_both_and_nothing_older(visitor: Visitor, coffee: bytes) -> None:
-    line = visitor.page.context.new_cdp_session(visitor.page)
-    slow = {"offline": False, "latency": 400, "downloadThroughput": -1, "uploadThroughput": -1}
-    line.send("Network.emulateNetworkConditions", slow)
+    visitor.slow_down(400)
     visitor.page.evaluate(SHOWN)
     visitor.page.evaluate(
         """() => {
@@ -157,7 +176,11 @@ def test_page_asks_for_a_key_and_keeps_it_for_the_session_only(visit: Visit, tmp
         page.get_by_role("button", name="Use the key").click()
         visitor.settle()
         expect(page.locator("#key")).to_be_hidden()
-        assert "$STELLAR_API_KEY" in visitor.call("curl")
+        for language in ("curl", "python"):
+            call = visitor.call(language)
+            assert "STELLAR_API_KEY" in call
+            drawn = run_call(language, call, tmp_path, STELLAR_API_KEY="sesame")
+            assert np.abs(drawn.astype(int) - visitor.picture()).max() <= 1
         assert "sesame" not in page.content()
         page.reload()
         visitor.settle()

@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 
 from service.settings import BUNDLED_MODELS
 from tests.service.photos import photo as sample
+from tests.service.server import running
 from tests.studio.conftest import Visit
 from tests.studio.visitor import Visitor
 
@@ -49,7 +50,7 @@ def test_folder_is_ranked_by_embed_and_by_a_token(visitor: Visitor, folder: Path
     page.click("#tab-search")
     page.set_input_files("#search-directory", folder)
     expect(page.locator("#search-note")).to_have_text(
-        "4 photos ranked by the whole photo. 2 files could not be read as a picture."
+        "4 photos ranked by the whole photo. 2 files could not be read."
     )
     query = vectors(visitor, coffee, "mean")
     want = {f"{n}.jpg": float(vectors(visitor, sample(n), "mean") @ query) for n in PHOTOS}
@@ -64,8 +65,18 @@ def test_folder_is_ranked_by_embed_and_by_a_token(visitor: Visitor, folder: Path
     names, scores = ranking(visitor)
     assert names == sorted(want, key=lambda name: -want[name])
     assert scores == pytest.approx([want[name] for name in names], abs=1e-4)
-    page.locator("#results button").nth(1).click()
+    page.locator("#results canvas").nth(1).click()
     expect(page.locator("#source-size")).to_contain_text(names[1])
+
+
+def test_folder_that_is_too_much_at_once_is_read_in_parts(visit: Visit, folder: Path, tmp_path: Path) -> None:
+    with running(tmp_path / "log", {"STELLAR_MAX_IMAGES": "2"}) as server, visit(server) as visitor:
+        visitor.open()
+        visitor.page.click("#tab-search")
+        visitor.page.set_input_files("#search-directory", folder)
+        expect(visitor.page.locator("#search-note")).to_have_text(
+            "4 photos ranked by the whole photo. 2 files could not be read."
+        )
 
 
 def test_samples_can_be_searched_and_cleared(visitor: Visitor) -> None:
@@ -78,8 +89,6 @@ def test_samples_can_be_searched_and_cleared(visitor: Visitor) -> None:
 
 
 def test_two_models_are_compared_side_by_side(visit: Visit, tmp_path: Path) -> None:
-    from tests.service.server import running
-
     models = tmp_path / "models"
     for name in ("stellar-tiny", "another"):
         shutil.copytree(BUNDLED_MODELS / "stellar-tiny", models / name)

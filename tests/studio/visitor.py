@@ -5,7 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import BrowserContext, FloatRect, Page, expect
 
+from tests.service.photos import pixels_of
 from tests.service.server import Server
 
 PICTURE = "canvas => canvas.toDataURL('image/png')"
@@ -59,6 +64,12 @@ class Visitor:
         """Choose a second photo and wait for its tokens."""
         self.load(name, data, "#second-file")
         expect(self.page.locator("#second-photo")).to_have_attribute("aria-label", f"Second photo: {name}")
+
+    def slow_down(self, latency_ms: int) -> None:
+        """Make every request wait."""
+        line = self.page.context.new_cdp_session(self.page)
+        slow = {"offline": False, "latency": latency_ms, "downloadThroughput": -1, "uploadThroughput": -1}
+        line.send("Network.emulateNetworkConditions", slow)
 
     def edits(self) -> list[dict[str, Any]]:
         """The edits as the API takes them, once they are drawn."""
@@ -145,3 +156,12 @@ def drawn_by_api(
     assert answer.status_code == 200, answer.text
     with Image.open(io.BytesIO(answer.content)) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def run_call(language: str, text: str, folder: Path, **variables: str) -> NDArray[np.uint8]:
+    """Run a call as a developer would, in a folder that holds the photos; what it draws."""
+    command = ["bash", "-euc", text] if language == "curl" else [sys.executable, "-W", "ignore", "-c", text]
+    environment = os.environ | {"NO_PROXY": "*", "no_proxy": "*"} | variables
+    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return pixels_of((folder / "out.png").read_bytes())
