@@ -3,6 +3,7 @@
 import { base64OfFloats, floatsOf } from "./base64.js";
 import { Problem } from "./problem.js";
 import { Tokens } from "./tokens.js";
+import { keep, kept } from "./kept.js";
 
 const KEY = "stellar-key";
 
@@ -12,6 +13,7 @@ const KEY = "stellar-key";
 export class Api {
   /** @type {Promise<string | null> | null} */
   #asking = null;
+  #key = kept("sessionStorage", KEY);
 
   /** @param {(reason: string) => Promise<string | null>} askKey how to ask for an API key */
   constructor(askKey) {
@@ -21,7 +23,7 @@ export class Api {
 
   /** @returns {boolean} whether a key is in use */
   get keyed() {
-    return sessionStorage.getItem(KEY) !== null;
+    return this.#key !== null;
   }
 
   /** What is served. @returns {Promise<{default: string, models: any[]}>} */
@@ -32,6 +34,12 @@ export class Api {
   /** Whether the service is ready. @returns {Promise<boolean>} */
   async ready() {
     return fetch(new URL("healthz/ready", this.base)).then((answer) => answer.ok, () => false);
+  }
+
+  /** One of the sample photos. @param {string} name @returns {Promise<File>} */
+  async sample(name) {
+    const answer = await this.#send(`studio/samples/${name}.jpg`);
+    return new File([await answer.blob()], `${name}.jpg`, { type: "image/jpeg" });
   }
 
   /**
@@ -93,7 +101,7 @@ export class Api {
   /** @returns {Promise<Response>} a good answer @throws {Problem} @throws {DOMException} where it was aborted */
   async #send(path, options = {}) {
     for (;;) {
-      const key = sessionStorage.getItem(KEY);
+      const key = this.#key;
       const headers = { ...options.headers, ...(key === null ? {} : { authorization: `Bearer ${key}` }) };
       const answer = await fetch(new URL(path, this.base), { ...options, headers }).catch((error) => {
         if (error.name === "AbortError") throw error;
@@ -102,7 +110,7 @@ export class Api {
       if (answer.ok) return answer;
       const problem = await Problem.from(answer);
       // Another request may have brought a key in the meantime.
-      const renewed = sessionStorage.getItem(KEY) !== key;
+      const renewed = this.#key !== key;
       if (answer.status !== 401 || !(renewed || (await this.#ask(problem.message)))) throw problem;
     }
   }
@@ -111,7 +119,9 @@ export class Api {
   async #ask(reason) {
     this.#asking ??= this.askKey(reason).finally(() => (this.#asking = null));
     const key = await this.#asking;
-    if (key !== null) sessionStorage.setItem(KEY, key);
-    return key !== null;
+    if (key === null) return false;
+    this.#key = key;
+    keep("sessionStorage", KEY, key);
+    return true;
   }
 }

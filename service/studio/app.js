@@ -15,7 +15,7 @@ import { Tray } from "./tray.js";
 import { askKey } from "./keydialog.js";
 import { byId, element } from "./element.js";
 import { chooseFiles, takeFilesAnywhere } from "./intake.js";
-import { FIRST_SAMPLE, fetchSample, offerSamples } from "./samples.js";
+import { FIRST_SAMPLE, offerSamples } from "./samples.js";
 import { sharedIn } from "./link.js";
 import { showNotices } from "./notices.js";
 import { switchThemes, switchViews } from "./views.js";
@@ -41,8 +41,8 @@ const openView = switchViews((name) => {
   if (name === "compare") compare.open();
 });
 
-const openSample = async (name) => studio.open(await fetchSample(name), name);
-const openSecondSample = async (name) => studio.openSecond(await fetchSample(name), name);
+const openSample = (name) => studio.open(null, name);
+const openSecondSample = (name) => studio.openSecond(null, name);
 chooseFiles("choose", "file", ([file]) => studio.open(file));
 chooseFiles("second-choose", "second-file", ([file]) => studio.openSecond(file));
 offerSamples(byId("samples"), "Open", openSample);

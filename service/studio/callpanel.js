@@ -6,6 +6,7 @@ import { FIRST_SAMPLE } from "./samples.js";
 import { fragmentOf } from "./link.js";
 
 const LANGUAGES = ["curl", "python", "json"];
+const HANDED_OUT = ["copy-call", "copy-link", "save-picture", "save-tokens", "save-edits"];
 
 /** The panel of calls, the link in the address bar, the downloads. */
 export class CallPanel {
@@ -52,6 +53,7 @@ export class CallPanel {
   #show() {
     const { studio } = this;
     if (!studio.photo) return;
+    for (const id of HANDED_OUT) byId(id).disabled = false;
     const { edits, donors } = studio.compact();
     const call = {
       base: studio.api.base.href,

@@ -15,12 +15,6 @@ export const SAMPLES = {
 /** What visitors see first. */
 export const FIRST_SAMPLE = "coffee";
 
-/** @param {string} name @returns {Promise<File>} */
-export async function fetchSample(name) {
-  const answer = await fetch(new URL(`studio/samples/${name}.jpg`, document.baseURI));
-  return new File([await answer.blob()], `${name}.jpg`, { type: "image/jpeg" });
-}
-
 /** Buttons to choose a sample by. @param {HTMLElement} node @param {string} purpose @param {(name: string) => void} choose */
 export function offerSamples(node, purpose, choose) {
   node.replaceChildren(

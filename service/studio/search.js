@@ -6,7 +6,7 @@ import { chooseFiles } from "./intake.js";
 import { colour } from "./palette.js";
 import { cosine } from "./tokens.js";
 import { Regions } from "./regions.js";
-import { SAMPLES, fetchSample } from "./samples.js";
+import { SAMPLES } from "./samples.js";
 import { squareOf } from "./photo.js";
 
 const BATCH = 8;
@@ -112,8 +112,13 @@ export class Search {
 
   async #addSamples() {
     const here = new Set(this.#items.map((item) => item.file.name));
-    const files = await Promise.all(Object.keys(SAMPLES).map(fetchSample));
-    await this.add(files.filter((file) => !here.has(file.name)));
+    try {
+      const files = await Promise.all(Object.keys(SAMPLES).map((name) => this.studio.api.sample(name)));
+      await this.add(files.filter((file) => !here.has(file.name)));
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      this.studio.report(error);
+    }
   }
 
   #clear() {

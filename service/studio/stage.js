@@ -76,6 +76,7 @@ export class Stage {
     byId("picture-frame").setAttribute("aria-busy", String(Boolean(opening)));
     if (opening) say(`Opening ${opening}…`);
     const size = photo && `${photo.name} · ${tokens.source.width} × ${tokens.source.height}`;
+    byId("source-size").title = photo?.name ?? "";
     byId("source-size").textContent = opening ? `Opening ${opening}…` : size;
   }
 

@@ -93,12 +93,12 @@ export class Studio extends EventTarget {
     if (this.photo) await this.open(this.photo.file, this.photo.sample);
   }
 
-  /** Show another photo. @param {Blob} file @param {string} [sample] its name among the samples */
+  /** Show another photo. @param {Blob | null} file null for a sample @param {string} [sample] its name among the samples */
   async open(file, sample = "") {
     this.#turn.abort();
     const { signal } = (this.#turn = new AbortController());
     this.#setBusy(true);
-    this.opening = nameOf(file);
+    this.opening = file ? nameOf(file) : `${sample}.jpg`;
     this.#tell("opening");
     await this.#try("open", () => this.open(file, sample), signal, async () => {
       const [photo, tokens] = await this.#see(file, sample, signal);
@@ -120,11 +120,11 @@ export class Studio extends EventTarget {
     this.#tell("opening");
   }
 
-  /** Open a photo to take tokens from. @param {Blob} file @param {string} [sample] */
+  /** Open a photo to take tokens from. @param {Blob | null} file null for a sample @param {string} [sample] */
   async openSecond(file, sample = "") {
     this.#secondTurn.abort();
     const { signal } = (this.#secondTurn = new AbortController());
-    this.openingSecond = nameOf(file);
+    this.openingSecond = file ? nameOf(file) : `${sample}.jpg`;
     this.#tell("opening");
     await this.#try("second", () => this.openSecond(file, sample), signal, async () => {
       const [photo, tokens] = await this.#see(file, sample, signal);
@@ -225,8 +225,9 @@ export class Studio extends EventTarget {
   }
 
   async #see(file, sample, signal) {
-    const { tokens } = await this.api.tokens(file, this.model, signal);
-    return [await Photo.open(file, tokens.source, this.manifest.image_size, sample), tokens];
+    const bytes = file ?? (await this.api.sample(sample));
+    const { tokens } = await this.api.tokens(bytes, this.model, signal);
+    return [await Photo.open(bytes, tokens.source, this.manifest.image_size, sample), tokens];
   }
 
   #changed() {

@@ -1,6 +1,7 @@
 // The three views of the page, as tabs; and the button for light and dark.
 
 import { byId } from "./element.js";
+import { keep } from "./kept.js";
 
 const VIEWS = ["edit", "search", "compare"];
 const THEMES = [["", "as the system", "◐"], ["light", "light", "☀"], ["dark", "dark", "☾"]];
@@ -39,7 +40,7 @@ export function switchThemes() {
     button.title = `Theme: ${words}`;
     if (theme) root.dataset.theme = theme;
     else delete root.dataset.theme;
-    localStorage.setItem("stellar-theme", theme);
+    keep("localStorage", "stellar-theme", theme);
   };
   button.addEventListener("click", () => {
     at = (at + 1) % THEMES.length;

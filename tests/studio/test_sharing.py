@@ -121,11 +121,10 @@ def test_link_to_other_photos_says_that_it_lacks_them(visitor: Visitor, visit: V
 def test_link_opens_a_sample_that_is_not_edited(visitor: Visitor, visit: Visit, server: Server) -> None:
     assert "#" not in visitor.page.url
     visitor.page.get_by_role("button", name="Open: a cat").click()
-    expect(visitor.page.locator("#source-size")).to_contain_text("chelsea.jpg")
+    expect(visitor.page.locator("#source-size")).to_contain_text("chelsea.jpg ·")
     with visit(server) as friend:
         friend.page.goto(visitor.page.url)
-        friend.settle()
-        expect(friend.page.locator("#source-size")).to_contain_text("chelsea.jpg")
+        expect(friend.page.locator("#source-size")).to_contain_text("chelsea.jpg ·")
 
 
 def test_link_says_which_second_photo_it_needs(visitor: Visitor, visit: Visit, cat: bytes) -> None:

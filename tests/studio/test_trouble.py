@@ -82,7 +82,7 @@ def test_photo_is_pasted(visitor: Visitor, cat: bytes) -> None:
         }""",
         list(cat),
     )
-    expect(visitor.page.locator("#source-size")).to_contain_text("pasted.jpg")
+    expect(visitor.page.locator("#source-size")).to_contain_text("pasted.jpg ·")
 
 
 def test_photo_is_dropped_on_the_page_or_on_the_second_photo(visitor: Visitor, cat: bytes) -> None:
@@ -100,7 +100,7 @@ def test_photo_is_dropped_on_the_page_or_on_the_second_photo(visitor: Visitor, c
         visitor.page.dispatch_event(target, "drop", {"dataTransfer": data})
         expect(visitor.page.locator("#drop")).to_be_hidden()
         if target == "#photo":
-            expect(visitor.page.locator(shown)).to_contain_text("dropped.jpg")
+            expect(visitor.page.locator(shown)).to_contain_text("dropped.jpg ·")
         else:
             expect(visitor.page.locator(shown)).to_have_attribute("aria-label", "Second photo: dropped.jpg")
 
@@ -156,12 +156,28 @@ def test_service_goes_away_and_returns(visit: Visit, coffee: bytes, tmp_path: Pa
         visitor.token(10).click()
         visitor.page.click("#drop-token")
         expect(visitor.page.locator("#result-frame")).to_have_attribute("aria-busy", "true")
+        visitor.page.get_by_role("button", name="Second photo: a cat").click()
+        expect(visitor.page.locator("#second-shown")).to_be_hidden()
         with running(tmp_path / "second", {}, port=server.port) as again:
             expect(away).to_be_hidden()
             edits = visitor.edits()
             assert [edit["token"] for edit in edits] == [8, 10]
+            expect(visitor.page.locator("#second-shown")).to_be_visible()
             want = drawn_by_api(again, coffee, edits).astype(int)
             assert np.abs(visitor.picture() - want).max() <= 1
+
+
+def test_page_works_where_the_browser_keeps_nothing(visit: Visit, server: Server) -> None:
+    with visit(server) as visitor:
+        visitor.page.add_init_script(
+            """for (const name of ["localStorage", "sessionStorage"]) {
+                const get = () => { throw new DOMException("no", "SecurityError"); };
+                Object.defineProperty(window, name, { get });
+            }"""
+        )
+        visitor.open()
+        visitor.page.click("#theme")
+        expect(visitor.page.locator("html")).to_have_attribute("data-theme", "light")
 
 
 def test_page_asks_for_a_key_and_keeps_it_for_the_session_only(visit: Visit, tmp_path: Path) -> None:

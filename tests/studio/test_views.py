@@ -66,7 +66,7 @@ def test_folder_is_ranked_by_embed_and_by_a_token(visitor: Visitor, folder: Path
     assert names == sorted(want, key=lambda name: -want[name])
     assert scores == pytest.approx([want[name] for name in names], abs=1e-4)
     page.locator("#results canvas").nth(1).click()
-    expect(page.locator("#source-size")).to_contain_text(names[1])
+    expect(page.locator("#source-size")).to_contain_text(f"{names[1]} ·")
 
 
 def test_folder_that_is_too_much_at_once_is_read_in_parts(visit: Visit, folder: Path, tmp_path: Path) -> None:

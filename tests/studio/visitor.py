@@ -57,7 +57,7 @@ class Visitor:
     def load_photo(self, name: str, data: bytes) -> None:
         """Choose a file and wait for its picture."""
         self.load(name, data)
-        expect(self.page.locator("#source-size")).to_contain_text(name)
+        expect(self.page.locator("#source-size")).to_contain_text(f"{name} ·")
         self.settle()
 
     def load_second(self, name: str, data: bytes) -> None:
