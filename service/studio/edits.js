@@ -19,29 +19,39 @@ export function origin(edit) {
 
 /**
  * A list with one more edit. One that goes on where the last one stopped takes its place: two moves of a token
- * become one.
+ * become one. One that does nothing goes.
  * @param {Edit[]} edits @param {Edit} edit @returns {Edit[]}
  */
 export function extended(edits, edit) {
   const last = edits.at(-1);
-  if (!last || last.op !== edit.op || last.token !== edit.token) return [...edits, edit];
-  const before = edits.slice(0, -1);
+  const joined = last && last.op === edit.op && last.token === edit.token ? joinedOf(last, edit) : null;
+  const before = joined ? edits.slice(0, -1) : edits;
+  const now = joined ?? edit;
+  return doesNothing(now) ? before : [...before, now];
+}
+
+/** Two edits of one kind and token as one, or null where they are two. @param {Edit} last @param {Edit} edit */
+function joinedOf(last, edit) {
   switch (edit.op) {
     case "scale":
-      return edit.factor === 1 ? before : [...before, edit];
-    case "move": {
-      const [dx, dy] = [last.dx + edit.dx, last.dy + edit.dy];
-      return dx || dy ? [...before, { ...edit, dx, dy }] : before;
-    }
+      return edit;
+    case "move":
+      return { ...edit, dx: last.dx + edit.dx, dy: last.dy + edit.dy };
     case "paint": {
+      if (!last.cells) return null;
       const cells = new Map([...last.cells, ...edit.cells].map((cell) => [String(cell), cell]));
-      return [...before, { ...edit, cells: [...cells.values()] }];
+      return { ...edit, cells: [...cells.values()] };
     }
     case "blend":
-      return sameOrigin(last, edit) ? [...before, edit] : [...edits, edit];
+      return sameOrigin(last, edit) ? edit : null;
     default:
-      return [...edits, edit];
+      return null;
   }
+}
+
+/** @param {Edit} edit */
+function doesNothing({ op, factor, alpha, dx, dy }) {
+  return (op === "scale" && factor === 1) || (op === "blend" && alpha === 0) || (op === "move" && !dx && !dy);
 }
 
 function sameOrigin(one, other) {

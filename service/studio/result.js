@@ -65,12 +65,13 @@ export class Result {
     canvas.height = picture.bitmap.height;
     canvas.getContext("2d").drawImage(picture.bitmap, 0, 0);
     this.frame.dataset.edits = JSON.stringify(picture.edits);
-    const edited = picture.edits.length;
-    byId("result-note").textContent = edited ? `after ${edited} edit${edited > 1 ? "s" : ""}` : "from the tokens alone";
+    const many = picture.edits.length;
+    const edited = many && `${many} edit${many > 1 ? "s" : ""}`;
+    byId("result-note").textContent = edited ? `after ${edited}` : "from the tokens alone";
     byId("result-time").title = "in the service";
     byId("result-time").textContent = `${Math.max(1, Math.round(durationMs(picture.timing)))} ms`;
-    canvas.setAttribute("aria-label", edited ? `Reconstruction after ${edited} edit${edited > 1 ? "s" : ""}` : "Reconstruction");
-    say(edited ? "The reconstruction shows your edits." : "The reconstruction shows the tokens without edits.");
+    canvas.setAttribute("aria-label", edited ? `Reconstruction after ${edited}` : "Reconstruction");
+    say(edited ? `The reconstruction shows ${edited}.` : "The reconstruction shows the tokens without edits.");
     this.what.options[1].disabled = !edited;
     if (!edited) this.what.value = "photo";
     this.#drawBefore();

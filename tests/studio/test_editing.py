@@ -92,6 +92,29 @@ def test_scaling_a_token_is_one_edit_however_long_it_is_dragged(visitor: Visitor
     assert visitor.edits() == []
 
 
+def test_what_ends_where_it_began_is_no_edit(visitor: Visitor, server: Server, coffee: bytes) -> None:
+    """However a slider or a region went in between."""
+    visitor.token(RIM).click()
+    visitor.page.evaluate(
+        """() => {
+            for (const [id, way] of [["factor", [2, 1]], ["alpha", [0.5, 0]]]) {
+                const slider = document.getElementById(id);
+                for (const value of way) {
+                    slider.value = value;
+                    slider.dispatchEvent(new Event("input"));
+                }
+                slider.dispatchEvent(new Event("change"));
+            }
+        }"""
+    )
+    assert visitor.edits() == []
+    expect(visitor.page.locator("#undo")).to_be_disabled()
+    x, y = home_of(server, coffee, RIM)
+    visitor.drag(visitor.at((x, y)), visitor.at((x - 1, y)))
+    visitor.drag(visitor.at((x - 1, y)), visitor.at((x, y)))
+    assert visitor.edits() == []
+
+
 def test_scaling_to_almost_nothing_keeps_the_token_in_hand(visitor: Visitor) -> None:
     visitor.token(RIM).click()
     box = visitor.page.locator("#factor").bounding_box()

@@ -161,4 +161,4 @@ def test_pictures_tokens_and_edits_have_names_for_screen_readers(visitor: Visito
     page.get_by_role("button", name="Token 8, 5.0 % of the picture").click()
     page.get_by_role("button", name="Drop", exact=True).click()
     expect(page.get_by_role("img", name="Reconstruction after 1 edit")).to_be_visible()
-    expect(page.locator("#said")).to_have_text("The reconstruction shows your edits.")
+    expect(page.locator("#said")).to_have_text("The reconstruction shows 1 edit.")
