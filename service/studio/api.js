@@ -21,9 +21,9 @@ export class Api {
     this.base = new URL(".", document.baseURI);
   }
 
-  /** @returns {boolean} whether a key is in use */
-  get keyed() {
-    return this.#key !== null;
+  /** Where it is and whether a key is in use, for calls by others. */
+  get about() {
+    return { base: this.base.href, keyed: this.#key !== null };
   }
 
   /** What is served. @returns {Promise<{default: string, models: any[]}>} */

@@ -1,10 +1,10 @@
 // The studio: what happens in the browser when the page opens.
 
 import { Api } from "./api.js";
-import { CallPanel } from "./callpanel.js";
 import { Compare } from "./compare.js";
 import { Connection } from "./connection.js";
 import { EditList } from "./editlist.js";
+import { HandOut } from "./handout.js";
 import { Inspector } from "./inspector.js";
 import { Problem } from "./problem.js";
 import { Result } from "./result.js";
@@ -28,7 +28,7 @@ const inspector = new Inspector(studio);
 new Result(studio);
 new Tray(studio, stage, () => inspector.drop());
 new EditList(studio);
-new CallPanel(studio);
+new HandOut(studio);
 const search = new Search(studio);
 const compare = new Compare(studio);
 let view = "edit";

@@ -3,60 +3,65 @@
 /**
  * @typedef {object} Call
  * @property {string} base the service's address, with a slash at its end
- * @property {string} model the model, or "" for the default one
  * @property {boolean} keyed whether the service wants a key
- * @property {{name: string, sample: string}} photo
- * @property {{name: string, sample: string}[]} donors
- * @property {object[]} edits
+ * @property {string} route
+ * @property {[string, {name: string, sample: string}][]} files the form's fields that carry a photo
+ * @property {Record<string, any>} fields its other fields; those without a value are left out
+ * @property {string} out the file for the answer
  */
 
-/** @param {Call} call @returns {string} lines for a shell */
-export function curl({ base, model, keyed, photo, donors, edits }) {
-  const fetched = [...new Set([photo, ...donors].map((file) => file.sample).filter(Boolean))].map(
-    (sample) => `curl -O ${quoted(`${base}studio/samples/${sample}.jpg`)}`,
-  );
-  const parts = [
-    "curl",
-    ...(keyed ? ['-H "Authorization: Bearer $STELLAR_API_KEY"'] : []),
-    `-F ${quoted(`image=@${formName(photo.name)}`)}`,
-    ...donors.map((donor) => `-F ${quoted(`donor=@${formName(donor.name)}`)}`),
-    ...(model ? [`-F ${quoted(`model=${model}`)}`] : []),
-    ...(edits.length ? [`-F ${quoted(`edits=${JSON.stringify(edits)}`)}`] : []),
-    `${quoted(`${base}reconstruct`)} -o out.png`,
-  ];
-  return [...fetched, parts.join(" \\\n  ")].join("\n");
+/** @param {Call[]} calls @returns {string} lines for a shell */
+export function curl(calls) {
+  const samples = new Set(calls.flatMap(({ base, files }) => files.flatMap(([, file]) => (file.sample ? addressOf(base, file) : []))));
+  return [...[...samples].map((address) => `curl -O ${quoted(address)}`), ...calls.map(curlOf)].join("\n");
 }
 
-/** @param {Call} call @returns {string} a program; it needs httpx */
-export function python({ base, model, keyed, photo, donors, edits }) {
-  const contents = ({ name, sample }) =>
-    sample ? `httpx.get(${literal(`${base}studio/samples/${sample}.jpg`)}).content` : `open(${literal(name)}, "rb")`;
-  const files = [["image", photo], ...donors.map((donor) => ["donor", donor])].map(
-    ([field, file]) => `        (${literal(field)}, ${contents(file)}),`,
-  );
-  const data = [
-    ...(model ? [`"model": ${literal(model)}`] : []),
-    ...(edits.length ? ['"edits": json.dumps(edits)'] : []),
-  ];
-  const lines = [
-    ...(edits.length ? ["import json"] : []),
-    ...(keyed ? ["import os"] : []),
-    ...(edits.length || keyed ? [""] : []),
-    "import httpx",
-    "",
-    ...(edits.length ? ["edits = [", ...edits.map((edit) => `    ${literal(edit)},`), "]"] : []),
+/** @param {Call} call */
+function curlOf({ base, keyed, route, files, fields, out }) {
+  return [
+    "curl",
+    ...(keyed ? ['-H "Authorization: Bearer $STELLAR_API_KEY"'] : []),
+    ...files.map(([field, file]) => `-F ${quoted(`${field}=@${formName(file.name)}`)}`),
+    ...given(fields).map(([name, value]) => `-F ${quoted(`${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)}`),
+    `${quoted(`${base}${route}`)} -o ${quoted(out)}`,
+  ].join(" \\\n  ");
+}
+
+/** @param {Call[]} calls @returns {string} a program; it needs httpx */
+export function python(calls) {
+  const edited = calls.some(({ fields }) => "edits" in Object.fromEntries(given(fields)));
+  const standard = [...(edited ? ["import json"] : []), ...(calls.some(({ keyed }) => keyed) ? ["import os"] : [])];
+  return [...standard, ...(standard.length ? [""] : []), "import httpx", "", ...calls.flatMap(pythonOf)].join("\n");
+}
+
+/** @param {Call} call @returns {string[]} */
+function pythonOf({ base, keyed, route, files, fields, out }) {
+  const contents = (file) => (file.sample ? `httpx.get(${literal(addressOf(base, file))}).content` : `open(${literal(file.name)}, "rb")`);
+  const data = given(fields).map(([name, value]) => `${literal(name)}: ${name === "edits" ? "json.dumps(edits)" : literal(value)}`);
+  const edits = Object.fromEntries(given(fields)).edits;
+  return [
+    ...(edits ? ["edits = [", ...edits.map((edit) => `    ${literal(edit)},`), "]"] : []),
     "answer = httpx.post(",
-    `    ${literal(`${base}reconstruct`)},`,
+    `    ${literal(`${base}${route}`)},`,
     ...(keyed ? ['    headers={"Authorization": f"Bearer {os.environ[\'STELLAR_API_KEY\']}"},'] : []),
     "    files=[",
-    ...files,
+    ...files.map(([field, file]) => `        (${literal(field)}, ${contents(file)}),`),
     "    ],",
     ...(data.length ? [`    data={${data.join(", ")}},`] : []),
     ")",
     "answer.raise_for_status()",
-    'open("out.png", "wb").write(answer.content)',
+    `open(${literal(out)}, "wb").write(answer.content)`,
   ];
-  return lines.join("\n");
+}
+
+/** The fields that say something. @param {Record<string, any>} fields @returns {[string, any][]} */
+function given(fields) {
+  return Object.entries(fields).filter(([, value]) => value?.length);
+}
+
+/** Where a sample photo is. @param {string} base @param {{sample: string}} file */
+function addressOf(base, { sample }) {
+  return `${base}studio/samples/${sample}.jpg`;
 }
 
 /** A value for Python: JSON without true, false and null is Python already. */

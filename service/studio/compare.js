@@ -1,5 +1,6 @@
 // The same photo through two served models or precisions, side by side.
 
+import { CallBox } from "./callbox.js";
 import { Drawing, Photo } from "./photo.js";
 import { Problem } from "./problem.js";
 import { Regions } from "./regions.js";
@@ -27,6 +28,7 @@ export class Compare {
     const alone = models.length === 1;
     byId("compare-alone").hidden = !alone;
     byId("compare-columns").hidden = alone;
+    byId("compare-call").parentElement.hidden = alone;
     if (alone) return;
     this.#columns.forEach(({ select }, i) => {
       const chosen = select.value || models[Math.min(i, models.length - 1)]?.name;
@@ -47,6 +49,7 @@ export class Compare {
       return { select, regions, picture, facts, node };
     });
     this.note = element("p", { className: "minor", id: "compare-note", role: "status" });
+    const panel = element("section", { className: "panel call", "aria-labelledby": "compare-call-title" });
     byId("view-compare").append(
       element("div", { className: "panel", id: "compare-alone", hidden: true },
         element("h2", {}, "Only one model is served"),
@@ -55,7 +58,9 @@ export class Compare {
           "stellar-model export checkpoint.safetensors --out models/mine-int8 --precision int8\nstellar-service serve --models models")),
       element("div", { className: "columns", id: "compare-columns" }, ...this.#columns.map((column) => column.node)),
       this.note,
+      panel,
     );
+    this.box = new CallBox(panel, "compare-call", ["curl", "python"]);
   }
 
   async #draw() {
@@ -66,6 +71,9 @@ export class Compare {
       this.note.textContent = "Open a photo first.";
       return;
     }
+    const { about } = studio.api;
+    const files = [["image", studio.photo]];
+    this.box.show(this.#columns.map(({ select }) => ({ ...about, route: "reconstruct", files, fields: { model: select.value }, out: `${select.value}.png` })));
     try {
       this.note.textContent = "Drawing…";
       const drawn = await Promise.all(this.#columns.map((column) => this.#column(column, signal)));

@@ -1,5 +1,6 @@
 // Photos ranked against the current one, or by one of its tokens. Everything stays in the browser's memory.
 
+import { CallBox } from "./callbox.js";
 import { Problem } from "./problem.js";
 import { byId, element, say } from "./element.js";
 import { chooseFiles } from "./intake.js";
@@ -12,11 +13,13 @@ import { squareOf } from "./photo.js";
 const BATCH = 8;
 const BATCH_BYTES = 16e6;
 const THUMB = 200;
+const CALLED = 7; // results in the call that is shown
 const LIT = 12; // results on which the found token's region is drawn
 
 /**
  * @typedef {object} Item a photo to search
  * @property {File} file
+ * @property {string} sample its name among the samples, or ""
  * @property {string} model what the vectors come from
  * @property {Float32Array | null} vectors r × D numbers
  * @property {import("./tokens.js").Tokens | null} tokens fetched for the best results only
@@ -71,14 +74,15 @@ export class Search {
     this.#refresh();
   }
 
-  /** Take in photos. @param {File[]} files */
-  async add(files) {
+  /** Take in photos. @param {File[]} files @param {boolean} [sampled] whether they are samples */
+  async add(files, sampled = false) {
     const pictures = files.filter((file) => file.type.startsWith("image/"));
     this.#refused += files.length - pictures.length;
     for (const file of pictures) {
       const canvas = element("canvas", { width: THUMB, height: THUMB, "aria-hidden": "true" });
       const card = element("li", { className: "found" });
-      this.#items.push({ file, model: "", vectors: null, tokens: null, canvas, card });
+      const sample = sampled ? file.name.replace(/\.jpg$/, "") : "";
+      this.#items.push({ file, sample, model: "", vectors: null, tokens: null, canvas, card });
     }
     await this.#embed();
   }
@@ -90,6 +94,7 @@ export class Search {
     this.note = element("p", { className: "minor", id: "search-note", role: "status" });
     this.list = element("ol", { className: "results", id: "results", "aria-label": "Results, best first" });
     this.query = element("canvas", { width: THUMB, height: THUMB, role: "img", "aria-label": "What is searched for" });
+    const panel = element("section", { className: "panel call", "aria-labelledby": "search-call-title" });
     byId("view-search").append(
       element("section", { className: "panel ask", "aria-labelledby": "search-title" },
         this.query,
@@ -105,7 +110,9 @@ export class Search {
           input("search-directory", "Folder to search", { webkitdirectory: true }),
           this.note)),
       this.list,
+      panel,
     );
+    this.box = new CallBox(panel, "search-call", ["curl", "python"]);
     chooseFiles("search-choose", "search-file", (files) => this.add(files));
     chooseFiles("search-folder", "search-directory", (files) => this.add(files));
   }
@@ -114,7 +121,7 @@ export class Search {
     const here = new Set(this.#items.map((item) => item.file.name));
     try {
       const files = await Promise.all(Object.keys(SAMPLES).map((name) => this.studio.api.sample(name)));
-      await this.add(files.filter((file) => !here.has(file.name)));
+      await this.add(files.filter((file) => !here.has(file.name)), true);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       this.studio.report(error);
@@ -219,13 +226,25 @@ export class Search {
       unread ? `${unread} file${unread > 1 ? "s" : ""} could not be read.` : "",
     ].join(" ").trim();
     if (read.length) say(this.note.textContent);
+    this.#showCall(ranked.map(({ item }) => item));
+  }
+
+  /** The same by API: the vectors of this photo and of the best results. @param {Item[]} found */
+  #showCall(found) {
+    const { studio } = this;
+    const others = found.slice(0, CALLED).map(({ file, sample }) => ["image", { name: file.name, sample }]);
+    const [pooling, left] = studio.selected === null
+      ? ["mean", "Results are ranked by the cosine of their vector and the first one."]
+      : ["tokens", `Results are ranked by the highest cosine of any of their tokens and token ${studio.selected} of the first image.`];
+    const fields = { model: studio.namedModel, pooling };
+    this.box.show([{ ...studio.api.about, route: "embed", files: [["image", studio.photo], ...others], fields, out: "vectors.json" }], left);
   }
 
   #card({ item, token, score }, i) {
-    const { card, canvas, file } = item;
+    const { card, canvas, file, sample } = item;
     const text = token === null ? "" : ` · token ${token}`;
     const name = element("span", {}, file.name);
-    const open = element("button", { type: "button", title: `Open ${file.name}`, onclick: () => this.studio.open(file) }, canvas, name);
+    const open = element("button", { type: "button", title: `Open ${file.name}`, onclick: () => this.studio.open(file, sample) }, canvas, name);
     card.replaceChildren(open, element("p", { className: "minor" }, `${score.toFixed(3)}${text}`));
     card.dataset.score = score.toFixed(6);
     if (i < LIT) void this.#light(item, token);

@@ -73,6 +73,11 @@ export class Studio extends EventTarget {
     return this.models.find((model) => model.name === this.model);
   }
 
+  /** The model's name for calls, "" for the default one. */
+  get namedModel() {
+    return this.model === this.defaultModel ? "" : this.model;
+  }
+
   get edits() {
     return this.history.present;
   }

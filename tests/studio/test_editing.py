@@ -276,7 +276,7 @@ def test_slider_divides_before_and_after(visitor: Visitor) -> None:
     clip = visitor.page.locator("#before").evaluate("node => getComputedStyle(node).clipPath")
     assert clip.replace(" ", "").startswith("inset(0")
     assert "50%" in clip
-    expect(visitor.page.locator("#tag-before")).to_have_text("Without edits")
+    expect(visitor.page.locator("#tag-before")).to_have_text("No edits")
     visitor.page.select_option("#before-what", "photo")
     assert visitor.picture("#before").shape != plain.shape
 

@@ -37,7 +37,7 @@ def test_calls_draw_what_the_page_shows(visitor: Visitor, cat: bytes, tmp_path: 
     edit_with_a_second_photo(visitor, cat)
     for name in (NAME, "the cat.jpg"):
         (tmp_path / name).write_bytes(cat)
-    drawn = run_call(language, visitor.call(language), tmp_path)
+    drawn = pixels_of(run_call(language, visitor.call(language), tmp_path))
     assert np.abs(drawn.astype(int) - visitor.picture()).max() <= 1
 
 
@@ -46,7 +46,7 @@ def test_call_for_a_sample_fetches_the_sample(visitor: Visitor, tmp_path: Path, 
     visitor.token(8).click()
     visitor.page.click("#drop-token")
     visitor.settle()
-    drawn = run_call(language, visitor.call(language), tmp_path)
+    drawn = pixels_of(run_call(language, visitor.call(language), tmp_path))
     assert np.abs(drawn.astype(int) - visitor.picture()).max() <= 1
 
 

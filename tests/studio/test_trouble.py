@@ -195,7 +195,7 @@ def test_page_asks_for_a_key_and_keeps_it_for_the_session_only(visit: Visit, tmp
         for language in ("curl", "python"):
             call = visitor.call(language)
             assert "STELLAR_API_KEY" in call
-            drawn = run_call(language, call, tmp_path, STELLAR_API_KEY="sesame")
+            drawn = pixels_of(run_call(language, call, tmp_path, STELLAR_API_KEY="sesame"))
             assert np.abs(drawn.astype(int) - visitor.picture()).max() <= 1
         assert "sesame" not in page.content()
         page.reload()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from playwright.sync_api import expect
 
 from service.settings import BUNDLED_MODELS
 from tests.service.photos import photo as sample
+from tests.service.photos import pixels_of
 from tests.service.server import running
 from tests.studio.conftest import Visit
-from tests.studio.visitor import Visitor
+from tests.studio.visitor import Visitor, run_call
 
 PHOTOS = ("coffee", "rocket", "chelsea", "astronaut")
 
@@ -45,6 +47,12 @@ def vectors(
     return np.array(answer["data"][0]["embedding"])
 
 
+def called(visitor: Visitor, language: str, folder: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The vectors that the call beside the results brings: of the photo, then of each result."""
+    answer = run_call(language, visitor.call(language, "search-call"), folder, "vectors.json")
+    return np.array([item["embedding"] for item in json.loads(answer)["data"]])
+
+
 def test_folder_is_ranked_by_embed_and_by_a_token(visitor: Visitor, folder: Path, coffee: bytes) -> None:
     page = visitor.page
     page.click("#tab-search")
@@ -57,6 +65,8 @@ def test_folder_is_ranked_by_embed_and_by_a_token(visitor: Visitor, folder: Path
     names, scores = ranking(visitor)
     assert names == sorted(want, key=lambda name: -want[name])
     assert scores == pytest.approx([want[name] for name in names], abs=1e-4)
+    first, *others = called(visitor, "curl", folder)
+    assert scores == pytest.approx(others @ first, abs=1e-4)
 
     page.select_option("#search-by", "8")
     expect(page.locator("#search-note")).to_contain_text("ranked by token 8")
@@ -65,6 +75,8 @@ def test_folder_is_ranked_by_embed_and_by_a_token(visitor: Visitor, folder: Path
     names, scores = ranking(visitor)
     assert names == sorted(want, key=lambda name: -want[name])
     assert scores == pytest.approx([want[name] for name in names], abs=1e-4)
+    first, *others = called(visitor, "python", folder)
+    assert scores == pytest.approx([(other @ first[8]).max() for other in others], abs=1e-4)
     page.locator("#results canvas").nth(1).click()
     expect(page.locator("#source-size")).to_contain_text(f"{names[1]} ·")
 
@@ -103,6 +115,12 @@ def test_two_models_are_compared_side_by_side(visit: Visit, tmp_path: Path) -> N
         chosen = page.locator(".column select").evaluate_all("nodes => nodes.map((node) => node.value)")
         assert sorted(chosen) == ["another", "stellar-tiny"]
         expect(page.locator(".column").first).to_contain_text("19.2 dB")
+        for language in ("curl", "python"):
+            call = visitor.call(language, "compare-call")
+            for name in ("another", "stellar-tiny"):
+                drawn = pixels_of(run_call(language, call, tmp_path, f"{name}.png"))
+                assert drawn.shape == visitor.picture().shape
+                (tmp_path / f"{name}.png").unlink()
         page.click("#tab-edit")
         page.select_option("#model", "stellar-tiny")
         visitor.settle()

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import BrowserContext, FloatRect, Page, expect
 
-from tests.service.photos import pixels_of
 from tests.service.server import Server
 
 PICTURE = "canvas => canvas.toDataURL('image/png')"
@@ -77,10 +76,10 @@ class Visitor:
         edits: list[dict[str, Any]] = json.loads(self.call("json"))
         return edits
 
-    def call(self, language: str) -> str:
+    def call(self, language: str, panel: str = "call") -> str:
         """The call that the page shows."""
-        self.page.click(f"#call-{language}")
-        return self.page.locator("#call").text_content() or ""
+        self.page.click(f"#{panel}-{language}")
+        return self.page.locator(f"#{panel}").text_content() or ""
 
     def picture(self, canvas: str = "#after") -> NDArray[np.uint8]:
         """What a canvas shows."""
@@ -158,10 +157,10 @@ def drawn_by_api(
         return np.asarray(image.convert("RGB"))
 
 
-def run_call(language: str, text: str, folder: Path, **variables: str) -> NDArray[np.uint8]:
-    """Run a call as a developer would, in a folder that holds the photos; what it draws."""
+def run_call(language: str, text: str, folder: Path, out: str = "out.png", **variables: str) -> bytes:
+    """Run a call as a developer would, in a folder that holds the photos; the file that it writes."""
     command = ["bash", "-euc", text] if language == "curl" else [sys.executable, "-W", "ignore", "-c", text]
     environment = os.environ | {"NO_PROXY": "*", "no_proxy": "*"} | variables
     done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    return pixels_of((folder / "out.png").read_bytes())
+    return (folder / out).read_bytes()

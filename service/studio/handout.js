@@ -1,22 +1,19 @@
-// The same by API: calls and the link to copy, and what can be downloaded.
+// What visitors take with them: calls and the link to copy, and what can be downloaded.
 
-import { byId, element, say } from "./element.js";
-import { curl, python } from "./calls.js";
+import { CallBox } from "./callbox.js";
+import { byId, element } from "./element.js";
+import { copy } from "./clipboard.js";
 import { FIRST_SAMPLE } from "./samples.js";
 import { fragmentOf } from "./link.js";
 
-const LANGUAGES = ["curl", "python", "json"];
-const HANDED_OUT = ["copy-call", "copy-link", "save-picture", "save-tokens", "save-edits"];
+const BUTTONS = ["copy-link", "save-picture", "save-tokens", "save-edits"];
 
 /** The panel of calls, the link in the address bar, the downloads. */
-export class CallPanel {
-  #language = "curl";
-
+export class HandOut {
   /** @param {import("./studio.js").Studio} studio */
   constructor(studio) {
     this.studio = studio;
-    for (const language of LANGUAGES) byId(`call-${language}`).addEventListener("click", () => this.#speak(language));
-    byId("copy-call").addEventListener("click", (event) => copy(byId("call").textContent, event.currentTarget));
+    this.box = new CallBox(byId("call-panel"), "call", ["curl", "python", "json"]);
     byId("copy-link").addEventListener("click", (event) => copy(location.href, event.currentTarget));
     byId("save-picture").addEventListener("click", () => this.#savePicture());
     byId("save-edits").addEventListener("click", () => {
@@ -25,12 +22,6 @@ export class CallPanel {
     byId("save-tokens").addEventListener("click", () => this.#saveTokens());
     studio.addEventListener("edits", () => this.#show());
     studio.addEventListener("models", () => this.#show());
-  }
-
-  #speak(language) {
-    this.#language = language;
-    for (const each of LANGUAGES) byId(`call-${each}`).setAttribute("aria-pressed", String(each === language));
-    this.#show();
   }
 
   #stem() {
@@ -53,18 +44,11 @@ export class CallPanel {
   #show() {
     const { studio } = this;
     if (!studio.photo) return;
-    for (const id of HANDED_OUT) byId(id).disabled = false;
+    for (const id of BUTTONS) byId(id).disabled = false;
     const { edits, donors } = studio.compact();
-    const call = {
-      base: studio.api.base.href,
-      model: studio.model === studio.defaultModel ? "" : studio.model,
-      keyed: studio.api.keyed,
-      photo: studio.photo,
-      donors,
-      edits,
-    };
-    const text = { curl: () => curl(call), python: () => python(call), json: () => JSON.stringify(edits, null, 1) };
-    byId("call").textContent = text[this.#language]();
+    const files = [["image", studio.photo], ...donors.map((donor) => ["donor", donor])];
+    const model = studio.namedModel;
+    this.box.show([{ ...studio.api.about, route: "reconstruct", files, fields: { model, edits }, out: "out.png" }]);
     const shared = {
       edits,
       donors: donors.map(({ name, sample, self }) => ({ name, sample, self })),
@@ -74,7 +58,7 @@ export class CallPanel {
     };
     // Browsers let pages change their address so often only.
     if (!studio.history.drafting) {
-      const linked = edits.length || (shared.sample && (shared.sample !== FIRST_SAMPLE || call.model));
+      const linked = edits.length || (shared.sample && (shared.sample !== FIRST_SAMPLE || model));
       history.replaceState(null, "", linked ? `#${fragmentOf(shared)}` : location.pathname + location.search);
     }
     byId("link-note").textContent = noteOf(studio.photo, donors, edits.length);
@@ -96,26 +80,6 @@ function noteOf(photo, donors, edited) {
   if (!edited && own.length) return "Edit something, and the page's address becomes a link to the edit.";
   if (!own.length) return edited ? "The link restores this edit on the sample photo." : "The link opens this sample.";
   return `The link holds the edits, not the image: whoever opens it needs ${[...new Set(own)].join(" and ")} too.`;
-}
-
-async function copy(text, button) {
-  const done = await navigator.clipboard?.writeText(text).then(() => true, () => false);
-  const told = done || copyByHand(text, button) ? "Copied" : "Copying is not allowed";
-  say(`${told}.`);
-  button.dataset.label ??= button.textContent;
-  button.textContent = told;
-  setTimeout(() => (button.textContent = button.dataset.label), 1600);
-}
-
-/** Without HTTPS browsers have the old way only: what is selected. @returns {boolean} whether it worked */
-function copyByHand(text, button) {
-  const field = element("textarea", { value: text, className: "hidden", readOnly: true });
-  document.body.append(field);
-  field.select();
-  const done = document.execCommand("copy");
-  field.remove();
-  button.focus();
-  return done;
 }
 
 /** @param {Blob} blob @param {string} name */
