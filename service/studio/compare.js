@@ -101,12 +101,13 @@ export class Compare {
     picture.getContext("2d").drawImage(drawing.bitmap, 0, 0, 480, 480);
     const bytes = Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0);
     const told = [
-      ["PSNR", `${drawing.psnr(same).toFixed(1)} dB`],
-      ["Time", `${Math.round(durationMs(seen.timing) + durationMs(drawing.timing))} ms`],
-      ["Tokens", `${seen.tokens.count} × ${seen.tokens.width}`],
-      ["Model", `${bytesText(bytes)}, ${manifest.image_size} px, ${manifest.precision}`],
+      ["PSNR", `${drawing.psnr(same).toFixed(1)} dB`, `against the photo at ${manifest.image_size} px`],
+      ["Time", `${Math.round(durationMs(seen.timing) + durationMs(drawing.timing))} ms`, "in the service"],
+      ["Tokens", `${seen.tokens.count} × ${seen.tokens.width}`, bytesText(seen.tokens.bytes)],
+      ["Model", bytesText(bytes), `${manifest.precision} on disk`],
     ];
-    facts.replaceChildren(...told.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+    facts.replaceChildren(...told.map(([name, value, about]) =>
+      element("div", {}, element("dt", {}, name), element("dd", {}, value, element("small", {}, about)))));
     same.close();
     return drawing;
   }

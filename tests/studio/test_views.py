@@ -19,6 +19,7 @@ from tests.service.server import running
 from tests.studio.conftest import Visit
 from tests.studio.visitor import Visitor, run_call
 
+COLUMN = ("select", "canvas >> nth=0", "canvas >> nth=1")
 PHOTOS = ("coffee", "rocket", "chelsea", "astronaut")
 
 
@@ -115,6 +116,12 @@ def test_two_models_are_compared_side_by_side(visit: Visit, tmp_path: Path) -> N
         chosen = page.locator(".column select").evaluate_all("nodes => nodes.map((node) => node.value)")
         assert sorted(chosen) == ["another", "stellar-tiny"]
         expect(page.locator(".column").first).to_contain_text("19.2 dB")
+        column = page.locator(".column").first
+        select, regions, picture = (column.locator(name).bounding_box() for name in COLUMN)
+        assert select
+        assert regions
+        assert picture
+        assert select["y"] + select["height"] < regions["y"] == picture["y"]
         for language in ("curl", "python"):
             call = visitor.call(language, "compare-call")
             for name in ("another", "stellar-tiny"):
