@@ -37,12 +37,11 @@ def _decoder(request: Request) -> ImageDecoder:
     return request.app.state.decoder  # type: ignore[no-any-return]
 
 
-async def require_key(
-    request: Request,
-    _described: Annotated[
-        HTTPAuthorizationCredentials | None, Security(BEARER)
-    ],  # for /docs: it can send one
-) -> None:
+# /docs sends a key because of it.
+Described = Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
+
+
+async def require_key(request: Request, _described: Described) -> None:
     """Let only callers with an accepted key pass, where keys are set. Raises `Unauthorized`."""
     keys: Keys = request.app.state.keys
     request.state.client = keys.check(request)

@@ -82,6 +82,15 @@ def test_each_token_shows_which_others_are_most_like_it(visitor: Visitor, coffee
     assert [dot.evaluate(shade) for dot in visitor.token(8).locator(".dot").all()] == colours
 
 
+def test_second_photo_can_be_dragged_from_without_scrolling(visitor: Visitor, cat: bytes) -> None:
+    visitor.load_second("cat.jpg", cat)
+    for height in (900, 1000):
+        visitor.page.set_viewport_size({"width": 1440, "height": height})
+        box = visitor.page.locator("#second-strip").bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= height
+
+
 def test_photo_and_reconstruction_stand_side_by_side_on_a_phone(visitor: Visitor) -> None:
     visitor.page.set_viewport_size({"width": 360, "height": 740})
     boxes = [visitor.page.locator(name).bounding_box() for name in ("#picture-frame", "#result-frame")]
