@@ -98,6 +98,11 @@ def test_photo_and_reconstruction_stand_side_by_side_on_a_phone(visitor: Visitor
     assert boxes[1]
     assert (boxes[0]["y"], boxes[0]["width"]) == (boxes[1]["y"], boxes[1]["width"])
     assert boxes[0]["x"] + boxes[0]["width"] < boxes[1]["x"]
+    visitor.token(8).click()
+    for button in ("#drop-token", "#alpha"):
+        visitor.page.locator(button).evaluate("node => node.scrollIntoView({ block: 'center' })")
+        expect(visitor.page.locator("#result-frame")).to_be_in_viewport(ratio=1)
+        expect(visitor.page.locator("#overlay")).to_be_in_viewport(ratio=1)
 
 
 def test_views_fit_a_phone_and_a_wide_screen(visitor: Visitor) -> None:
