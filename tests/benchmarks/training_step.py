@@ -2,8 +2,8 @@
 
 A step has a reference view, 8 masked views and 8 local crops of each picture, forward, backward and the
 optimizer. Ours is compared with the same losses view by view (`view_by_view.py`); that both have the same
-loss is checked. On a CPU one thread works, and its processor time counts, not the clock, so that other work on
-the machine matters little; rounds are interleaved, each in a process of its own, and the fastest step counts.
+loss is checked. On a CPU one thread works, and its processor time counts, not the clock, so that other work
+on the machine matters little; rounds are interleaved, each in a new process, and the fastest step counts.
 """
 
 from __future__ import annotations

@@ -1,0 +1,34 @@
+"""Linear layers, whichever way their products take."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model.linear import Linear
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_results_and_gradients_are_those_of_pytorchs_own(bias: bool) -> None:
+    torch.manual_seed(0)
+    layer, x = Linear(48, 30, bias=bias), torch.randn(3, 20, 48, requires_grad=True)
+    inputs = [x, *layer.parameters()]
+    got, expected = layer(x), F.linear(x, layer.weight, layer.bias)
+    torch.testing.assert_close(got, expected)
+    upstream = torch.randn_like(got)
+    gradients = torch.autograd.grad(got, inputs, upstream)
+    for one, other in zip(gradients, torch.autograd.grad(expected, inputs, upstream), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_float32_on_a_cpu_goes_through_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    layouts: list[torch.layout] = []
+    own = F.linear
+    monkeypatch.setattr(F, "linear", lambda x, *rest: layouts.append(x.layout) or own(x, *rest))
+    layer = Linear(8, 4)
+    assert layer(torch.randn(2, 8)).layout == torch.strided
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(torch.randn(2, 8)).dtype == torch.bfloat16
+    layer.bfloat16()(torch.randn(2, 8).bfloat16())
+    assert layouts == [torch._mkldnn, torch.strided, torch.strided]  # type: ignore[attr-defined]
