@@ -151,19 +151,44 @@ def evaluate(
     pictures: Annotated[
         Path | None, typer.Option(help="Folder that `fetch` prepared: adds kNN on labelled drawings.")
     ] = None,
+    labelled: Annotated[
+        Path | None,
+        typer.Option(help="Folder with train and test, each LABEL/NAME.png or shards: adds probes on them."),
+    ] = None,
+    label_maps: Annotated[
+        Path | None,
+        typer.Option(help="Folder with train and test, each images and labels: adds a segmentation probe."),
+    ] = None,
+    probe_steps: Annotated[int, typer.Option(help="Steps that a decoder probe learns.", min=1)] = 1000,
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and grid.png.")] = None,
 ) -> None:
-    """Measure reconstruction, edits and, with --pictures, semantics on pictures that were not trained on."""
-    from training.evaluation import measure, save_evaluation, show_evaluation
+    """Measure reconstruction, edits and, on the pictures that are named, what frozen features are worth."""
+    from training.evaluation import (
+        measure,
+        measure_labelled,
+        save_evaluation,
+        show_evaluation,
+        untrained_like,
+    )
+    from training.labelled import examples
+    from training.segmentation import segmentation
 
+    missing: dict[str, str] = {}
+    shown = None
     try:
-        model = load_checkpoint(checkpoint)
+        model = load_checkpoint(checkpoint).eval()
         figures = measure(model, pictures / "labelled" if pictures else None)
-    except (CheckpointError, OSError) as error:
+        if labelled is not None:
+            of_labelled = measure_labelled(model, labelled, probe_steps=probe_steps)
+            figures, missing = figures | of_labelled.figures, of_labelled.missing
+            shown = examples(labelled / "test", model.config.image_size, 6)
+        if label_maps is not None:
+            figures |= segmentation(model, untrained_like(model), label_maps)
+    except (CheckpointError, OSError, ValueError) as error:
         raise _failed(error) from error
-    show_evaluation(figures)
+    show_evaluation(figures, missing)
     if out is not None:
-        save_evaluation(model, figures, out)
+        save_evaluation(model, figures, out, missing=missing, images=shown)
         typer.echo(f"done: {out / 'evaluation.json'} and {out / 'grid.png'}")
 
 

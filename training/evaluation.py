@@ -21,10 +21,14 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from model import Stellar
+from training.decoder_probe import Kind, decoder_probe
 from training.grid import draw_grid
 from training.knn import chance, knn_accuracy
+from training.labelled import labelled_batches
 from training.locality import locality
 from training.photos import middle_square, sample_photos
+from training.reconstruction import Likeness, likeness, reconstructed
+from training.semantics import labelled_semantics
 
 BATCH_SIZE = 64
 RAW_SIDE = 32
@@ -67,10 +71,7 @@ def reconstruction(model: Stellar) -> dict[str, float]:
     """Mean PSNR in dB and SSIM of the sample photos, and each photo's, at the native size."""
     photos = sample_photos(model.config.image_size)
     images = torch.stack(list(photos.values()))
-    encoding, localization = model(images)
-    rendered = model.render(encoding.sparse, localization)
-    if rendered.shape != images.shape:  # the VQGAN draws 16 pixels a patch, whatever the encoder's patch is
-        rendered = F.interpolate(rendered, size=images.shape[2:], mode="bilinear", antialias=True)
+    rendered = reconstructed(model, images)
     psnr = -10 * (rendered - images).square().mean(dim=(1, 2, 3)).log10()
     ssim = [
         structural_similarity(a.numpy(), b.numpy(), channel_axis=0, data_range=1)  # type: ignore[no-untyped-call]
@@ -88,9 +89,7 @@ def semantics(model: Stellar, labelled: Path) -> dict[str, float]:
     trained on, queries `twemoji`, another hand's drawings, which were not. `stamp_folder` (k = 5): gallery
     stamps that were trained on, queries held-out ones.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        untrained = Stellar(model.config).eval()
+    untrained = untrained_like(model)
     sets = {name: LabelledSet.read(labelled / name, model.config.image_size) for name in LABELLED_SETS}
     mean, cls = _features(model, sets)
     untrained_mean, untrained_cls = _features(untrained, sets)
@@ -111,19 +110,57 @@ def semantics(model: Stellar, labelled: Path) -> dict[str, float]:
     return figures
 
 
-def show_evaluation(figures: dict[str, float]) -> None:
-    """Print the figures as a table."""
+def measure_labelled(model: Stellar, pictures: Path, *, probe_steps: int) -> Likeness:
+    """Figures on a labelled set with the parts `train` and `test`, and why some are missing.
+
+    Each part is a folder LABEL/NAME.*, or of Parquet files or WebDataset archives with a label. Semantics
+    (`labelled_semantics`), likeness of the test pictures' reconstructions (`likeness`), and the PSNR of
+    decoders trained for `probe_steps` steps on frozen tokens and on frozen patches.
+    Raises `ValueError` where a part has no labelled pictures.
+    """
+    model, train, test = model.eval(), pictures / "train", pictures / "test"
+    figures = labelled_semantics(model, untrained_like(model), pictures)
+    batches = labelled_batches(test, model.config.image_size, BATCH_SIZE)
+    told = likeness(model, (batch.images for batch in batches))
+    figures |= told.figures
+    kinds: tuple[Kind, ...] = ("tokens", "dense")
+    for kind in kinds:
+        decoded = decoder_probe(model, str(train), test, kind, steps=probe_steps)
+        figures[f"decoder_probe_psnr_db_{kind}"] = decoded
+    return Likeness(figures, told.missing)
+
+
+def untrained_like(model: Stellar) -> Stellar:
+    """A model of the same architecture and on the same device, with always the same random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Stellar(model.config).to(model.mean.device).eval()
+
+
+def show_evaluation(figures: dict[str, float], missing: dict[str, str] | None = None) -> None:
+    """Print the figures as a table, and below it what could not be measured."""
     table = Table("figure", "value")
     for name, value in figures.items():
         table.add_row(name, f"{value:.3f}")
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for name, reason in (missing or {}).items():
+        console.print(f"{name} was not measured: {reason}", markup=False, soft_wrap=True)
 
 
-def save_evaluation(model: Stellar, figures: dict[str, float], out: Path) -> None:
-    """Write evaluation.json and grid.png."""
+def save_evaluation(
+    model: Stellar,
+    figures: dict[str, float],
+    out: Path,
+    *,
+    missing: dict[str, str] | None = None,
+    images: Float[Tensor, "M 3 S S"] | None = None,
+) -> None:
+    """Write evaluation.json, and grid.png of these images or of the sample photos."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
-    draw_grid(model).save(out / "grid.png")
+    content = figures | ({"not_measured": missing} if missing else {})
+    (out / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n")
+    draw_grid(model, images).save(out / "grid.png")
 
 
 def _ids(known: list[str], asked: list[str]) -> tuple[Int[Tensor, " M"], Int[Tensor, " Q"]]:

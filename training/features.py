@@ -32,6 +32,8 @@ class Features(NamedTuple):
     dense: Float[Tensor, "M D"]
     """Mean of the patches."""
     labels: list[str]
+    unreadable: int
+    """Pictures that were left out, because they could not be read."""
 
 
 @torch.no_grad()
@@ -43,11 +45,14 @@ def extract(model: Stellar, pictures: Path) -> Features:
     device = model.mean.device
     parts: list[tuple[Tensor, ...]] = []
     labels: list[str] = []
+    unreadable = 0
     batches = labelled_batches(pictures, model.config.image_size, BATCH_SIZE)
     for batch in track(batches, f"Encoding {pictures.name}", total=None, transient=True):
         parts.append(tuple(feature.cpu() for feature in features(model.encode(batch.images.to(device)))))
         labels += batch.labels
-    return Features(*(torch.cat(part) for part in zip(*parts, strict=True)), labels=labels)
+        unreadable += batch.unreadable
+    kinds = (torch.cat(part) for part in zip(*parts, strict=True))
+    return Features(*kinds, labels=labels, unreadable=unreadable)
 
 
 def features(encoding: Encoding) -> tuple[Float[Tensor, "B _"], ...]:

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from training.photos import middle_square
+from training.pictures import BROKEN
 from training.streams import SHARD_KINDS
 
 LABEL_COLUMNS = ("label", "labels", "class", "cls", "fine_label")
@@ -28,20 +29,46 @@ class LabelledBatch(NamedTuple):
 
     images: Float[Tensor, "B 3 S S"]
     labels: list[str]
+    unreadable: int
+    """Pictures left out beside these, because they could not be read."""
 
 
 def labelled_batches(pictures: Path, side: int, batch_size: int, threads: int = 2) -> Iterator[LabelledBatch]:
     """All pictures of `pictures/LABEL/NAME`, or of the Parquet files or WebDataset archives in it, in order.
 
-    Raises `ValueError` where there are none, or none with labels, and what Pillow does for a broken file.
+    Those that can't be read are left out and counted.
+    Raises `ValueError` where there are none, none with labels, or none that can be read.
     """
     dataset, label = _open(pictures)
     name = getattr(dataset.features[label], "int2str", str)
-    rows = iter(dataset)
+    rows, ready, unreadable = iter(dataset), None, 0
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-        while batch := list(islice(rows, batch_size)):
-            images = list(pool.map(lambda row: _decode(row["picture"], side), batch))
-            yield LabelledBatch(torch.stack(images), [name(row[label]) for row in batch])
+        while chunk := list(islice(rows, batch_size)):
+            decoded = list(pool.map(lambda row: _decode(row["picture"], side), chunk))
+            images = [image for image in decoded if image is not None]
+            labels = [
+                name(row[label]) for row, image in zip(chunk, decoded, strict=True) if image is not None
+            ]
+            unreadable += len(chunk) - len(images)
+            if not images:
+                continue
+            if ready is not None:
+                yield ready
+            ready, unreadable = LabelledBatch(torch.stack(images), labels, unreadable), 0
+    if ready is None:
+        raise ValueError(f"{pictures}: none of {unreadable} pictures could be read")
+    yield ready._replace(unreadable=ready.unreadable + unreadable)
+
+
+def examples(pictures: Path, side: int, count: int) -> Float[Tensor, "M 3 S S"]:
+    """The first picture of each label, of `count` labels at most. Raises as `labelled_batches` does."""
+    found: dict[str, Tensor] = {}
+    for batch in labelled_batches(pictures, side, 256):
+        for label, image in zip(batch.labels, batch.images, strict=True):
+            found.setdefault(label, image)
+        if len(found) >= count:
+            break
+    return torch.stack(list(found.values())[:count])
 
 
 def label_ids(*sets: list[str]) -> list[Int[Tensor, " _"]]:
@@ -71,9 +98,14 @@ def _open(pictures: Path) -> tuple[Any, str]:
     image = next((column for column in ("image", "jpg", "png", "webp", "img") if column in columns), None)
     if label is None or image is None:
         raise ValueError(f"{pictures}: expected columns image and label, got {', '.join(columns)}")
-    return dataset.rename_column(image, "picture").cast_column("picture", ImageFeature(decode=False)), label
+    undecoded = dataset.cast_column(image, ImageFeature(decode=False))  # first, or renaming decodes pictures
+    return undecoded.rename_column(image, "picture"), label
 
 
-def _decode(picture: dict[str, Any], side: int) -> Float[Tensor, "3 S S"]:
-    with Image.open(BytesIO(picture["bytes"]) if picture["bytes"] else picture["path"]) as image:
-        return middle_square(image, side)
+def _decode(picture: dict[str, Any], side: int) -> Float[Tensor, "3 S S"] | None:
+    """One picture, or None where it can't be read."""
+    try:
+        with Image.open(BytesIO(picture["bytes"]) if picture["bytes"] else picture["path"]) as image:
+            return middle_square(image, side)
+    except BROKEN:
+        return None

@@ -5,6 +5,8 @@ S side in pixels
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import skimage.data
 import torch
@@ -19,9 +21,15 @@ PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 
 def sample_photos(side: int) -> dict[str, Float[Tensor, "3 S S"]]:
     """The photos' middle squares at this size, RGB in [0, 1]."""
+    return {name: middle_square(image, side) for name, image in whole_photos().items()}
+
+
+@cache
+def whole_photos() -> dict[str, Image.Image]:
+    """The photos as they are, by name."""
     arrays = {name: getattr(skimage.data, name)() for name in PHOTOS}
     arrays |= dict(zip(("china", "flower"), load_sample_images().images, strict=True))
-    return {name: middle_square(Image.fromarray(array), side) for name, array in arrays.items()}
+    return {name: Image.fromarray(array) for name, array in arrays.items()}
 
 
 def middle_square(image: Image.Image, side: int) -> Float[Tensor, "3 S S"]:

@@ -24,6 +24,8 @@ from training.streams import State, Stream
 BACKGROUND = (255, 255, 255)
 """What shows through transparent pixels."""
 BATCHES_AHEAD = 3
+BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for broken files."""
 MAX_UNREADABLE_BATCHES = 100
 """Batches in a row without one readable picture after which the pictures are given up."""
 
@@ -126,6 +128,6 @@ def _read(encoded: bytes | Path, size: int) -> tuple[UInt8[Tensor, "3 S S"], flo
     """One picture and its width over height; None where it can't be read."""
     try:
         image, aspect = read_square(encoded, size)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None  # Pillow reports broken files with any of these
+    except BROKEN:
+        return None
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous(), aspect

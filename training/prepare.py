@@ -2,6 +2,7 @@
 
 `DIR/train` is what the model sees; `DIR/labelled` holds drawings on white for evaluation, in folders
 `SET/LABEL/NAME.png`: `noto` and `stamps-gallery` were trained on, `twemoji` and `stamps-query` never.
+`DIR/label-maps` holds emoji on photos with maps of where they are, `noto` in `train` and `twemoji` in `test`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from pathlib import Path
 from PIL import Image, ImageFilter
 from rich.progress import track
 
+from training.photos import whole_photos
+from training.segmentation import UNLABELLED
 from training.sources import SOURCES, Source, fetch
 
 CROP_SIDE = 160
 """Side of a prepared picture in pixels: training crops 128 of them at random."""
 CROPS_PER_PHOTO = 90
 LABELLED_SIDE = 128
+PARTS = ("train", "labelled", "label-maps")
 STAMP_COPIES = 3
 EMOJI_COPIES = 2
 QUERY_SHARE = 5
@@ -47,13 +51,14 @@ class Drawing:
 
 
 def prepare(folder: Path) -> dict[str, int]:
-    """Fetch every source and write `train` and `labelled` below `folder`; return how many files each has.
+    """Fetch every source and write `PARTS` below `folder`; return how many files each has.
 
     What is already written stays, so an interrupted call goes on. The result depends on nothing but the
     sources.
     """
     jobs: list[tuple[Callable[..., None], tuple[object, ...]]] = []
     backgrounds: list[Path] = []
+    drawn: list[tuple[Drawing, Source]] = []
     for source in SOURCES:
         unpacked = fetch(source, folder / "sources")
         if source.kind == "photos":
@@ -62,15 +67,20 @@ def prepare(folder: Path) -> dict[str, int]:
             jobs += [(crop_photo, (photo, folder / "train" / source.name)) for photo in photos]
             continue
         drawings = stamps(unpacked) if source.kind == "stamps" else emoji(unpacked)
-        jobs += [
-            (place_drawing, (drawing, source, folder, backgrounds[seed_of(drawing.name) % len(backgrounds)]))
-            for drawing in drawings
-        ]
+        for drawing in drawings:
+            photo = backgrounds[seed_of(drawing.name) % len(backgrounds)]
+            jobs.append((place_drawing, (drawing, source, folder, photo)))
+            if source.kind == "emoji":
+                drawn.append((drawing, source))
     with ProcessPoolExecutor() as pool:
         futures = [pool.submit(job, *arguments) for job, arguments in jobs]
         for future in track(as_completed(futures), "Preparing pictures", total=len(futures)):
             future.result()
-    return {part: sum(1 for _ in (folder / part).rglob("*.*")) for part in ("train", "labelled")}
+    photos = [folder / "train" / source.name for source in SOURCES if source.kind == "photos"]
+    grounds = sorted(path for photo in photos for path in photo.glob("*.jpg"))
+    for drawing, source in track(drawn, "Mapping drawings"):
+        map_drawing(drawing, source, folder, grounds[seed_of(drawing.name) % len(grounds)])
+    return {part: sum(1 for _ in (folder / part).rglob("*.*")) for part in PARTS}
 
 
 def distinct_photos(unpacked: Path) -> list[Path]:
@@ -162,6 +172,28 @@ def _place_copies(drawing: Drawing, cutout: Image.Image, source: Source, out: Pa
         ground.save(out / f"{drawing.name}-{i}.jpg", quality=92)
 
 
+def map_drawing(drawing: Drawing, source: Source, folder: Path, photo: Path) -> None:
+    """Write one drawing on a piece of a photo, and its map: 1 where it is, 255 at its rim, 0 elsewhere.
+
+    What was held out from training lies on photos that were, too.
+    """
+    held_out = source.use == "holdout"
+    rng = random.Random(seed_of(f"map {source.name} {drawing.name}"))
+    with Image.open(drawing.path) as file:
+        cutout = file.convert("RGBA")
+    with Image.open(photo) as crop:
+        ground = _piece(rng.choice([*whole_photos().values()]) if held_out else crop, rng)
+    cover = Image.new("RGBA", ground.size)
+    share, place = rng.uniform(0.4, 0.8), (rng.random(), rng.random())
+    for layer in (ground, cover):
+        _paste(layer, cutout, share, place)
+    labels = cover.getchannel("A").point([0] * 16 + [UNLABELLED] * 224 + [1] * 16)
+    out = folder / "label-maps" / ("test" if held_out else "train")
+    for name, layer in ((f"images/{drawing.name}.jpg", ground), (f"labels/{drawing.name}.png", labels)):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        layer.save(out / name, quality=92)
+
+
 def seed_of(text: str) -> int:
     """A number that depends on nothing but the text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
@@ -200,6 +232,16 @@ def _ground(rng: random.Random, photo: Path) -> Image.Image:
         ramp = Image.linear_gradient("L").resize(size).rotate(rng.choice((0, 90, 180, 270)))
         return Image.composite(Image.new("RGB", size, colours[0]), Image.new("RGB", size, colours[1]), ramp)
     return Image.new("RGB", size, "white" if kind == "white" else colours[0])
+
+
+def _piece(photo: Image.Image, rng: random.Random) -> Image.Image:
+    """A random square of half to all of a photo's short side."""
+    short = min(photo.size)
+    side = rng.randint(short // 2, short)
+    left, top = (rng.randint(0, length - side) for length in photo.size)
+    box = (left, top, left + side, top + side)
+    size = LABELLED_SIDE, LABELLED_SIDE
+    return photo.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=2)
 
 
 def _paste(ground: Image.Image, cutout: Image.Image, share: float, place: tuple[float, float]) -> None:

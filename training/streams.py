@@ -152,8 +152,8 @@ class ShardStream:
         column = _picture_column(dataset.features)
         return (
             dataset.select_columns([column])
+            .cast_column(column, Image(decode=False))  # before it is renamed, which would decode pictures
             .rename_column(column, "picture")
-            .cast_column("picture", Image(decode=False))
         )
 
 

@@ -92,6 +92,40 @@ def test_the_command_writes_figures_and_a_picture(model: Stellar, drawings: Path
         assert picture.size == (800, 976)
 
 
+def test_the_command_judges_a_set_that_is_named_and_says_what_it_could_not_measure(
+    model: Stellar, tmp_path: Path
+) -> None:
+    """Red and blue pictures, a broken one among them; the first of each label are drawn in the grid."""
+    rng, sides = np.random.default_rng(0), {"red": (200, 0, 0), "blue": (0, 0, 200)}
+    for part in ("train", "test"):
+        for label, colour in sides.items():
+            (tmp_path / part / label).mkdir(parents=True)
+            for i in range(4):
+                noise = rng.integers(0, 50, (40, 40, 3))
+                image = Image.fromarray((np.array(colour) + noise).astype(np.uint8))
+                image.save(tmp_path / part / label / f"{i}.png")
+    (tmp_path / "test" / "red" / "broken.png").write_bytes(b"no picture")
+    save_checkpoint(model, tmp_path / "debug.safetensors")
+    command = [sys.executable, "-m", "training.cli", "evaluate", str(tmp_path / "debug.safetensors")]
+    command += ["--labelled", str(tmp_path), "--probe-steps", "2", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    judged = {f"{judge}_{kind}" for judge in ("linear", "knn") for kind in ("mean", "cls", "dense", "pixels")}
+    assert judged < figures.keys()
+    assert figures["linear_dense"] == figures["linear_pixels"] == 1
+    assert (figures["chance"], figures["unreadable"]) == (0.5, 1)
+    assert {"mse", "psnr_db", "ssim", "decoder_probe_psnr_db_tokens", "decoder_probe_psnr_db_dense"} < set(
+        figures
+    )
+    for name, reason in figures.get("not_measured", {}).items():
+        assert name in ("lpips", "rfid")
+        assert "stellar-service[perception]" in reason
+        assert f"{name} was not measured: {reason}" in done.stdout
+    with Image.open(tmp_path / "out" / "grid.png") as picture:
+        assert picture.size == (800, 2 * 160 + 16)
+
+
 def test_missing_drawings_are_named(model: Stellar, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"noto: expected pictures in LABEL/NAME\.png"):
         measure(model, tmp_path)

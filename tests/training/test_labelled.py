@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from training.labelled import label_ids, labelled_batches
+from training.labelled import examples, label_ids, labelled_batches
 
 GREYS = {"cats": (10, 20, 30), "dogs": (200, 210)}
 
@@ -56,3 +56,23 @@ def test_the_same_label_has_the_same_number_in_every_set() -> None:
     one, other = label_ids(["b", "a", "c"], ["c", "b"])
     assert one.tolist() == [1, 0, 2]
     assert other.tolist() == [2, 1]
+
+
+def test_broken_pictures_are_left_out_and_counted(tmp_path: Path) -> None:
+    for label, greys in GREYS.items():
+        (tmp_path / label).mkdir()
+        for grey in greys:
+            flat(grey).save(tmp_path / label / f"{grey}.png")
+        (tmp_path / label / "999.png").write_bytes(b"no picture")  # the last of its label
+    batches = list(labelled_batches(tmp_path, side=8, batch_size=2))
+    assert [label for batch in batches for label in batch.labels] == ["cats"] * 3 + ["dogs"] * 2
+    assert sum(batch.unreadable for batch in batches) == 2
+    for path in tmp_path.rglob("*.png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="none of 7 pictures could be read"):
+        next(labelled_batches(tmp_path, side=8, batch_size=2))
+
+
+def test_examples_are_of_different_labels(labelled: Path) -> None:
+    greys = (examples(labelled, 8, 3) * 255).mean(dim=(1, 2, 3)).round()
+    assert greys.tolist() == [10, 200]

@@ -17,6 +17,7 @@ from training.prepare import (
     crop_photo,
     distinct_photos,
     emoji,
+    map_drawing,
     place_drawing,
     stamps,
 )
@@ -147,3 +148,25 @@ def test_a_package_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no-such-package-of-pictures|not installed"):
         fetch(missing, tmp_path)
     assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize(("use", "part"), [("train", "train"), ("holdout", "test")])
+def test_a_map_says_where_the_drawing_is(tmp_path: Path, use: str, part: str) -> None:
+    emoji_source = next(source for source in SOURCES if source.kind == "emoji" and source.use == use)
+    Image.new("RGBA", (64, 64), (255, 0, 255, 255)).save(tmp_path / "cutout.png")
+    ground = photo(tmp_path / "ground.jpg", (160, 160), "green")
+    drawing = Drawing(path=tmp_path / "cutout.png", label="shapes", name="square", held_out=False)
+    map_drawing(drawing, emoji_source, tmp_path, ground)
+    with (
+        Image.open(tmp_path / "label-maps" / part / "images" / "square.jpg") as picture,
+        Image.open(tmp_path / "label-maps" / part / "labels" / "square.png") as labels,
+    ):
+        found = dict.fromkeys((0, 1), 0)
+        for colour, value in zip(
+            picture.convert("RGB").get_flattened_data(), labels.get_flattened_data(), strict=True
+        ):
+            magenta = colour[0] > 200 and colour[1] < 60 and colour[2] > 200
+            found[value] = found.get(value, 0) + (magenta == (value == 1))
+    assert set(found) <= {0, 1, 255}
+    assert found[0] + found[1] > 0.98 * LABELLED_SIDE**2
+    assert 0.1 * LABELLED_SIDE**2 < found[1] < 0.7 * LABELLED_SIDE**2
