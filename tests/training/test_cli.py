@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -100,6 +101,28 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
     assert len(starts) == 5
     assert [start["step"] for start in starts] == sorted({start["step"] for start in starts})
     assert {start["torch"] for start in starts} == {torch.__version__}
+
+
+def test_a_full_disk_is_one_sentence_and_the_state_before_stays(pictures: Path, tmp_path: Path) -> None:
+    """As on a full disk, files of the second start stop growing: at half the size of a state."""
+    out = tmp_path / "run"
+    started = stellar_train("run", "--pictures", pictures, "--preset", "debug", "--steps", "4", "--out", out)
+    assert started.returncode == 0, started.stderr
+    half = (out / "state.pt").stat().st_size // 2
+    full = subprocess.run(
+        [*COMMAND, "run", "--out", str(out), "--resume", "--steps", "8"],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (half, half)),
+    )
+    assert full.returncode == 1
+    assert full.stderr.startswith(f"error: {out}: the state after step 8 could not be written")
+    assert "Traceback" not in full.stderr
+    assert torch.load(out / "state.pt")["progress"]["step"] == 4
+    assert load_file(out / "checkpoint.safetensors")
+    assert not list(out.glob("*.new"))
 
 
 def steps_reported(run: Path) -> int:

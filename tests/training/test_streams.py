@@ -141,3 +141,17 @@ def test_shards_without_pictures_are_an_error(tmp_path: Path) -> None:
     pq.write_table(pa.table({"label": [1, 2]}), tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="expected a column of pictures, such as image, got label"):
         next(open_stream(str(tmp_path), seed=0, batch_size=1))
+
+
+def test_a_broken_picture_in_an_archive_comes_as_it_is(tmp_path: Path) -> None:
+    """Whoever reads it finds that it is none; the stream goes on."""
+    pictures = [encoded(0), b"no picture", encoded(2)]
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        for number, picture in enumerate(pictures):
+            entry = tarfile.TarInfo(f"{number}.png")
+            entry.size = len(picture)
+            archive.addfile(entry, io.BytesIO(picture))
+    stream = open_stream(str(tmp_path), seed=0, batch_size=1)
+    got = [next(stream) for _ in range(3)]
+    assert got.count(b"no picture") == 1
+    assert sorted(number_of(picture) for picture in got if picture != b"no picture") == [0, 2]
