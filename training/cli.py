@@ -159,7 +159,9 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder with train and test, each images and labels: adds a segmentation probe."),
     ] = None,
-    probe_steps: Annotated[int, typer.Option(help="Steps that a decoder probe learns.", min=1)] = 1000,
+    probe_steps: Annotated[
+        int, typer.Option(help="Steps that a decoder or a segmentation probe learns.", min=1)
+    ] = 1000,
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and grid.png.")] = None,
 ) -> None:
     """Measure reconstruction, edits and, on the pictures that are named, what frozen features are worth."""
@@ -183,7 +185,7 @@ def evaluate(
             figures, missing = figures | of_labelled.figures, of_labelled.missing
             shown = examples(labelled / "test", model.config.image_size, 6)
         if label_maps is not None:
-            figures |= segmentation(model, untrained_like(model), label_maps)
+            figures |= segmentation(model, untrained_like(model), label_maps, steps=probe_steps)
     except (CheckpointError, OSError, ValueError) as error:
         raise _failed(error) from error
     show_evaluation(figures, missing)

@@ -25,7 +25,6 @@ Kind = Literal["dense", "localization", "colour"]
 UNLABELLED = 255
 """Pixels of this class count neither in training nor in the test."""
 BATCH_SIZE = 64
-STEPS = 300
 LEARNING_RATE = 1e-2
 WEIGHT_DECAY = 1e-4
 
@@ -53,7 +52,7 @@ class Maps(NamedTuple):
         )
 
 
-def segmentation(model: Stellar, untrained: Stellar, folder: Path) -> dict[str, float]:
+def segmentation(model: Stellar, untrained: Stellar, folder: Path, *, steps: int) -> dict[str, float]:
     """Mean intersection over union in [0, 1] on `folder/test` of heads trained on `folder/train`.
 
     For `dense` and `localization`, for the same of an untrained model, for colours, and for always answering
@@ -73,7 +72,7 @@ def segmentation(model: Stellar, untrained: Stellar, folder: Path) -> dict[str, 
         ("colour", model, "colour"),
     ):
         features, queries = (patch_features(judged, maps.images, kind) for maps in (train, test))  # type: ignore[arg-type]
-        head = train_head(features, train.labels, num_classes)
+        head = train_head(features, train.labels, num_classes, steps)
         figures[f"miou_{name}"] = mean_iou(head, queries, test.labels)
     figures["miou_constant"] = _iou(constant_logits, test.labels)
     return figures
@@ -110,13 +109,15 @@ class Head(nn.Module):
         return self.scores((features - self.mean) / self.deviation)  # type: ignore[no-any-return]
 
 
-def train_head(features: Float[Tensor, "M N D"], labels: UInt8[Tensor, "M S S"], num_classes: int) -> Head:
+def train_head(
+    features: Float[Tensor, "M N D"], labels: UInt8[Tensor, "M S S"], num_classes: int, steps: int
+) -> Head:
     """A head trained with AdamW on the cross-entropy of every labelled pixel, always with the same draws."""
     head = Head(features, num_classes)
     optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     draw = torch.Generator().manual_seed(0)
-    for _ in range(STEPS):
+    for _ in range(steps):
         index = torch.randperm(len(features), generator=draw)[:BATCH_SIZE]
         wanted = labels[index]
         scores = _to_pixels(head(features[index]), wanted.shape[1])

@@ -25,7 +25,12 @@ def test_results_and_gradients_are_those_of_pytorchs_own(bias: bool) -> None:
 def test_float32_on_a_cpu_goes_through_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     layouts: list[torch.layout] = []
     own = F.linear
-    monkeypatch.setattr(F, "linear", lambda x, *rest: layouts.append(x.layout) or own(x, *rest))
+
+    def watched(x: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        layouts.append(x.layout)
+        return own(x, *rest)
+
+    monkeypatch.setattr(F, "linear", watched)
     layer = Linear(8, 4)
     assert layer(torch.randn(2, 8)).layout == torch.strided
     with torch.autocast("cpu", dtype=torch.bfloat16):
