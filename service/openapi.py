@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from service.embeddings import EmbeddingsOptions
-from service.requests import SAFETENSORS, EmbedOptions, Options, ReconstructOptions, TokensOptions
+from service.requests import EmbedOptions, Options, ReconstructOptions, TokensOptions
+from service.token_file import SAFETENSORS
 
 EXAMPLE_IMAGE = "data:image/jpeg;base64,/9j/4AAQ…"
 FILE = {"type": "string", "format": "binary"}

@@ -13,8 +13,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_safetensors
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
@@ -32,8 +30,8 @@ from service.errors import (
 )
 from service.images import Fit
 from service.models import Floats
+from service.token_file import SAFETENSORS, Storage, load_arrays
 
-SAFETENSORS = "application/vnd.safetensors"
 FILE_FIELDS = {
     "image": "images",
     "images": "images",
@@ -75,6 +73,9 @@ class TokensOptions(Options):
         "float", description="Numbers, or base64 of little-endian float32."
     )
     heatmaps: bool = Field(False, description="Add PNGs: the regions in colour and each token's map.")
+    storage: Storage = Field(
+        "full", description="Of safetensors: float32, or compact: a quarter of it, in 8-bit numbers."
+    )
 
 
 class ReconstructOptions(Options):
@@ -224,9 +225,9 @@ def read_tokens(
     """
     if isinstance(tokens, bytes):
         try:
-            arrays: dict[str, Any] = dict(load_safetensors(tokens))
-        except (SafetensorError, ValueError, KeyError):
-            raise BadTokens("tokens: the bytes are no safetensors file.") from None
+            arrays: dict[str, Any] = load_arrays(tokens)
+        except ValueError as error:
+            raise BadTokens(f"tokens: {error}.") from None
     else:
         arrays = tokens
     missing = [name for name in ("semantics", "localization") if name not in arrays]

@@ -12,14 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.numpy import save as save_safetensors
 from starlette.responses import Response
 
 from service.errors import NotAcceptable, ServiceError
 from service.heatmaps import contact_sheet, png, region_map, token_map
 from service.images import DecodedImage
 from service.models import Pixels, ServedModel, Tokens
-from service.requests import SAFETENSORS
+from service.token_file import SAFETENSORS, ImageTokens, Storage, pack
 
 JSON = "application/json"
 NPY = "application/x-npy"
@@ -100,19 +99,21 @@ def tokens_item(
 
 
 def safetensors_response(
-    model: ServedModel, images: Sequence[DecodedImage], tokens: Sequence[Tokens]
+    model: ServedModel, images: Sequence[DecodedImage], tokens: Sequence[Tokens], storage: Storage
 ) -> Response:
-    """semantics (n, r, D), localization (n, h, w, r) and cls (n, D); the metadata names model and sources."""
+    """The images' tokens in one file."""
     grid = model.manifest.grid
-    arrays = {
-        "semantics": np.stack([t.semantics for t in tokens]),
-        "localization": np.stack([t.localization.reshape(*grid, -1) for t in tokens]),
-        "cls": np.stack([t.cls for t in tokens]),
-    }
-    sources = json.dumps([asdict(image.source) for image in images])
-    return Response(
-        save_safetensors(arrays, metadata={"model": model.id, "sources": sources}), media_type=SAFETENSORS
-    )
+    packed = [
+        ImageTokens(
+            semantics=t.semantics,
+            localization=t.localization.reshape(*grid, -1),
+            cls=t.cls,
+            model=model.id,
+            source=image.source,
+        )
+        for image, t in zip(images, tokens, strict=True)
+    ]
+    return Response(pack(packed, storage), media_type=SAFETENSORS)
 
 
 def sheet_response(model: ServedModel, image: DecodedImage, tokens: Tokens) -> Response:

@@ -13,12 +13,11 @@ from starlette.responses import Response
 from service.dependencies import KitDep, require_key, require_ready
 from service.disconnect import run_while_connected
 from service.edits import Edit, apply_edits, parse_edits
-from service.errors import BadEdit, BadRequest, BadTokens, ServiceError
+from service.errors import BadEdit, BadOption, BadRequest, BadTokens, ServiceError
 from service.models import Floats, Pixels, ServedModel
 from service.openapi import EMBED_DOCS, RECONSTRUCT_DOCS, TOKENS_DOCS
 from service.pooling import pooled
 from service.requests import (
-    SAFETENSORS,
     EmbedOptions,
     Item,
     ReconstructOptions,
@@ -43,6 +42,7 @@ from service.responses import (
     sheet_response,
     tokens_item,
 )
+from service.token_file import SAFETENSORS
 from service.work import Seen, Work, all_good, settle
 
 router = APIRouter(tags=["images"], dependencies=[Depends(require_key), Depends(require_ready)])
@@ -73,6 +73,8 @@ async def tokens(request: Request, kit: KitDep) -> Response:
     _refuse_extras(upload)
     options = upload.parse_options(TokensOptions)
     work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
+    if kind in (JSON, PNG) and options.storage == "compact":
+        raise BadOption(f"storage: compact is a form of safetensors; accept {SAFETENSORS}, not {kind}.")
     if kind == PNG and len(upload.images) > 1:
         raise BadRequest(
             "A sheet of heat maps shows one image; send one, or ask for JSON with heatmaps=true."
@@ -167,7 +169,7 @@ def _tokens_response(
         return sheet_response(model, *all_good(seen)[0])
     if kind != JSON:
         good = all_good(seen)
-        return safetensors_response(model, [s.image for s in good], [s.tokens for s in good])
+        return safetensors_response(model, [s.image for s in good], [s.tokens for s in good], options.storage)
     items = [
         s
         if isinstance(s, ServiceError)

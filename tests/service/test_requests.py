@@ -16,6 +16,7 @@ from safetensors.numpy import save
 from service.bundle import Manifest, read_bundle
 from service.errors import BadTokens, ServiceError, TooManyImages
 from service.requests import read_tokens
+from service.token_file import compact
 
 SOURCE = np.random.default_rng(0)
 S = SOURCE.normal(size=(2, 3, 4)).astype(np.float32)
@@ -96,10 +97,39 @@ def test_tokens_that_do_not_fit_are_named(
     assert message in caught.value.detail
 
 
+def compact_file(**changes: Any) -> bytes:
+    arrays = {"semantics": S, "localization": L.reshape(2, 2, 2, 3), "cls": np.zeros((2, 4), np.float32)}
+    return save(compact(arrays) | changes)
+
+
+def test_compact_tokens_are_read_as_full_ones(manifest: Manifest) -> None:
+    pairs = read_tokens(compact_file(), manifest, 2)
+    np.testing.assert_allclose([pair[0] for pair in pairs], S, atol=0.02)
+    np.testing.assert_allclose([pair[1] for pair in pairs], L, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"semantics.scale": np.full((2, 3), np.inf, np.float32)}, "semantics: expected finite numbers."),
+        ({"semantics.scale": np.zeros((2, 4), np.float32)}, "semantics: expected int8 and a float32 scale"),
+        ({"localization": np.zeros((2, 2, 2, 3), np.uint8)}, "some mass in every row."),
+        ({"localization": np.ones((2, 2, 2, 3), np.float16)}, "expected uint8 in the compact form"),
+        ({"localization": np.ones((1, 2, 2, 3), np.uint8)}, "2 semantics for 1 localizations."),
+        ({"localization": np.ones((2, 2, 2, 2), np.uint8)}, "expected 4 × 3 numbers an image, got 16."),
+    ],
+)
+def test_unsound_compact_tokens_are_named(manifest: Manifest, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadTokens) as caught:
+        read_tokens(compact_file(**changes), manifest, 2)
+    assert message in caught.value.detail
+
+
+@pytest.mark.parametrize("form", ["full", "compact"])
 @pytest.mark.filterwarnings("ignore")  # damaged numbers overflow
-def test_damaged_safetensors_give_tokens_or_the_service_s_errors(manifest: Manifest) -> None:
+def test_damaged_safetensors_give_tokens_or_the_service_s_errors(manifest: Manifest, form: str) -> None:
     source = random.Random(3)
-    sound = save({"semantics": S, "localization": L})
+    sound = save({"semantics": S, "localization": L}) if form == "full" else compact_file()
     types = [b"F64", b"F16", b"I64", b"I8", b"U8", b"BF1", b"F8_", b"C64"]
     refused = 0
     for i in range(1000):

@@ -148,6 +148,38 @@ def test_safetensors_hold_all_images_and_say_where_they_come_from(
     assert json.loads(header["__metadata__"]["sources"])[0]["width"] == 451
 
 
+def test_compact_tokens_are_a_quarter_and_make_the_same_picture_and_edits(
+    client: httpx.Client, photo: bytes
+) -> None:
+    files = [("image", photo)] * 8  # one has more header than many
+    full, compact = (
+        client.post(f"/tokens?storage={storage}", files=files, headers={"accept": SAFETENSORS}).content
+        for storage in ("full", "compact")
+    )
+    assert len(compact) < 0.28 * len(full)
+    for edits in ([], [{"op": "drop", "token": 0}], [{"op": "keep", "tokens": [3, 5]}]):
+        one, other = (
+            client.post(
+                "/reconstruct",
+                files={"tokens": file},
+                data={"edits": json.dumps(edits)},
+                headers={"accept": "application/json"},
+            )
+            for file in (full, compact)
+        )
+        drawn = [
+            np.asarray(Image.open(io.BytesIO(base64.b64decode(first(a)["image"]))), float)
+            for a in (one, other)
+        ]
+        assert np.sqrt(np.square(drawn[0] - drawn[1]).mean()) < 2  # levels of 255
+
+
+def test_compact_is_a_form_of_safetensors_alone(client: httpx.Client, photo: bytes) -> None:
+    answer = client.post("/tokens?storage=compact", files={"image": photo})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_option")
+    assert "accept application/vnd.safetensors" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("kind", ["image/png", "image/webp", "image/jpeg"])
 def test_accept_picks_the_pictures_format(client: httpx.Client, photo: bytes, kind: str) -> None:
     answer = client.post("/reconstruct", files={"image": photo}, headers={"accept": f"{kind}, */*;q=0.1"})
