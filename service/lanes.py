@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Generic, Literal, TypeVar
@@ -51,11 +51,11 @@ class Admission:
     def __init__(self, *, max_admitted: int, small_items: int) -> None:
         self._max_admitted = max_admitted
         self._small_items = small_items
-        self._at_work: dict[str, int] = {}
+        self._at_work: Counter[str] = Counter()
 
     def lane(self, client: str, count: int) -> Lane:
         """The lane of a client's next `count` images."""
-        return "small" if self._at_work.get(client, 0) + count <= self._small_items else "bulk"
+        return "small" if self._at_work[client] + count <= self._small_items else "bulk"
 
     @contextmanager
     def admit(self, client: str, count: int) -> Iterator[None]:
@@ -63,7 +63,7 @@ class Admission:
         admitted = sum(self._at_work.values())
         if admitted + count > lane_capacity(self.lane(client, count), self._max_admitted):
             raise QueueFull(f"{admitted} images are at work: try again soon")
-        self._at_work[client] = self._at_work.get(client, 0) + count
+        self._at_work[client] += count
         try:
             yield
         finally:

@@ -99,10 +99,11 @@ async def reconstruct(request: Request, kit: KitDep) -> Response:
     options = upload.parse_options(ReconstructOptions)
     edits = parse_edits(_decoded(options.edits), kit.settings.max_edits)
     work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
-    with work.admitted(len(upload.images) + len(upload.donors)):
-        pictures = await run_while_connected(
-            request, _reconstruct_all(work, upload, edits, kit.settings.max_images)
-        )
+    given: list[tuple[Floats, Floats]] = []
+    if upload.tokens is not None:
+        given = read_tokens(upload.tokens, work.model.manifest, kit.settings.max_images)
+    with work.admitted(len(upload.images) + len(upload.donors) + len(given)):
+        pictures = await run_while_connected(request, _reconstruct_all(work, upload, given, edits))
     if len(pictures) > 1:
         kind = negotiate(request.headers.get("accept"), (JSON,))
     if kind == JSON:
@@ -113,11 +114,10 @@ async def reconstruct(request: Request, kit: KitDep) -> Response:
 
 
 async def _reconstruct_all(
-    work: Work, upload: Upload, edits: Sequence[Edit], max_images: int
+    work: Work, upload: Upload, given: Sequence[tuple[Floats, Floats]], edits: Sequence[Edit]
 ) -> list[Pixels | ServiceError]:
     """Every image's or token set's picture, or its error."""
     donors = [seen.tokens.semantics for seen in all_good(await work.see_all(upload.donors))]
-    given = [] if upload.tokens is None else read_tokens(upload.tokens, work.model.manifest, max_images)
     if given and upload.images:
         raise BadTokens("Send images or tokens, not both.")
 

@@ -51,3 +51,12 @@ def test_a_crowd_of_one_client_leaves_places_for_others() -> None:
             pass
         with admission.admit("other", 2):
             pass
+
+
+def test_work_without_images_leaves_the_count_right() -> None:
+    admission = Admission(max_admitted=8, small_items=2)
+    one, other = admission.admit("a", 0), admission.admit("a", 0)
+    with one, other:
+        assert admission.lane("a", 2) == "small"
+    with admission.admit("a", 2):
+        assert admission.lane("a", 1) == "bulk"
