@@ -1,13 +1,15 @@
-"""`stellar-service`: start the service."""
+"""`stellar-service`: start the service; `commands.py` has what works on folders."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from service import commands
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -15,10 +17,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Serve pictures as editable visual tokens."
 )
-
-
-SECRETS = ("api_keys", "redis_url")
-"""Settings that no message may quote."""
+for command in (commands.embed, commands.tokens, commands.reconstruct):
+    app.command(rich_help_panel="On folders of pictures")(command)
 
 RedisUrl = Annotated[
     str | None,
@@ -125,30 +125,19 @@ def version() -> None:
 
 def _run(start: Callable[[Settings], bool], **given: Any) -> None:
     """Start something with the settings; options that were not given come from variables and defaults."""
-    from pydantic import ValidationError
-
     from service.logs import configure_logs
-    from service.settings import Settings, warn_of_unknown_variables
+    from service.settings import read_settings, warn_of_unknown_variables
 
     try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        settings = read_settings(**{name: value for name, value in given.items() if value is not None})
         configure_logs(settings.log_level, settings.log_format)
         warn_of_unknown_variables()
         if not start(settings):
             raise typer.Exit(1)
-    except ValidationError as error:
-        for problem in error.errors(include_url=False):
-            name = ".".join(map(str, problem["loc"]))
-            got = "" if name in SECRETS else f", got {problem['input']!r}"
-            typer.echo(f"error: {name}: {problem['msg']}{got}", err=True)
-        raise typer.Exit(2) from None
     except ValueError as error:
-        _fail(error)
-
-
-def _fail(error: object) -> NoReturn:
-    typer.echo(f"error: {error}", err=True)
-    raise typer.Exit(2)
+        for line in str(error).splitlines():
+            typer.echo(f"error: {line}", err=True)
+        raise typer.Exit(2) from None
 
 
 if __name__ == "__main__":

@@ -128,6 +128,10 @@ class Models:
         reasons = (self.refusal, *(model.reason for model in self))
         return next((reason for reason in reasons if reason is not None), None)
 
+    async def loaded(self) -> None:
+        """Wait until every model is loaded, or can't be: `reason` tells."""
+        await asyncio.wait([self._loading])
+
     def stop(self) -> None:
         """Say no to the readiness probe from now on."""
         self._stopping = True

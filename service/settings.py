@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.connection import parse_url
 
 from service.logs import logger
 
 BUNDLED_MODELS = Path(__file__).parent / "bundles"
+SECRETS = ("api_keys", "redis_url")
+"""Settings that no message may quote."""
 
 
 class Settings(BaseSettings):
@@ -84,6 +86,22 @@ class Settings(BaseSettings):
     def _readable(cls, url: SecretStr) -> SecretStr:
         parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
         return url
+
+
+def read_settings(**given: Any) -> Settings:
+    """The settings: those given, else from variables, else the defaults.
+
+    Raises `ValueError` with a line for each bad one, which quotes no secret.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_url=False):
+            name = ".".join(map(str, problem["loc"]))
+            got = "" if name in SECRETS else f", got {problem['input']!r}"
+            lines.append(f"{name}: {problem['msg']}{got}")
+        raise ValueError("\n".join(lines)) from None
 
 
 def warn_of_unknown_variables() -> None:

@@ -1,0 +1,238 @@
+"""The client for asyncio; the blocking one runs it.
+
+r sparse tokens · D width
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+import httpx
+import numpy as np
+from httpx_retries import Retry, RetryTransport
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.client.errors import StellarError, problem_of
+from service.client.pictures import Picture, decoded, encoded
+from service.client.served import ServedModels
+from service.client.stream import Result, in_order
+from service.images import Fit
+from service.token_file import SAFETENSORS, ImageTokens, Storage, pack, unpack
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+NPY, PNG = "application/x-npy", "image/png"
+BACKOFF_S = 0.25
+MAX_BACKOFF_S = 30
+NO_RETRY = {"retry": Retry(total=0)}
+
+P = TypeVar("P", bound=Picture)
+Drawable = TypeVar("Drawable", bound=Picture | ImageTokens)
+Edits = Sequence[Mapping[str, Any]]
+"""Edits as /reconstruct takes them, such as `{"op": "drop", "token": 3}`."""
+
+
+class AsyncStellarClient:
+    """Asks a service for vectors, tokens and pictures.
+
+    All methods raise `StellarError` with the service's `code`, and `ValueError` for arrays that are no
+    picture. Where the service is overloaded or away for a moment, they try again: after the time that the
+    service names, else after a growing one.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        api_key: str | None = None,
+        model: str | None = None,
+        concurrency: int = 8,
+        retries: int = 5,
+        timeout_s: float = 60.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Nothing is sent yet.
+
+        `model` is a name or name@version, None for the service's default. At most `concurrency` pictures are
+        on their way at any time. An answer may take `timeout_s`; what fails is tried `retries` times more.
+        `transport` is httpx's: for proxies, certificates of one's own, or an application in this process.
+        """
+        if concurrency < 1:
+            raise ValueError(f"concurrency: expected at least 1, got {concurrency}")
+        self._url = url
+        self._model = {} if model is None else {"model": model}
+        self._concurrency = concurrency
+        self._places = asyncio.Semaphore(concurrency)
+        retry = Retry(
+            total=retries,
+            allowed_methods=("GET", "POST"),  # the same request has the same answer
+            backoff_factor=BACKOFF_S,
+            max_backoff_wait=MAX_BACKOFF_S,
+        )
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            headers={"user-agent": f"stellar-service/{version('stellar-service')}"}
+            | ({"x-api-key": api_key} if api_key else {}),
+            timeout=httpx.Timeout(timeout_s, pool=None),
+            transport=RetryTransport(transport or httpx.AsyncHTTPTransport(), retry),
+        )
+
+    async def __aenter__(self) -> AsyncStellarClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def embed(
+        self,
+        picture: Picture,
+        *,
+        pooling: Literal["mean", "cls", "tokens"] = "mean",
+        normalize: bool = True,
+        fit: Fit = "crop",
+    ) -> NDArray[np.float32]:
+        """The picture's vector (D,), or with `pooling="tokens"` each token's (r, D)."""
+        params = {"pooling": pooling, "normalize": normalize, "fit": fit}
+        answer = await self._send("/embed", NPY, params, picture)
+        (vector,) = np.load(io.BytesIO(answer))
+        return vector  # type: ignore[no-any-return]
+
+    async def tokens(self, picture: Picture, *, storage: Storage = "full", fit: Fit = "crop") -> ImageTokens:
+        """What is in the picture and where; `storage="compact"` sends a quarter of the bytes, rounded."""
+        params = {"storage": storage, "fit": fit}
+        (tokens,) = unpack(await self._send("/tokens", SAFETENSORS, params, picture))
+        return tokens
+
+    async def heatmaps(self, picture: Picture, *, fit: Fit = "crop") -> Image.Image:
+        """A sheet that shows the picture, its tokens' regions and each token's map."""
+        return decoded(await self._send("/tokens", PNG, {"fit": fit}, picture))
+
+    async def reconstruct(
+        self,
+        picture: Picture | ImageTokens,
+        *,
+        edits: Edits = (),
+        donors: Sequence[Picture] = (),
+        fit: Fit = "crop",
+    ) -> Image.Image:
+        """The picture that the tokens of a picture stand for, after edits.
+
+        `donors` are the pictures that the edits `replace` and `blend` may take tokens from, by their index.
+        """
+        params = {"edits": json.dumps(list(edits)), "fit": fit}
+        return decoded(await self._send("/reconstruct", PNG, params, picture, donors))
+
+    def embed_all(
+        self,
+        pictures: Iterable[P],
+        *,
+        pooling: Literal["mean", "cls", "tokens"] = "mean",
+        normalize: bool = True,
+        fit: Fit = "crop",
+        progress: bool = False,
+    ) -> AsyncGenerator[Result[P, NDArray[np.float32]], None]:
+        """The vectors of any number of pictures, as they come, in their order.
+
+        A picture that can't be embedded has its error in its result and stops no other. What concerns them
+        all (a wrong key, a service that is away for good) is raised. Few pictures are held at a time, and
+        `pictures` is read in threads, no further than needed.
+        """
+        ask = partial(self.embed, pooling=pooling, normalize=normalize, fit=fit)
+        return in_order(pictures, ask, at_once=self._held, progress="embed" if progress else None)
+
+    def tokens_all(
+        self,
+        pictures: Iterable[P],
+        *,
+        storage: Storage = "full",
+        fit: Fit = "crop",
+        progress: bool = False,
+    ) -> AsyncGenerator[Result[P, ImageTokens], None]:
+        """The tokens of any number of pictures, as `embed_all` does it."""
+        ask = partial(self.tokens, storage=storage, fit=fit)
+        return in_order(pictures, ask, at_once=self._held, progress="tokens" if progress else None)
+
+    def reconstruct_all(
+        self,
+        pictures: Iterable[Drawable],
+        *,
+        edits: Edits = (),
+        donors: Sequence[Picture] = (),
+        fit: Fit = "crop",
+        progress: bool = False,
+    ) -> AsyncGenerator[Result[Drawable, Image.Image], None]:
+        """The reconstructions of any number of pictures or tokens, as `embed_all` does it."""
+        ask = partial(self.reconstruct, edits=edits, donors=donors, fit=fit)
+        return in_order(pictures, ask, at_once=self._held, progress="reconstruct" if progress else None)
+
+    async def models(self) -> ServedModels:
+        """What is served."""
+        return ServedModels.model_validate_json((await self._request("GET", "/models")).content)
+
+    async def live(self) -> bool:
+        """Whether the service answers at all, asked once."""
+        return await self._answers("/healthz/live")
+
+    async def ready(self) -> bool:
+        """Whether the service can serve now, asked once."""
+        return await self._answers("/healthz/ready")
+
+    @property
+    def _held(self) -> int:
+        """Pictures and results of a stream: beside those on their way, as many that wait for their turn."""
+        return 2 * self._concurrency
+
+    async def _send(
+        self,
+        route: str,
+        accept: str,
+        options: Mapping[str, Any],
+        picture: Picture | ImageTokens,
+        donors: Sequence[Picture] = (),
+    ) -> bytes:
+        async with self._places:
+            files = await asyncio.to_thread(_files, picture, donors)
+            answer = await self._request(
+                "POST", route, headers={"accept": accept}, data={**self._model, **options}, files=files
+            )
+            return answer.content
+
+    async def _answers(self, path: str) -> bool:
+        try:
+            await self._request("GET", path, extensions=NO_RETRY)
+        except StellarError:
+            return False
+        return True
+
+    async def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
+        try:
+            answer = await self._http.request(method, path, **content)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            detail = f"no answer from {self._url}: {error or type(error).__name__}"
+            raise StellarError("unreachable", detail) from error
+        if not answer.is_success:
+            raise problem_of(answer)
+        return answer
+
+
+def _files(picture: Picture | ImageTokens, donors: Sequence[Picture]) -> list[tuple[str, tuple[str, bytes]]]:
+    """A form's files: `image` or `tokens`, and donors."""
+    if isinstance(picture, ImageTokens):
+        files = [("tokens", pack([picture]))]
+    else:
+        files = [("image", encoded(picture))]
+    files += [("donor", encoded(donor)) for donor in donors]
+    return [(name, (name, data)) for name, data in files]

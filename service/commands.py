@@ -1,0 +1,137 @@
+"""The command line's part that works on folders of pictures, with a service or in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from service.folder import Job
+
+Source = Annotated[
+    Path, typer.Argument(help="Folder of pictures, at any depth, or one picture.", exists=True)
+]
+Table = Annotated[Path, typer.Option(help="Parquet file to write.", dir_okay=False)]
+Server = Annotated[
+    str | None,
+    typer.Option(help="Address of a service, such as http://host:8000.", show_default="this process"),
+]
+ApiKey = Annotated[str | None, typer.Option(help="The service's API key.", envvar="STELLAR_API_KEY")]
+Model = Annotated[
+    str | None, typer.Option(help="Model, by name or name@version.", show_default="the default one")
+]
+Fit = Annotated[Literal["crop", "stretch", "pad"], typer.Option(help="How a picture becomes square.")]
+Concurrency = Annotated[int, typer.Option(help="Pictures on their way at any time.", min=1)]
+Pooling = Literal["mean", "cls", "tokens"]
+
+
+def embed(
+    source: Source,
+    out: Table,
+    pooling: Annotated[
+        Pooling, typer.Option(help="Mean of the tokens, the CLS token, or all tokens.")
+    ] = "mean",
+    server: Server = None,
+    api_key: ApiKey = None,
+    model: Model = None,
+    fit: Fit = "crop",
+    concurrency: Concurrency = 8,
+) -> None:
+    """Write a vector for each picture of a folder into a Parquet file.
+
+    Columns: path (within the folder) and embedding, of length 1. Pictures that can't be read are named on
+    standard error and left out; the exit code is then 1. The file appears when it is complete.
+    """
+    _run(lambda job: job.embed(source, out, pooling, fit), out, server, api_key, model, concurrency)
+
+
+def tokens(
+    source: Source,
+    out: Table,
+    server: Server = None,
+    api_key: ApiKey = None,
+    model: Model = None,
+    fit: Fit = "crop",
+    concurrency: Concurrency = 8,
+) -> None:
+    """Write the tokens of each picture of a folder into a Parquet file, for reconstruct and for programs.
+
+    Columns: path (within the folder) and tokens, a compact safetensors file each. Pictures that can't be read
+    are named on standard error and left out; the exit code is then 1. The file appears when it is complete.
+    """
+    _run(lambda job: job.tokens(source, out, fit), out, server, api_key, model, concurrency)
+
+
+def reconstruct(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of pictures, one picture, or a file that tokens has written.", exists=True
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures, as PNG.", file_okay=False)],
+    edits: Annotated[
+        str, typer.Option(help='A list of edits in JSON, such as [{"op":"drop","token":3}].')
+    ] = "[]",
+    donor: Annotated[
+        list[Path] | None,
+        typer.Option(help="Picture that edits take tokens from; may be repeated.", exists=True),
+    ] = None,
+    server: Server = None,
+    api_key: ApiKey = None,
+    model: Model = None,
+    fit: Fit = "crop",
+    concurrency: Concurrency = 8,
+) -> None:
+    """Draw each picture of a folder from its tokens, after edits.
+
+    OUT gets the folder's own layout. Pictures that can't be read are named on standard error and left out;
+    the exit code is then 1.
+    """
+    _run(
+        lambda job: job.reconstruct(source, out, edits, donor or [], fit),
+        out,
+        server,
+        api_key,
+        model,
+        concurrency,
+    )
+
+
+def _run(
+    work: Callable[[Job], Awaitable[None]],
+    out: Path,
+    server: str | None,
+    api_key: str | None,
+    model: str | None,
+    concurrency: int,
+) -> None:
+    """Do the work; exit with 1 where some pictures failed, with 2 where nothing could be done."""
+    try:
+        from service.client import StellarError
+        from service.folder import job
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is missing: pip install 'stellar-service[client]'")
+
+    async def run() -> Job:
+        async with job(server, api_key=api_key, model=model, concurrency=concurrency) as ready:
+            await work(ready)
+            return ready
+
+    try:
+        job_done = asyncio.run(run())
+    except (OSError, StellarError, ValueError) as error:
+        _fail(error)
+    typer.echo(f"{job_done.done} written to {out}, {job_done.failed} failed", err=True)
+    if job_done.failed:
+        raise typer.Exit(1)
+
+
+def _fail(error: Any) -> NoReturn:
+    for line in str(error).splitlines():
+        typer.echo(f"error: {line}", err=True)
+    raise typer.Exit(2) from None
