@@ -6,7 +6,7 @@ WORK ?= work
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards stack prometheus helm clean
+.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards stack prometheus helm benchmark-storage clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -28,6 +28,10 @@ benchmark: $(VENV)/dev redis-server ## Compare Redis batching with local batchin
 
 benchmark-training: $(VENV)/dev ## Measure one training step, and where its time goes
 	$(VENV)/bin/python -m tests.benchmarks.training_step
+
+benchmark-storage: $(VENV)/dev ## Fetch pictures and compare compact token files with full ones
+	$(VENV)/bin/python -m training.cli fetch "$(WORK)/pictures"
+	$(VENV)/bin/python -m tests.benchmarks.compact_storage "$(WORK)/pictures"
 
 lint: $(VENV)/dev ## Format the code and check it, without the tests
 	$(VENV)/bin/ruff check --fix .

@@ -19,8 +19,6 @@ from PIL import Image
 from service.client import AsyncStellarClient, ImageTokens, Result, pack, unpack
 from service.client.served import Served
 from service.images import Fit
-from service.logs import configure_logs
-from service.settings import read_settings
 from service.table import table, written_whole
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -62,6 +60,8 @@ async def _transport(server: str | None) -> AsyncIterator[httpx.AsyncBaseTranspo
         return
     try:
         from service.app import create_app
+        from service.logs import configure_logs
+        from service.settings import read_settings
     except ModuleNotFoundError as error:
         raise ValueError(
             f"{error.name} is missing: pip install 'stellar-service[cpu]', or name a --server"
