@@ -1,4 +1,4 @@
-"""Compact token files against full ones: `make compact-storage`.
+"""Compact token files against full ones: `make benchmark-storage`.
 
 Sizes are a picture's share of a file of 32. Reconstruction: the six sample photos of scikit-image and
 scikit-learn, PSNR against the photo; changes are against the picture that full tokens make, in levels of 255.

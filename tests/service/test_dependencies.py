@@ -35,6 +35,16 @@ def test_serving_imports_neither_torch_nor_model_nor_training(module: str) -> No
     assert not loaded & {"torch", "model", "training", "onnx", "skimage", "sklearn", "jaxtyping"}
 
 
+def test_serving_needs_nothing_of_the_client_s() -> None:
+    assert not loaded_by("service.app", "service.cli", "service.server") & {"httpx", "pyarrow"}
+
+
+def test_client_needs_nothing_of_the_server_s() -> None:
+    loaded = loaded_by("service.client")
+    assert "httpx" in loaded
+    assert not loaded & {"onnxruntime", "fastapi", "uvicorn", "redis", "pyarrow", "torch"}
+
+
 def test_server_that_has_served_has_no_torch_in_its_memory(
     server: Server, client: httpx.Client, photo: bytes
 ) -> None:

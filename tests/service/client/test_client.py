@@ -1,0 +1,216 @@
+"""The client against a real service: what goes in and out, and errors as exceptions."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.client import AsyncStellarClient, StellarClient, StellarError, pack, unpack
+from tests.service.photos import encoded, photo, pixels_of
+from tests.service.server import Server, running
+
+NOBODY = "http://127.0.0.1:9"
+EDITS: list[dict[str, Any]] = [
+    {"op": "drop", "token": 3},
+    {"op": "scale", "token": 5, "factor": 2.5},
+    {"op": "swap", "tokens": [1, 2]},
+    {"op": "replace", "token": 4, "with": {"donor": 0, "token": 5}},
+    {"op": "blend", "token": 6, "toward": {"donor": 1, "token": 2}, "alpha": 0.5},
+    {"op": "move", "token": 7, "dx": 2, "dy": -1},
+    {"op": "paint", "token": 8, "rectangle": [0, 0, 3, 2]},
+    {"op": "keep", "tokens": [1, 2, 4, 5, 6, 7, 8]},
+]
+
+
+def embedding(client: httpx.Client, image: bytes, **options: str) -> NDArray[np.float32]:
+    answer = client.post("/embed", files={"image": image}, params=options)
+    return np.array(answer.json()["data"][0]["embedding"], np.float32)
+
+
+def test_embeddings_are_the_service_s(stellar: StellarClient, client: httpx.Client, photo: bytes) -> None:
+    np.testing.assert_allclose(stellar.embed(photo), embedding(client, photo), atol=1e-6)
+    cls = stellar.embed(photo, pooling="cls", normalize=False, fit="pad")
+    want = embedding(client, photo, pooling="cls", normalize="false", fit="pad")
+    np.testing.assert_allclose(cls, want, atol=1e-5)
+    assert stellar.embed(photo, pooling="tokens").shape == (16, 192)
+
+
+def test_pictures_may_be_paths_bytes_arrays_and_images(stellar: StellarClient, tmp_path: Path) -> None:
+    png = photo("coffee", "PNG")
+    path = tmp_path / "coffee.png"
+    path.write_bytes(png)
+    pixels = pixels_of(png)
+    image = Image.open(io.BytesIO(png))
+    grey = image.convert("L")
+    vectors = [stellar.embed(picture) for picture in (png, path, str(path), pixels, image)]
+    for vector in vectors[1:]:
+        np.testing.assert_array_equal(vector, vectors[0])
+    np.testing.assert_array_equal(stellar.embed(np.asarray(grey)), stellar.embed(grey))
+    alpha = image.convert("RGBA")
+    np.testing.assert_array_equal(stellar.embed(np.asarray(alpha)), stellar.embed(alpha))
+
+
+def test_images_of_any_mode_are_sent_upright(stellar: StellarClient) -> None:
+    upright = Image.open(io.BytesIO(photo("rocket", "PNG")))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    turned = Image.open(io.BytesIO(encoded(upright.rotate(90, expand=True), "PNG", exif=exif)))
+    np.testing.assert_array_equal(stellar.embed(turned), stellar.embed(upright))
+    for mode in ("CMYK", "YCbCr", "P", "1", "I;16", "F"):
+        assert stellar.embed(upright.convert("L" if mode == "I;16" else "RGB").convert(mode)).shape == (192,)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((4, 4, 3), np.float32), r"expected uint8 pixels .* got float32 \(4, 4, 3\)"),
+        (np.zeros((4, 4, 2), np.uint8), r"got uint8 \(4, 4, 2\)"),
+        (np.zeros((2, 4, 4, 3), np.uint8), r"got uint8 \(2, 4, 4, 3\)"),
+        (np.zeros((0, 4, 3), np.uint8), "expected at least one pixel"),
+    ],
+)
+def test_arrays_that_are_no_picture_are_refused_here(
+    stellar: StellarClient, picture: NDArray[Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        stellar.embed(picture)
+
+
+def test_tokens_are_the_service_s_and_say_what_they_cover(
+    stellar: StellarClient, client: httpx.Client, photo: bytes
+) -> None:
+    tokens = stellar.tokens(photo)
+    answer = client.post("/tokens", files={"image": photo}).json()
+    item = answer["data"][0]
+    np.testing.assert_allclose(tokens.semantics, item["semantics"], atol=1e-5)
+    np.testing.assert_allclose(tokens.localization, item["localization"], atol=1e-5)
+    assert tokens.model == answer["model"]
+    assert (tokens.source.width, list(tokens.source.rectangle)) == (451, item["source"]["rectangle"])
+
+
+def test_every_edit_draws_what_the_service_draws(
+    stellar: StellarClient, client: httpx.Client, photo: bytes, other_photo: bytes
+) -> None:
+    donors = [other_photo, photo]
+    for edits in ([], *([edit] for edit in EDITS), EDITS):
+        files = [("image", photo), *(("donor", donor) for donor in donors)]
+        answer = client.post("/reconstruct", files=files, data={"edits": json.dumps(edits)})
+        drawn = stellar.reconstruct(photo, edits=edits, donors=donors)
+        np.testing.assert_array_equal(np.asarray(drawn), pixels_of(answer.content))
+
+
+def test_tokens_of_a_file_draw_the_same_picture(stellar: StellarClient, photo: bytes, tmp_path: Path) -> None:
+    direct = np.asarray(stellar.reconstruct(photo, edits=EDITS[:1]), float)
+    file = tmp_path / "cat.safetensors"
+    for storage, most in (("full", 1), ("compact", 8)):
+        file.write_bytes(pack([stellar.tokens(photo)], storage))  # type: ignore[arg-type]
+        (tokens,) = unpack(file.read_bytes())
+        drawn = np.asarray(stellar.reconstruct(tokens, edits=EDITS[:1]), float)
+        assert np.abs(drawn - direct).max() <= most
+    sent = stellar.tokens(photo, storage="compact")
+    np.testing.assert_array_equal(sent.semantics, tokens.semantics)
+
+
+def test_heat_maps_come_as_a_sheet(stellar: StellarClient, photo: bytes) -> None:
+    assert stellar.heatmaps(photo).width > 400
+
+
+def test_models_say_what_is_served(stellar: StellarClient) -> None:
+    models = stellar.models()
+    model = models.find(None)
+    assert (model.name, model.provider) == ("stellar-tiny", "CPUExecutionProvider")
+    assert models.find(model.id) == models.find("stellar-tiny") == model
+    with pytest.raises(KeyError, match="there is stellar-tiny@"):
+        models.find("other")
+
+
+def test_health_is_asked_once(stellar: StellarClient) -> None:
+    assert (stellar.live(), stellar.ready()) == (True, True)
+    with StellarClient(NOBODY, retries=100) as nobody:
+        assert (nobody.live(), nobody.ready()) == (False, False)
+
+
+def test_errors_carry_code_status_message_and_request_id(
+    stellar: StellarClient, server: Server, photo: bytes
+) -> None:
+    with pytest.raises(StellarError) as caught:
+        stellar.embed(photo[:1000])
+    error = caught.value
+    assert (error.code, error.status) == ("corrupt_image", 422)
+    assert error.detail == "The image is truncated or damaged."
+    assert error.request_id in {line["request_id"] for line in server.logged("request")}
+    assert str(error) == f"{error.detail} (corrupt_image, request {error.request_id})"
+    with pytest.raises(StellarError, match=r"edits\[0\].* \(bad_edit"):
+        stellar.reconstruct(photo, edits=[{"op": "drop", "token": 99}])
+    with (
+        StellarClient(server.url, model="other") as wrong,
+        pytest.raises(StellarError, match=r"There is no model 'other' here.* \(unknown_model"),
+    ):
+        wrong.tokens(photo)
+
+
+def test_answers_of_others_are_errors_too(server: Server, photo: bytes) -> None:
+    """A proxy's page, or another service, is no answer of ours."""
+    with (
+        StellarClient(f"{server.url}/elsewhere") as client,
+        pytest.raises(StellarError, match=r"Not Found \(not_found, request"),
+    ):
+        client.embed(photo)
+
+
+def test_nobody_there_is_an_error_that_says_where(photo: bytes) -> None:
+    for url in (NOBODY, "no address"):
+        with StellarClient(url, retries=1) as client, pytest.raises(StellarError, match=url) as caught:
+            client.embed(photo)
+        assert (caught.value.code, caught.value.status) == ("unreachable", None)
+
+
+def test_files_that_can_not_be_read_are_named(stellar: StellarClient, tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.jpg"):
+        with pytest.raises(StellarError, match=str(path)) as caught:
+            stellar.embed(path)
+        assert caught.value.code == "unreadable_file"
+
+
+def test_the_key_opens_and_no_other(toy_models: Path, tmp_path: Path, photo: bytes) -> None:
+    with running(tmp_path / "log", {"STELLAR_API_KEYS": "right"}, "--models", str(toy_models)) as locked:
+        with StellarClient(locked.url, api_key="right") as client:
+            assert client.embed(photo).shape == (4,)
+            assert client.models().default == "toy"
+        for key in (None, "wrong"):
+            with StellarClient(locked.url, api_key=key) as client, pytest.raises(StellarError) as caught:
+                client.embed(photo)
+            assert (caught.value.code, caught.value.status) == ("unauthorized", 401)
+        assert "right" not in locked.log
+
+
+def test_many_threads_may_share_a_client(stellar: StellarClient, photo: bytes) -> None:
+    want = stellar.embed(photo)
+    with ThreadPoolExecutor(8) as pool:
+        for vector in pool.map(stellar.embed, [photo] * 16):
+            np.testing.assert_allclose(vector, want, atol=1e-5)  # batches of other sizes round differently
+
+
+def test_programs_with_asyncio_use_the_same_methods(server: Server, photo: bytes) -> None:
+    async def ask() -> tuple[NDArray[np.float32], Image.Image, str]:
+        async with AsyncStellarClient(server.url) as client:
+            vector, drawn = await asyncio.gather(client.embed(photo), client.reconstruct(photo))
+            return vector, drawn, (await client.models()).default
+
+    vector, drawn, default = asyncio.run(ask())
+    assert (vector.shape, drawn.size, default) == ((192,), (96, 96), "stellar-tiny")
+
+
+def test_a_client_has_at_least_one_place() -> None:
+    with pytest.raises(ValueError, match="concurrency: expected at least 1, got 0"):
+        StellarClient(concurrency=0)

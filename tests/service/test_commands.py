@@ -1,0 +1,178 @@
+"""embed, tokens and reconstruct of folders, with a server and in one process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from service.client import unpack
+from tests.service.photos import photo, pixels_of
+from tests.service.server import Server
+
+GOOD = ["astronaut.jpg", "sub/coffee.png", "sub/deep/chelsea.jpg"]
+BAD = {"empty.png": "empty_image", "sub/broken.jpg": "corrupt_image"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures, two broken ones and a text."""
+    folder = tmp_path_factory.mktemp("pictures")
+    (folder / "sub/deep").mkdir(parents=True)
+    for name in GOOD:
+        path = folder / name
+        path.write_bytes(photo(path.stem, "PNG" if path.suffix == ".png" else "JPEG"))
+    (folder / "empty.png").touch()
+    (folder / "sub/broken.jpg").write_bytes(photo("rocket")[:2000])
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def stellar(
+    *arguments: object, python: str = "from service.cli import app; app()", **environment: str
+) -> tuple[int, str]:
+    """Exit code and standard error of a command."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
+    done = subprocess.run(
+        [sys.executable, "-c", python, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=kept | {"NO_COLOR": "1", "COLUMNS": "200"} | environment,
+        check=False,
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def test_embed_in_this_process_names_what_is_broken_and_writes_the_rest(
+    folder: Path, tmp_path: Path, client: httpx.Client
+) -> None:
+    out = tmp_path / "new/vectors.parquet"
+    code, told = stellar("embed", folder, "--out", out)
+    assert code == 1
+    assert told.splitlines()[-1] == f"3 written to {out}, 2 failed"
+    for name, reason in BAD.items():
+        assert any(line.startswith(f"{name}: ") and reason in line for line in told.splitlines())
+    table = pq.read_table(out)
+    assert table["path"].to_pylist() == GOOD
+    assert table.schema.metadata[b"pooling"] == b"mean"
+    assert table.schema.metadata[b"model"].startswith(b"stellar-tiny@")
+    for name, vector in zip(GOOD, table["embedding"].to_pylist(), strict=True):
+        answer = client.post("/embed", content=(folder / name).read_bytes()).json()
+        np.testing.assert_allclose(vector, answer["data"][0]["embedding"], atol=1e-5)
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_tokens_by_a_server_are_drawn_in_this_process(
+    folder: Path, server: Server, client: httpx.Client, tmp_path: Path
+) -> None:
+    out, drawn = tmp_path / "tokens.parquet", tmp_path / "drawn"
+    assert stellar("tokens", folder, "--out", out, "--server", server.url)[0] == 1
+    table = pq.read_table(out)
+    assert table["path"].to_pylist() == GOOD
+    (tokens,) = unpack(table["tokens"][1].as_py())
+    assert (tokens.localization.shape, tokens.source.width) == ((12, 12, 16), 600)
+    edits = '[{"op":"drop","token":3}]'
+    code, told = stellar("reconstruct", out, "--out", drawn, "--edits", edits)
+    assert (code, told) == (0, f"3 written to {drawn}, 0 failed\n")
+    names = ["astronaut.jpg.png", "sub/coffee.png", "sub/deep/chelsea.jpg.png"]
+    for name, source in zip(names, GOOD, strict=True):
+        image = (folder / source).read_bytes()
+        want = client.post("/reconstruct", files={"image": image}, data={"edits": edits}).content
+        got = pixels_of((drawn / name).read_bytes()).astype(float)
+        assert np.sqrt(np.square(got - pixels_of(want)).mean()) < 2  # the tokens were compact
+    assert len([path for path in drawn.rglob("*") if path.is_file()]) == 3
+
+
+def test_one_picture_with_a_donor_is_drawn_by_a_server(
+    folder: Path, server: Server, client: httpx.Client, tmp_path: Path
+) -> None:
+    picture, donor = folder / GOOD[0], folder / GOOD[1]
+    edits = '[{"op":"replace","token":1,"with":{"donor":0,"token":2}}]'
+    code, _ = stellar(
+        *("reconstruct", picture, "--out", tmp_path, "--server", server.url),
+        *("--edits", edits, "--donor", donor),
+    )
+    assert code == 0
+    files = {"image": picture.read_bytes(), "donor": donor.read_bytes()}
+    want = client.post("/reconstruct", files=files, data={"edits": edits}).content
+    np.testing.assert_array_equal(pixels_of((tmp_path / "astronaut.jpg.png").read_bytes()), pixels_of(want))
+
+
+def test_every_token_has_its_vector_and_a_bar_shows_how_far_it_is(
+    folder: Path, server: Server, tmp_path: Path
+) -> None:
+    out = tmp_path / "vectors.parquet"
+    code, told = stellar(
+        *("embed", folder / "sub/deep", "--out", out, "--pooling", "tokens", "--server", server.url),
+        FORCE_COLOR="1",  # as on a terminal
+    )
+    assert code == 0
+    assert "1/1" in told
+    (rows,) = pq.read_table(out)["embedding"].to_pylist()
+    assert np.shape(rows) == (16, 192)
+
+
+def test_what_was_there_stays_when_nothing_can_be_done(folder: Path, server: Server, tmp_path: Path) -> None:
+    out = tmp_path / "vectors.parquet"
+    out.write_text("before")
+    for options, message in (
+        (("--server", "http://127.0.0.1:9"), "no answer from http://127.0.0.1:9"),
+        (("--server", server.url, "--model", "other"), "there is no model 'other'; there is stellar-tiny@"),
+    ):
+        code, told = stellar("embed", folder, "--out", out, *options)
+        assert code == 2
+        assert told.startswith("error: ")
+        assert message in told
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (["tokens", "EMPTY"], {}, "has no pictures: expected files with .bmp, "),
+        (["embed", "PICTURES"], {"STELLAR_DEVICE": "tpu"}, "error: device: "),
+        (["embed", "PICTURES"], {"STELLAR_MODELS_DIR": "/nowhere"}, "/nowhere holds no bundle"),
+        (["reconstruct", "PICTURES", "--edits", "drop 3"], {}, "--edits: expected a list of edits in JSON"),
+        (["reconstruct", "PICTURES", "--edits", '[{"op":"fly"}]'], {}, "bad_edit"),
+        (["reconstruct", "OTHER"], {}, "expected a table that stellar-service tokens has written"),
+    ],
+)
+def test_what_can_not_be_used_is_said_in_a_line(
+    folder: Path, tmp_path: Path, arguments: list[str], environment: dict[str, str], message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other.parquet").write_text("no table")
+    paths = {"PICTURES": folder, "EMPTY": tmp_path / "empty", "OTHER": tmp_path / "other.parquet"}
+    code, told = stellar(
+        *(paths.get(argument, argument) for argument in arguments), "--out", tmp_path / "out", **environment
+    )
+    assert (code, "Traceback" in told) == (2, False)
+    assert message in told
+    assert not (tmp_path / "out").is_file()
+
+
+@pytest.mark.parametrize(
+    ("missing", "options", "message"),
+    [
+        ("httpx", [], "error: httpx is missing: pip install 'stellar-service[client]'"),
+        ("pyarrow", [], "error: pyarrow is missing: pip install 'stellar-service[client]'"),
+        ("onnxruntime", [], "error: onnxruntime is missing: pip install 'stellar-service[cpu]', or name"),
+        ("onnxruntime", ["--server"], "1 written to "),
+    ],
+)
+def test_what_is_not_installed_is_named_where_it_is_needed(
+    folder: Path, server: Server, tmp_path: Path, missing: str, options: list[str], message: str
+) -> None:
+    without = f"import sys; sys.modules['{missing}'] = None; from service.cli import app; app()"
+    address = [*options, server.url] if options else []
+    _, told = stellar(
+        "embed", folder / GOOD[0], "--out", tmp_path / "vectors.parquet", *address, python=without
+    )
+    assert told.startswith(message)
