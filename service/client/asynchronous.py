@@ -28,7 +28,7 @@ from service.images import Fit
 from service.token_file import SAFETENSORS, ImageTokens, Storage, pack, unpack
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-NPY, PNG = "application/x-npy", "image/png"
+JSON, NPY, PNG = "application/json", "application/x-npy", "image/png"
 BACKOFF_S = 0.25
 MAX_BACKOFF_S = 30
 NO_RETRY = {"retry": Retry(total=0)}
@@ -180,7 +180,7 @@ class AsyncStellarClient:
 
     async def models(self) -> ServedModels:
         """What is served."""
-        return ServedModels.model_validate_json((await self._request("GET", "/models")).content)
+        return ServedModels.model_validate_json(await self._request("GET", "/models", JSON))
 
     async def live(self) -> bool:
         """Whether the service answers at all, asked once."""
@@ -205,27 +205,25 @@ class AsyncStellarClient:
     ) -> bytes:
         async with self._places:
             files = await asyncio.to_thread(_files, picture, donors)
-            answer = await self._request(
-                "POST", route, headers={"accept": accept}, data={**self._model, **options}, files=files
-            )
-            return answer.content
+            return await self._request("POST", route, accept, data={**self._model, **options}, files=files)
 
     async def _answers(self, path: str) -> bool:
         try:
-            await self._request("GET", path, extensions=NO_RETRY)
+            await self._request("GET", path, JSON, extensions=NO_RETRY)
         except StellarError:
             return False
         return True
 
-    async def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
+    async def _request(self, method: str, path: str, accept: str, **content: Any) -> bytes:
+        """The content of an answer of the type that is accepted. Raises `StellarError`."""
         try:
-            answer = await self._http.request(method, path, **content)
+            answer = await self._http.request(method, path, headers={"accept": accept}, **content)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             detail = f"no answer from {self._url}: {error or type(error).__name__}"
             raise StellarError("unreachable", detail) from error
-        if not answer.is_success:
+        if not answer.is_success or answer.headers.get("content-type") != accept:
             raise problem_of(answer)
-        return answer
+        return answer.content
 
 
 def _files(picture: Picture | ImageTokens, donors: Sequence[Picture]) -> list[tuple[str, tuple[str, bytes]]]:

@@ -46,7 +46,8 @@ def _iterating(
             while (result := self._wait_for(following())) is not END:
                 yield result
         finally:
-            self._wait_for(results.aclose())
+            if not self._loop.is_closed():  # which ends what is under way
+                self._wait_for(results.aclose())
 
     return call
 
@@ -102,13 +103,20 @@ class StellarClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connections and end the thread."""
+        """End what is under way, close the connections and end the thread."""
+        if self._loop.is_closed():
+            return
+        self._wait_for(self._loop.shutdown_asyncgens())
         self._wait_for(self._client.close())
+        self._wait_for(self._loop.shutdown_default_executor())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop.is_closed():
+            work.close()
+            raise RuntimeError("the client is closed")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()

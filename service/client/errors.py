@@ -40,6 +40,9 @@ def problem_of(response: httpx.Response) -> StellarError:
         document = response.json()
         return StellarError(document["code"], document["detail"], response.status_code, request_id)
     except (ValueError, KeyError, TypeError):
-        text = response.text[:MAX_TEXT_CHARACTERS]
-        detail = f"status {response.status_code} from {response.url.host}: {text or response.reason_phrase}"
+        kind = response.headers.get("content-type", "no type")
+        detail = (
+            f"expected an answer of the service from {response.url}, got status {response.status_code} "
+            f"with {kind}: {response.text[:MAX_TEXT_CHARACTERS]}"
+        )
         return StellarError("http_error", detail, response.status_code, request_id)

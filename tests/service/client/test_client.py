@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -159,13 +162,24 @@ def test_errors_carry_code_status_message_and_request_id(
         wrong.tokens(photo)
 
 
-def test_answers_of_others_are_errors_too(server: Server, photo: bytes) -> None:
-    """A proxy's page, or another service, is no answer of ours."""
+def test_answers_of_others_are_errors_too(server: Server, photo: bytes, tmp_path: Path) -> None:
+    """A wrong path, and a server of something else, which answers 501 to one question and 200 to another."""
     with (
         StellarClient(f"{server.url}/elsewhere") as client,
         pytest.raises(StellarError, match=r"Not Found \(not_found, request"),
     ):
         client.embed(photo)
+    (tmp_path / "models").write_text("of cars")
+    with ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    ) as other:
+        threading.Thread(target=other.serve_forever).start()
+        with StellarClient(f"http://127.0.0.1:{other.server_port}") as client:
+            for ask, status in ((lambda: client.embed(photo), 501), (client.models, 200)):
+                with pytest.raises(StellarError, match="expected an answer of the service from") as caught:
+                    ask()
+                assert (caught.value.code, caught.value.status) == ("http_error", status)
+        other.shutdown()
 
 
 def test_nobody_there_is_an_error_that_says_where(photo: bytes) -> None:
@@ -214,3 +228,15 @@ def test_programs_with_asyncio_use_the_same_methods(server: Server, photo: bytes
 def test_a_client_has_at_least_one_place() -> None:
     with pytest.raises(ValueError, match="concurrency: expected at least 1, got 0"):
         StellarClient(concurrency=0)
+
+
+def test_a_closed_client_says_so(server: Server, photo: bytes) -> None:
+    client = StellarClient(server.url)
+    results = client.embed_all([photo] * 20)
+    assert next(results).error is None
+    client.close()
+    client.close()
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        next(results)
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        client.ready()

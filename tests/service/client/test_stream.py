@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.client import AsyncStellarClient, StellarClient, StellarError
+from service.client import AsyncStellarClient, ImageTokens, Picture, StellarClient, StellarError
 from tests.service.photos import plain
 from tests.service.server import Server, running
 
@@ -52,7 +52,8 @@ def test_errors_stand_in_their_place(stellar: StellarClient, photo: bytes, tmp_p
 def test_tokens_and_pictures_are_drawn_in_a_stream(stellar: StellarClient, photo: bytes) -> None:
     tokens = stellar.tokens(photo)
     edits = [{"op": "keep", "tokens": [1]}]
-    first, second, third = stellar.reconstruct_all([tokens, photo, tokens], edits=edits)
+    mixed: list[Picture | ImageTokens] = [tokens, photo, tokens]
+    first, second, third = stellar.reconstruct_all(mixed, edits=edits)
     np.testing.assert_array_equal(np.asarray(first.value), np.asarray(third.value))
     assert np.abs(np.asarray(first.value, float) - np.asarray(second.value, float)).max() <= 1
 
