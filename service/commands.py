@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from service.images import Fit
+from service.pooling import Pooling
 
 if TYPE_CHECKING:
     from service.folder import Job
@@ -24,9 +27,8 @@ ApiKey = Annotated[str | None, typer.Option(help="The service's API key.", envva
 Model = Annotated[
     str | None, typer.Option(help="Model, by name or name@version.", show_default="the default one")
 ]
-Fit = Annotated[Literal["crop", "stretch", "pad"], typer.Option(help="How a picture becomes square.")]
+Square = Annotated[Fit, typer.Option(help="How a picture becomes square.")]
 Concurrency = Annotated[int, typer.Option(help="Pictures on their way at any time.", min=1)]
-Pooling = Literal["mean", "cls", "tokens"]
 
 
 def embed(
@@ -38,7 +40,7 @@ def embed(
     server: Server = None,
     api_key: ApiKey = None,
     model: Model = None,
-    fit: Fit = "crop",
+    fit: Square = "crop",
     concurrency: Concurrency = 8,
 ) -> None:
     """Write a vector for each picture of a folder into a Parquet file.
@@ -55,7 +57,7 @@ def tokens(
     server: Server = None,
     api_key: ApiKey = None,
     model: Model = None,
-    fit: Fit = "crop",
+    fit: Square = "crop",
     concurrency: Concurrency = 8,
 ) -> None:
     """Write the tokens of each picture of a folder into a Parquet file, for reconstruct and for programs.
@@ -84,7 +86,7 @@ def reconstruct(
     server: Server = None,
     api_key: ApiKey = None,
     model: Model = None,
-    fit: Fit = "crop",
+    fit: Square = "crop",
     concurrency: Concurrency = 8,
 ) -> None:
     """Draw each picture of a folder from its tokens, after edits.

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path, PurePosixPath
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import httpx
 import numpy as np
@@ -19,6 +19,7 @@ from PIL import Image
 from service.client import AsyncStellarClient, ImageTokens, Result, pack, unpack
 from service.client.served import Served
 from service.images import Fit
+from service.pooling import Pooling
 from service.table import table, written_whole
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -84,9 +85,7 @@ class Job:
         self.done = 0
         self.failed = 0
 
-    async def embed(
-        self, source: Path, out: Path, pooling: Literal["mean", "cls", "tokens"], fit: Fit
-    ) -> None:
+    async def embed(self, source: Path, out: Path, pooling: Pooling, fit: Fit) -> None:
         """Write path and embedding of each picture: D numbers, or r times D."""
         kind = pa.list_(pa.float32(), self._served.width)
         if pooling == "tokens":

@@ -5,11 +5,12 @@ r sparse tokens · D width
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from service.models import Floats, Tokens
+if TYPE_CHECKING:  # clients know poolings without what runs models
+    from service.models import Floats, Tokens
 
 Pooling = Literal["mean", "cls", "tokens"]
 

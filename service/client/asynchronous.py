@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -25,6 +25,7 @@ from service.client.pictures import Picture, decoded, encoded
 from service.client.served import ServedModels
 from service.client.stream import Result, in_order
 from service.images import Fit
+from service.pooling import Pooling
 from service.token_file import SAFETENSORS, ImageTokens, Storage, pack, unpack
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -100,7 +101,7 @@ class AsyncStellarClient:
         self,
         picture: Picture,
         *,
-        pooling: Literal["mean", "cls", "tokens"] = "mean",
+        pooling: Pooling = "mean",
         normalize: bool = True,
         fit: Fit = "crop",
     ) -> NDArray[np.float32]:
@@ -139,7 +140,7 @@ class AsyncStellarClient:
         self,
         pictures: Iterable[P],
         *,
-        pooling: Literal["mean", "cls", "tokens"] = "mean",
+        pooling: Pooling = "mean",
         normalize: bool = True,
         fit: Fit = "crop",
         progress: bool = False,

@@ -1,4 +1,4 @@
-"""The README's examples for other projects' clients, run as they stand there."""
+"""The README's examples for our client and other projects', run as they stand there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ PRINT = "\nprint(*vector)\n"
 
 
 @pytest.mark.parametrize(
-    ("package", "environment"), [("openai", "."), ("tritonclient", "."), ("kserve", "kserve")]
+    ("package", "environment"),
+    [("service.client", "."), ("openai", "."), ("tritonclient", "."), ("kserve", "kserve")],
 )
 def test_example_gives_the_vector_of_embed(
     server: Server, photo: bytes, tmp_path: Path, package: str, environment: str
