@@ -7,11 +7,9 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
-import httpx
-
-from service.client.asynchronous import DEFAULT_URL, AsyncStellarClient
+from service.client.asynchronous import AsyncStellarClient
 from service.client.stream import END
 
 A = ParamSpec("A")
@@ -52,33 +50,33 @@ def _iterating(
     return call
 
 
+Begin: TypeAlias = "Callable[[StellarClient, AsyncStellarClient], None]"
+
+
+def _given(
+    build: Callable[A, AsyncStellarClient],
+) -> Callable[[Begin], Callable[Concatenate[StellarClient, A], None]]:
+    """A constructor that takes what the other client's takes, and begins with such a client."""
+
+    def decorate(begin: Begin) -> Callable[Concatenate[StellarClient, A], None]:
+        @wraps(AsyncStellarClient.__init__)
+        def construct(self: StellarClient, /, *args: A.args, **kwargs: A.kwargs) -> None:
+            begin(self, build(*args, **kwargs))
+
+        return construct
+
+    return decorate
+
+
 class StellarClient:
     """Asks a service for vectors, tokens and pictures; each call waits for its answer.
 
     Methods and errors are those of `AsyncStellarClient`. It may be used by many threads at once.
     """
 
-    def __init__(
-        self,
-        url: str = DEFAULT_URL,
-        *,
-        api_key: str | None = None,
-        model: str | None = None,
-        concurrency: int = 8,
-        retries: int = 5,
-        timeout_s: float = 60.0,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        """As for `AsyncStellarClient`."""
-        self._client = AsyncStellarClient(
-            url,
-            api_key=api_key,
-            model=model,
-            concurrency=concurrency,
-            retries=retries,
-            timeout_s=timeout_s,
-            transport=transport,
-        )
+    @_given(AsyncStellarClient)
+    def __init__(self, client: AsyncStellarClient) -> None:
+        self._client = client
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stellar-client", daemon=True)
         self._thread.start()
