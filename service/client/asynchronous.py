@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.client.errors import StellarError, problem_of
+from service.client.patience import patience
 from service.client.pictures import Picture, decoded, encoded
 from service.client.served import ServedModels
 from service.client.stream import Result, in_order
@@ -30,8 +31,6 @@ from service.token_file import SAFETENSORS, ImageTokens, Storage, pack, unpack
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 JSON, NPY, PNG = "application/json", "application/x-npy", "image/png"
-BACKOFF_S = 0.25
-MAX_BACKOFF_S = 30
 NO_RETRY = {"retry": Retry(total=0)}
 
 P = TypeVar("P", bound=Picture)
@@ -45,7 +44,7 @@ class AsyncStellarClient:
 
     All methods raise `StellarError` with the service's `code`, and `ValueError` for arrays that are no
     picture. Where the service is overloaded or away for a moment, they try again: after the time that the
-    service names, else after a growing one.
+    service names, if it does, and a random one that grows.
     """
 
     def __init__(
@@ -71,18 +70,12 @@ class AsyncStellarClient:
         self._model = {} if model is None else {"model": model}
         self._concurrency = concurrency
         self._places = asyncio.Semaphore(concurrency)
-        retry = Retry(
-            total=retries,
-            allowed_methods=("GET", "POST"),  # the same request has the same answer
-            backoff_factor=BACKOFF_S,
-            max_backoff_wait=MAX_BACKOFF_S,
-        )
         self._http = httpx.AsyncClient(
             base_url=url,
             headers={"user-agent": f"stellar-service/{version('stellar-service')}"}
             | ({"x-api-key": api_key} if api_key else {}),
             timeout=httpx.Timeout(timeout_s, pool=None),
-            transport=RetryTransport(transport or httpx.AsyncHTTPTransport(), retry),
+            transport=RetryTransport(transport or httpx.AsyncHTTPTransport(), patience(retries)),
         )
 
     async def __aenter__(self) -> AsyncStellarClient:

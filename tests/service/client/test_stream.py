@@ -14,7 +14,7 @@ from tests.service.photos import plain
 from tests.service.server import Server, running
 
 REFUSED = 'stellar_rejected_total{reason="queue_full"}'
-SLOW, QUICK = plain(60), plain(0)
+SLOW, QUICK = plain(30), plain(0)
 
 
 @pytest.fixture(scope="module")
