@@ -146,7 +146,7 @@ def test_link_says_which_second_photo_it_needs(visitor: Visitor, visit: Visit, c
 
 def test_link_to_a_photo_waits_for_it_where_another_one_is_open(visitor: Visitor, cat: bytes) -> None:
     shared = {"edits": [{"op": "drop", "token": 8}], "donors": [], "model": "stellar-tiny", "sample": ""}
-    fragment = fragment_of(visitor, shared | {"name": "cat.jpg"})
+    fragment = visitor.fragment(shared | {"name": "cat.jpg"})
     visitor.page.evaluate("(fragment) => { location.hash = fragment; }", fragment)
     waiting = visitor.page.locator("#waiting")
     expect(waiting).to_have_text("This link brings 1 edit. Open cat.jpg to see it.")
@@ -154,7 +154,7 @@ def test_link_to_a_photo_waits_for_it_where_another_one_is_open(visitor: Visitor
     visitor.load_photo("cat.jpg", cat)
     expect(waiting).to_be_hidden()
     assert visitor.edits() == shared["edits"]
-    other = fragment_of(visitor, shared | {"name": "cat.jpg", "edits": [{"op": "drop", "token": 9}]})
+    other = visitor.fragment(shared | {"name": "cat.jpg", "edits": [{"op": "drop", "token": 9}]})
     visitor.page.evaluate("(fragment) => { location.hash = fragment; }", other)
     expect(visitor.page.locator("#edit-list")).to_have_text("Drop token 9✕")
     expect(waiting).to_be_hidden()
@@ -164,15 +164,9 @@ def test_link_of_a_model_that_is_not_served_is_told(visit: Visit, server: Server
     with visit(server) as visitor:
         visitor.open()
         shared = {"edits": [], "donors": [], "model": "large", "sample": "moon", "name": "moon.jpg"}
-        visitor.open(f"/?again#{fragment_of(visitor, shared)}")
+        visitor.open(f"/?again#{visitor.fragment(shared)}")
         problem = visitor.page.locator("#problem p")
         expect(problem).to_contain_text("made with the model large, which is not served here")
-
-
-def fragment_of(visitor: Visitor, shared: dict[str, object]) -> str:
-    """What stands behind # in a link."""
-    script = "async (shared) => (await import('/studio/link.js')).fragmentOf(shared)"
-    return str(visitor.page.evaluate(script, shared))
 
 
 def test_damaged_link_is_told_and_the_page_works(visit: Visit, server: Server) -> None:

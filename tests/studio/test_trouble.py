@@ -209,12 +209,9 @@ def test_page_asks_for_a_key_and_keeps_it_for_the_session_only(visit: Visit, tmp
 
 
 def test_edits_that_do_not_fit_are_told_with_the_way_out(visitor: Visitor, server: Server) -> None:
-    fragment = visitor.page.evaluate(
-        """async () => (await import("/studio/link.js")).fragmentOf({
-            edits: [{ op: "drop", token: 3 }, { op: "scale", token: 3, factor: 2 }],
-            donors: [], model: "stellar-tiny", sample: "coffee", name: "coffee.jpg",
-        })"""
-    )
+    edits = [{"op": "drop", "token": 3}, {"op": "scale", "token": 3, "factor": 2}]
+    shared = {"edits": edits, "donors": [], "model": "stellar-tiny", "sample": "coffee", "name": "coffee.jpg"}
+    fragment = visitor.fragment(shared)
     visitor.page.goto(f"{server.url}/?again#{fragment}")
     problem = visitor.page.locator("#problem p")
     expect(problem).to_contain_text("token 3 was dropped before. Undo the last edit")

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,11 @@ class Visitor:
         line = self.page.context.new_cdp_session(self.page)
         slow = {"offline": False, "latency": latency_ms, "downloadThroughput": -1, "uploadThroughput": -1}
         line.send("Network.emulateNetworkConditions", slow)
+
+    def fragment(self, shared: Mapping[str, object]) -> str:
+        """What stands behind # in a link."""
+        script = "async (shared) => (await import('/studio/link.js')).fragmentOf(shared)"
+        return str(self.page.evaluate(script, shared))
 
     def edits(self) -> list[dict[str, Any]]:
         """The edits as the API takes them, once they are drawn."""
