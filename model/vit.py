@@ -125,10 +125,8 @@ def kept_pixels(
     image: Float[Tensor, "B 3 H W"], kept: Int[Tensor, "B K"], patch_size: int
 ) -> Float[Tensor, "B K 3 p p"]:
     """The pixels of the patches whose ids (row-major) are in `kept`, and nothing of the others."""
-    p = patch_size
-    patches = (
-        image.unflatten(3, (-1, p)).unflatten(2, (-1, p)).permute(0, 2, 4, 1, 3, 5)
-    )  # (B, h, w, 3, p, p)
+    tiles = image.unflatten(3, (-1, patch_size)).unflatten(2, (-1, patch_size))  # (B, 3, h, p, w, p)
+    patches = tiles.permute(0, 2, 4, 1, 3, 5)  # (B, h, w, 3, p, p)
     width = patches.shape[2]
     pictures = torch.arange(kept.shape[0], device=kept.device)[:, None]
     return patches[pictures, kept // width, kept % width]

@@ -30,7 +30,7 @@ def patches_of(maps: torch.Tensor) -> torch.Tensor:
 def test_classes_that_features_tell_are_found_and_others_are_not() -> None:
     torch.manual_seed(0)
     maps = halves(16)
-    head = train_head(patches_of(maps), maps, 2, steps=100)
+    head = train_head(patches_of(maps), maps, 2, steps=300)
     assert mean_iou(head, patches_of(maps), maps) > 0.7
     assert mean_iou(head, patches_of(1 - maps), maps) < 0.2
 
@@ -38,7 +38,7 @@ def test_classes_that_features_tell_are_found_and_others_are_not() -> None:
 def test_pixels_without_a_class_do_not_count() -> None:
     torch.manual_seed(0)
     maps = halves(16)
-    head = train_head(patches_of(maps), maps, 2, steps=100)
+    head = train_head(patches_of(maps), maps, 2, steps=300)
     spoiled, partly = 1 - maps, maps.clone()
     spoiled[:, :, 2:6] = partly[:, :, 2:6] = UNLABELLED
     assert mean_iou(head, patches_of(maps), partly) == 1
@@ -57,7 +57,7 @@ def test_a_constant_answer_has_half_the_share_of_its_class(tmp_path: Path) -> No
             Image.fromarray(labels).save(tmp_path / part / "labels" / f"{index}.png")
     torch.manual_seed(0)
     model, untrained = (Stellar(get_preset("debug")).eval() for _ in range(2))
-    figures = segmentation(model, untrained, tmp_path, steps=100)
+    figures = segmentation(model, untrained, tmp_path, steps=60)
     assert figures["miou_constant"] == pytest.approx(0.75 / 2)
     assert figures["miou_colour"] > 0.9
     assert figures["miou_dense"] > 0.9
