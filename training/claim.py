@@ -19,19 +19,19 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from model import Stellar, StellarConfig, load_checkpoint
+from model import StellarConfig, load_checkpoint
 from training.config import LossWeights, RunConfig, TrainingConfig
 from training.decoder_probe import decoder_probe, own_psnr
 from training.fashion import prepare_fashion
-from training.features import KINDS, extract
+from training.features import extract
 from training.grid import draw_grid
 from training.knn import knn_accuracy
 from training.labelled import label_ids, labelled_batches
 from training.linear_probe import linear_probe
+from training.semantics import accuracies
 from training.state import CHECKPOINT_FILE
 from training.trainer import Trainer
 
-NEIGHBOURS = 20
 RAW_NEIGHBOURS = 5
 DECODER_PROBE_STEPS = 300
 """Or as many as the arm was trained, if that was less."""
@@ -161,24 +161,11 @@ def judge(name: str, folder: Path, pictures: Path, run: RunConfig) -> Result:
         seed=run.training.seed,
         steps=run.training.steps,
         hours=_seconds(folder) / 3600,
-        accuracy=semantics(model, pictures),
+        accuracy=accuracies(extract(model, train), extract(model, test)),
         psnr_db=own_psnr(model, test) if ARMS[name].own_decoder else None,
         tokens_psnr_db=decoder_probe(model, str(train), test, "tokens", steps=probe_steps),
         dense_psnr_db=decoder_probe(model, str(train), test, "dense", steps=probe_steps),
     )
-
-
-def semantics(model: Stellar, pictures: Path) -> dict[str, dict[str, float]]:
-    """Linear probe and weighted kNN (k = 20) on each kind of feature, trained on `train`, asked on `test`."""
-    known, asked = extract(model, pictures / "train"), extract(model, pictures / "test")
-    labels, wanted = label_ids(known.labels, asked.labels)
-    figures: dict[str, dict[str, float]] = {"linear": {}, "knn": {}}
-    for kind in KINDS:
-        features, queries = getattr(known, kind), getattr(asked, kind)
-        centre = features.mean(dim=0)
-        figures["linear"][kind] = linear_probe(features, labels, queries, wanted)
-        figures["knn"][kind] = knn_accuracy(features - centre, labels, queries - centre, wanted, NEIGHBOURS)
-    return figures
 
 
 def raw_pixels(pictures: Path) -> dict[str, float]:

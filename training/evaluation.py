@@ -22,6 +22,7 @@ from torch import Tensor
 
 from model import Stellar
 from training.decoder_probe import Kind, decoder_probe
+from training.features import features
 from training.grid import draw_grid
 from training.knn import chance, knn_accuracy
 from training.labelled import labelled_batches
@@ -83,18 +84,16 @@ def reconstruction(model: Stellar) -> dict[str, float]:
 
 
 def semantics(model: Stellar, labelled: Path) -> dict[str, float]:
-    """kNN accuracies of mean token and CLS, beside an untrained model's and raw pixels.
+    """kNN accuracies of mean token, all tokens and CLS, beside an untrained model's and raw pixels.
 
     `emoji_group` (k = 20) and `emoji_concept` (k = 1, the same code point): gallery `noto`, which was
     trained on, queries `twemoji`, another hand's drawings, which were not. `stamp_folder` (k = 5): gallery
-    stamps that were trained on, queries held-out ones.
+    stamps that were trained on, queries held-out ones. All features are less the mean over their set.
     """
-    untrained = untrained_like(model)
     sets = {name: LabelledSet.read(labelled / name, model.config.image_size) for name in LABELLED_SETS}
-    mean, cls = _features(model, sets)
-    untrained_mean, untrained_cls = _features(untrained, sets)
-    features = {"": mean, "_cls": cls, "_untrained": untrained_mean, "_untrained_cls": untrained_cls}
-    features["_pixels"] = _pixels(sets)
+    embedded = {"_pixels": _pixels(sets)}
+    for judged, suffix in ((model, ""), (untrained_like(model), "_untrained")):
+        embedded |= {suffix + kind: found for kind, found in _features(judged, sets).items()}
     figures: dict[str, float] = {}
     for task, gallery, query, k in (
         ("emoji_group", "noto", "twemoji", 20),
@@ -104,9 +103,8 @@ def semantics(model: Stellar, labelled: Path) -> dict[str, float]:
         by_name = task == "emoji_concept"
         known, asked = _ids(*(sets[x].names if by_name else sets[x].labels for x in (gallery, query)))
         figures[f"{task}_chance"] = chance(known, asked)
-        for suffix, embedded in features.items():
-            accuracy = knn_accuracy(embedded[gallery], known, embedded[query], asked, k)
-            figures[f"{task}_knn{suffix}"] = accuracy
+        for suffix, found in embedded.items():
+            figures[f"{task}_knn{suffix}"] = knn_accuracy(found[gallery], known, found[query], asked, k)
     return figures
 
 
@@ -173,23 +171,27 @@ Features = dict[str, Float[Tensor, "M D"]]
 
 
 @torch.no_grad()
-def _features(model: Stellar, sets: dict[str, LabelledSet]) -> tuple[Features, Features]:
-    """Mean token and CLS of every picture."""
-    means: Features = {}
-    classes: Features = {}
+def _features(model: Stellar, sets: dict[str, LabelledSet]) -> dict[str, Features]:
+    """What `/embed` answers with each pooling, by the ending of a figure's name."""
+    found: dict[str, Features] = {"": {}, "_tokens": {}, "_cls": {}}
     for name, labelled in sets.items():
         batches = torch.split(labelled.images, BATCH_SIZE)
-        encodings = [model.encode(batch) for batch in track(batches, f"Encoding {name}", transient=True)]
-        means[name] = torch.cat([encoding.sparse.mean(dim=1) for encoding in encodings])
-        classes[name] = torch.cat([encoding.cls[:, 0] for encoding in encodings])
-    return means, classes
+        parts = [
+            features(model.encode(batch)) for batch in track(batches, f"Encoding {name}", transient=True)
+        ]
+        for kind, embedded in zip(found, zip(*parts, strict=True), strict=False):  # but for the mean patch
+            found[kind][name] = _centred(torch.cat(embedded))
+    return found
 
 
 def _pixels(sets: dict[str, LabelledSet]) -> Features:
-    """Raw pixels at 32×32, less the mean over their set."""
+    """Raw pixels at 32×32."""
     size = RAW_SIDE, RAW_SIDE
-    flat = {
-        name: F.interpolate(labelled.images, size=size, mode="bilinear", antialias=True).flatten(1)
+    return {
+        name: _centred(F.interpolate(labelled.images, size=size, mode="bilinear", antialias=True).flatten(1))
         for name, labelled in sets.items()
     }
-    return {name: pixels - pixels.mean(dim=0) for name, pixels in flat.items()}
+
+
+def _centred(features: Float[Tensor, "M D"]) -> Float[Tensor, "M D"]:
+    return features - features.mean(dim=0)

@@ -75,7 +75,7 @@ def test_an_untrained_model_for_comparison_leaves_random_draws_alone(model: Stel
 def test_colours_are_told_apart_even_by_an_untrained_model(model: Stellar, drawings: Path) -> None:
     figures = measure(model, drawings / "labelled")
     assert all(math.isfinite(value) for value in figures.values())
-    for suffix in ("", "_cls", "_untrained", "_untrained_cls", "_pixels"):
+    for suffix in ("", "_tokens", "_cls", "_untrained", "_untrained_tokens", "_untrained_cls", "_pixels"):
         assert figures[f"emoji_group_knn{suffix}"] > figures["emoji_group_chance"] == 0.5
 
 
