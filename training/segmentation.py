@@ -123,7 +123,7 @@ def train_head(
         scores = _to_pixels(head(features[index]), wanted.shape[1])
         loss = F.cross_entropy(scores, wanted.long(), ignore_index=UNLABELLED)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
     return head
