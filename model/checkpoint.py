@@ -38,6 +38,10 @@ class CheckpointError(ValueError):
     """A checkpoint that can't be read as a STELLAR model; the message names the key, got and expected."""
 
 
+class TokenizerMissing(CheckpointError):
+    """A VQ checkpoint without the tokenizer's weights: they are in a file of their own."""
+
+
 class Entry(NamedTuple):
     """Where a published tensor lives in our model; `name` is None where the model has no use for it."""
 
@@ -60,8 +64,8 @@ def load_checkpoint(
     checkpoint without them; `num_heads` tells the encoder's attention heads where its width is an
     unknown one.
 
-    Raises `CheckpointError` for an unknown or missing key, a wrong shape, or a file of another kind, and
-    `FileNotFoundError`.
+    Raises `CheckpointError` for an unknown or missing key, a wrong shape, or a file of another kind,
+    `TokenizerMissing` among them, and `FileNotFoundError`.
     """
     tensors, metadata = _read(Path(path))
     tensors = {version_4_name(key): tensor for key, tensor in tensors.items()}
@@ -221,7 +225,7 @@ def _infer_config(tensors: Mapping[str, Tensor], num_heads: int) -> StellarConfi
     prediction = tensors.get("reconstruction_head.weight")
     head: Head = "vq" if prediction is not None and prediction.ndim == 2 else "pixel"
     if head == "vq" and not any(key.startswith(TOKENIZER_PREFIX) for key in tensors):
-        raise CheckpointError("this VQ checkpoint holds no tokenizer: give the VQGAN's file as well (vqgan)")
+        raise TokenizerMissing("this VQ checkpoint holds no tokenizer: give the VQGAN's file as well (vqgan)")
     num_prototypes, prototype_width = shape("clustering_head.layer.weight", 2)
     try:
         return StellarConfig(

@@ -1,4 +1,4 @@
-"""`stellar-model`: export a checkpoint to a bundle, describe a checkpoint or a bundle."""
+"""`stellar-model`: export a checkpoint or published weights to a bundle; describe what there is."""
 
 from __future__ import annotations
 
@@ -67,6 +67,43 @@ def export(
                 quality=json.loads(quality.read_text()) if quality else None,
             )
     except (ValueError, ParityError, TensorRTError) as error:
+        _fail(error)
+    _show(manifest)
+
+
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="stellar-b16, -l16, -h16, -b8 or -b24.")],
+    out: Annotated[Path, typer.Option(help="Folder of bundles, for stellar-service serve --models.")] = Path(
+        "models"
+    ),
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8; the latter two end the name.")] = "fp32",
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of the repository.", show_default="main")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Take everything from the cache.")] = False,
+) -> None:
+    """Fetch published weights from the Hugging Face Hub, verify them and export them to a bundle.
+
+    Cache, token and mirror are set by the hub's variables: HF_HOME, HF_TOKEN, HF_ENDPOINT.
+    """
+    from model.export import export_bundle
+    from model.parity import ParityError
+    from model.published import DownloadError, fetch_weights
+
+    bundle = name if precision == "fp32" else f"{name}-{precision}"
+    try:
+        weights = fetch_weights(name, revision=revision, offline=offline)
+        with console.status(f"Exporting {name} as {precision}"):
+            manifest = export_bundle(
+                weights.model,
+                out / bundle,
+                name=bundle,
+                checkpoint=weights.checkpoint,
+                precision=precision,  # type: ignore[arg-type]  # checked there
+                source=weights.source,
+            )
+    except (DownloadError, ValueError, ParityError, OSError) as error:
         _fail(error)
     _show(manifest)
 

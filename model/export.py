@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from model import parity, tensorrt
+from model.digest import sha256
 from model.graphs import DecoderGraph, EncoderGraph
 from model.precision import Precision, reduce_precision
 from model.stellar import Stellar
@@ -47,11 +47,13 @@ def export_bundle(
     for_tensorrt: bool = False,
     licence: str = "MIT",
     quality: Mapping[str, float] | None = None,
+    source: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write the bundle folder `out` and return its manifest.
 
     The folder appears whole or not at all; one that is there already is replaced. `checkpoint` is the file
-    that the model came from; `quality` holds measured figures for the manifest.
+    that the model came from, `source` what more there is to say of its origin; `quality` holds measured
+    figures for the manifest.
 
     Raises `parity.ParityError` when the graphs deviate from the model, `ValueError` for an unknown
     precision, and with `for_tensorrt` `TensorRTError` when TensorRT could not take the graphs whole.
@@ -70,10 +72,11 @@ def export_bundle(
         parity.check(figures, precision)
         (folder / "reference.safetensors").write_bytes(save(parity.reference(model)))
         manifest = _manifest(model, folder, name, checkpoint, precision, licence, quality or {}, figures)
+        manifest["source"] |= source or {}
         (folder / "bundle.json").write_text(json.dumps(manifest, indent=2) + "\n")
-        if out.exists():
-            shutil.rmtree(out)
         folder.chmod(0o755)
+        if out.exists():
+            out.rename(Path(scratch) / "before")
         folder.rename(out)
     return manifest
 
@@ -150,7 +153,7 @@ def _manifest(
 ) -> dict[str, Any]:
     config = model.config
     files = {
-        path.name: {"sha256": _sha256(path), "bytes": path.stat().st_size}
+        path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
         for path in sorted(folder.iterdir())
     }
     content = json.dumps({"files": files, "precision": precision}, sort_keys=True)
@@ -166,7 +169,7 @@ def _manifest(
         "width": config.width,
         "head": config.head,
         "files": files,
-        "source": {"checkpoint": checkpoint.name, "sha256": _sha256(checkpoint)},
+        "source": {"checkpoint": checkpoint.name, "sha256": sha256(checkpoint)},
         "licence": licence,
         "quality": dict(quality),
         "parity": dict(figures),
@@ -174,8 +177,3 @@ def _manifest(
         "opset": OPSET,
         "exporter": {package: version(package) for package in ("torch", "onnx", "onnxruntime")},
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

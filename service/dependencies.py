@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -47,11 +48,16 @@ async def require_key(request: Request, _described: Described) -> None:
     request.state.client = keys.check(request)
 
 
-async def require_ready(request: Request) -> None:
-    """Refuse work before its body is read, where it can't be done. Raises `NotReady`."""
-    reason = _models(request).refusal
-    if reason is not None:
-        raise NotReady(reason)
+async def require_ready(request: Request) -> AsyncIterator[None]:
+    """Refuse work before its body is read, where it can't be done; else keep its model until it is done.
+
+    Raises `NotReady`.
+    """
+    models = _models(request)
+    if models.refusal is not None:
+        raise NotReady(models.refusal)
+    with models.visits.visit():
+        yield
 
 
 SettingsDep = Annotated[Settings, Depends(_settings)]

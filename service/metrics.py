@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -91,9 +91,16 @@ class Metrics:
             registry=registry,
         )
 
-    def show_model(self, manifest: Manifest, provider: str) -> None:
-        """Say that this process runs a model."""
-        self.model_info.labels(manifest.name, manifest.version, provider, manifest.precision).set(1)
+    def show_models(self, models: Iterable[tuple[Manifest, str]]) -> None:
+        """Say which models this process runs, and on which providers."""
+        self.model_info.clear()
+        for manifest, provider in models:
+            self.model_info.labels(manifest.name, manifest.version, provider, manifest.precision).set(1)
+
+    def forget_model(self, name: str) -> None:
+        """A model is gone: its gauges go too, or they would raise alarms for ever."""
+        for gauge in (self.queue_depth, self.queue_lag, self.workers):
+            gauge.remove_by_labels({"model": name})
 
     def trace(self) -> str:
         """The place of the request at work in its trace; empty where it is not traced."""

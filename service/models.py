@@ -1,4 +1,4 @@
-"""The models that are served: loaded in the background, looked up by name.
+"""The models that are served: loaded in the background, looked up by name, replaced without a pause.
 
 H, W pixels · N patches · r sparse tokens · D width
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,9 @@ from service.metrics import Metrics
 from service.progress import Progress
 from service.providers import DeviceError
 from service.settings import Settings
+from service.visits import Visits
+
+WORKERS_EVERY_S = 0.25
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -95,13 +99,21 @@ class ServedModel:
 
 
 class Models:
-    """Every bundle of the models' folder. Not ready until all are loaded, verified and warm."""
+    """Every bundle of the models' folder. Not ready until all are loaded, verified and warm.
+
+    Later the folder may change: `reload` takes it in, bundle by bundle, while requests go on.
+    """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         """Begin to load; needs a running event loop."""
         self._settings = settings
         self._metrics = metrics
+        self.visits = Visits()
+        self.refused: dict[str, str] = {}
+        """Folders whose bundle is not, or not yet, what is served, and why."""
         self._served: dict[str, ServedModel] = {}
+        self._folders: dict[Path, ServedModel] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
         self._default: str | None = None
         self._reason: str | None = None
         self._progress = Progress()
@@ -120,7 +132,7 @@ class Models:
         """Why no request at all can be served, or None where some can."""
         if self._stopping:
             return "the service is stopping"
-        return self._progress.reason or self._reason
+        return None if self._served else self._progress.reason or self._reason
 
     @property
     def reason(self) -> str | None:
@@ -153,10 +165,22 @@ class Models:
             raise UnknownModel(f"There is no model {name!r} here; there is {known}", param="model")
         return model
 
+    def reload(self) -> None:
+        """Take in what the folder holds now, in the background; asked again meanwhile, begin anew.
+
+        A new or changed bundle serves once it is verified and warm (with Redis: once a worker has it). What it
+        replaces, like one that is gone, is closed after the requests that may use it. A bundle that can't be
+        served leaves what its folder held before; `refused` says why.
+        """
+        self._loading.cancel()
+        self._loading = asyncio.create_task(self._load())
+
     async def close(self) -> None:
         """Stop loading and stop every model."""
-        self._loading.cancel()
-        await asyncio.gather(self._loading, return_exceptions=True)
+        tasks = [self._loading, *self._retiring]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(model.close() for model in self))
         if self._fleet is not None:
             await self._fleet.close()
@@ -164,34 +188,103 @@ class Models:
             await self._link.close()
 
     async def _load(self) -> None:
+        self.refused = {}
         try:
-            bundles = [
-                await asyncio.to_thread(read_bundle, folder)
-                for folder in find_bundles(self._settings.models_dir)
-            ]
-            names = [bundle.manifest.name for bundle in bundles]
-            if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise BundleError(f"two bundles have the same name: {', '.join(twice)}")
-            default = self._settings.model or names[0]
-            if default not in names:
-                raise BundleError(f"the default model {default!r} is not among {', '.join(names)}")
-            batchers = [await self._batcher(bundle) for bundle in bundles]
+            plan = await self._plan()
+            async with AsyncExitStack() as unused:
+                serving = {folder: await self._start(folder, entry, unused) for folder, entry in plan.items()}
+                unused.pop_all()
         except (BundleError, DeviceError) as error:
-            self._reason = str(error)
-            logger.error("models_failed", reason=self._reason)
-            return
+            reason = str(error)
+            logger.error("models_failed", reason=reason)
         except Exception:
-            self._reason = "the models could not be loaded; the log tells why"
+            reason = "the models could not be loaded; the log tells why"
             logger.exception("models_failed")
+        else:
+            self._swap({folder: model for folder, model in serving.items() if model is not None})
             return
         finally:
             self._progress.done()
-        self._served = {
-            bundle.manifest.name: self._serve(bundle.manifest, batcher)
-            for bundle, batcher in zip(bundles, batchers, strict=True)
-        }
-        self._default = default
+        if self._served:
+            self.refused = {self._settings.models_dir.name: reason}
+        else:
+            self._reason = reason
+
+    async def _plan(self) -> dict[Path, Bundle | ServedModel]:
+        """What each folder is to serve: a bundle that is new, or the model that is served already.
+
+        Raises `BundleError`.
+        """
+        plan: dict[Path, Bundle | ServedModel] = {}
+        for folder in find_bundles(self._settings.models_dir):
+            try:
+                bundle = await asyncio.to_thread(read_bundle, folder)
+            except BundleError as error:
+                if before := self._refuse(folder, error):
+                    plan[folder] = before
+                continue
+            known = self._served.get(bundle.manifest.name)
+            plan[folder] = known if known and known.manifest == bundle.manifest else bundle
+        names = [entry.manifest.name for entry in plan.values()]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise BundleError(f"two bundles have the same name: {', '.join(twice)}")
+        if self._settings.model not in (None, *names):
+            raise BundleError(f"the default model {self._settings.model!r} is not among {', '.join(names)}")
+        return plan
+
+    def _refuse(self, folder: Path, error: BundleError | DeviceError) -> ServedModel | None:
+        """Note why a bundle can't be served; the model that its folder goes on to serve.
+
+        Raises the error where nothing is served yet: a start is whole or fails.
+        """
+        if not self._served:
+            raise error
+        self.refused[folder.name] = str(error)
+        logger.error("bundle_refused", bundle=folder.name, reason=str(error))
+        return self._folders.get(folder)
+
+    async def _start(
+        self, folder: Path, entry: Bundle | ServedModel, unused: AsyncExitStack
+    ) -> ServedModel | None:
+        """The model for a folder, new and warm or as it was; `unused` closes new ones."""
+        if isinstance(entry, ServedModel):
+            return entry
+        try:
+            model = self._serve(entry.manifest, await self._batcher(entry))
+        except (BundleError, DeviceError) as error:
+            return self._refuse(folder, error)
+        unused.push_async_callback(model.close)
+        while self._served and model.reason is not None:  # no worker has it yet: go on with what there is
+            self.refused[folder.name] = f"not yet: {model.reason}"
+            await asyncio.sleep(WORKERS_EVERY_S)
+        self.refused.pop(folder.name, None)
+        return model
+
+    def _swap(self, serving: dict[Path, ServedModel]) -> None:
+        """Serve these from now on, and close the others when no request uses them any more."""
+        before = list(self)
+        self._folders = serving
+        self._served = {model.manifest.name: model for model in serving.values()}
+        kept = self._default if self._default in self._served else next(iter(self._served))
+        self._default = self._settings.model or kept
         self._reason = None
+        self._metrics.show_models([(model.manifest, model.provider) for model in self])
+        for model in before:
+            if model not in self:
+                task = asyncio.create_task(self._retire(model))
+                self._retiring.add(task)
+                task.add_done_callback(self._retiring.discard)
+        logger.info("models_served", models=[model.id for model in self], refused=self.refused)
+
+    async def _retire(self, model: ServedModel) -> None:
+        try:
+            # Its work takes no longer than a request may; another as long for slow bodies before the work.
+            await self.visits.ended(2 * self._settings.request_timeout_s)
+        finally:
+            await model.close()
+        if model.manifest.name not in self._served:
+            self._metrics.forget_model(model.manifest.name)
+        logger.info("model_closed", model=model.id)
 
     async def _batcher(self, bundle: Bundle) -> Batcher:
         """What runs a bundle's items: the workers, or an engine of this process."""
@@ -199,7 +292,6 @@ class Models:
             return self._fleet.serve(bundle.manifest)
         settings, manifest = self._settings, bundle.manifest
         engine = await asyncio.to_thread(Engine, bundle, settings, self._progress.tell)
-        self._metrics.show_model(manifest, engine.provider)
         return LocalBatcher(
             engine.run,
             model=manifest.name,

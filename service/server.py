@@ -1,4 +1,7 @@
-"""How the process ends: it says so first, finishes what it has begun, then goes with exit code 0."""
+"""How the process ends: it says so first, finishes what it has begun, then goes with exit code 0.
+
+SIGHUP makes it take in what has changed in the models' folder.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,12 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, application: FastAPI) -> None:
         super().__init__(config)
         self._application = application
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, self._application.state.models.reload)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.started:

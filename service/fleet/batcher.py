@@ -26,14 +26,16 @@ class RedisBatcher:
         self,
         ask: Ask,
         connected: Callable[[], bool],
+        leave: Callable[[RedisBatcher], None],
         names: Names,
         manifest: Manifest,
         *,
         max_queue: int,
         metrics: Metrics,
     ) -> None:
-        """`ask` writes an item to a stream and waits for its result."""
+        """`ask` writes an item to a stream and waits for its result; `leave` is told of the end."""
         self._ask = ask
+        self._leave = leave
         self._connected = connected
         self._names = names
         self._model = manifest.id
@@ -98,4 +100,5 @@ class RedisBatcher:
             self._depth[stage] = max(0, self._depth[stage] - 1)
 
     async def close(self) -> None:
-        """Nothing of its own to stop."""
+        """Be asked about no more."""
+        self._leave(self)

@@ -71,6 +71,7 @@ class Fleet:
         batcher = RedisBatcher(
             self.ask,
             lambda: self._away is None,
+            self._served.remove,
             self._names,
             manifest,
             max_queue=self._settings.max_queue,
@@ -184,7 +185,7 @@ class Fleet:
     async def _watch(self) -> None:
         """Keep knowing whether Redis is there, which workers live and how much waits."""
         while True:
-            served = tuple(self._served)  # models may be added meanwhile
+            served = tuple(self._served)  # models may come and go meanwhile
             try:
                 answers = await self.link.run([("PING",), *(batcher.status_command for batcher in served)])
                 for batcher, answer in zip(served, answers[1:], strict=True):

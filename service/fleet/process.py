@@ -1,4 +1,7 @@
-"""A worker as a process: models loaded, metrics on a port of their own, SIGTERM heard."""
+"""A worker as a process: models loaded, metrics on a port of their own, signals heard.
+
+SIGHUP ends it as SIGTERM does: whatever watches over it starts it anew, with the bundles that are there then.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,7 @@ def run_worker(settings: Settings, wanted: Sequence[str]) -> bool:
         return False
     try:
         engines = _engines(settings, wanted, progress)
-        for engine in engines:
-            metrics.show_model(engine.manifest, engine.provider)
+        metrics.show_models([(engine.manifest, engine.provider) for engine in engines])
         progress.done()
         asyncio.run(_work(settings, engines, metrics))
     except (BundleError, DeviceError) as error:
@@ -64,6 +66,6 @@ def _engines(settings: Settings, wanted: Sequence[str], progress: Progress) -> l
 async def _work(settings: Settings, engines: Sequence[Engine], metrics: Metrics) -> None:
     worker = Worker(settings, engines, metrics)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, worker.stop)
     await worker.run()

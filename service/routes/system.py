@@ -50,9 +50,16 @@ async def metrics(request: Request, metrics: MetricsDep) -> Response:
 
 @router.get("/models", tags=["models"], summary="What is served", dependencies=[Depends(require_key)])
 async def list_models(models: ModelsDep) -> dict[str, Any]:
-    """Every model: sizes, precision, measured quality and deviation, active provider."""
+    """Every model: sizes, precision, measured quality and deviation, active provider.
+
+    `refused` says, by folder, why the bundle that is there now is not the one that is served.
+    """
     default = models.get(None)
-    return {"default": default.manifest.name, "models": [_describe(model) for model in models]}
+    return {
+        "default": default.manifest.name,
+        "models": [_describe(model) for model in models],
+        "refused": models.refused,
+    }
 
 
 def _describe(model: ServedModel) -> dict[str, Any]:
