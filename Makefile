@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 MODEL ?= stellar-tiny
+MODELS ?= models
 WORK ?= work
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -11,8 +12,18 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --c
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
-serve: $(VENV)/serve ## Set everything up and start the service on PORT (8000)
-	$(VENV)/bin/python -m service.cli serve --port $(PORT) --model $(MODEL)
+# The bundled model needs nothing more; a published one is fetched first, which takes PyTorch.
+ifeq ($(MODEL),stellar-tiny)
+serve: $(VENV)/serve ## Set everything up and start the service on PORT (8000); MODEL=stellar-b16 fetches weights
+	$(VENV)/bin/python -m service.cli serve --port $(PORT)
+else
+serve: $(VENV)/serve $(MODELS)/$(MODEL)/bundle.json
+	$(VENV)/bin/python -m service.cli serve --port $(PORT) --models $(MODELS) --model $(MODEL)
+endif
+
+$(MODELS)/%/bundle.json:
+	$(MAKE) $(VENV)/train
+	$(VENV)/bin/python -m model.cli download $* --out $(MODELS)
 
 test: $(VENV)/dev $(VENV)/kserve/installed redis-server prometheus helm chromium c++ ## Set everything up and run all checks and tests
 	$(VENV)/bin/ruff check .
@@ -89,10 +100,15 @@ $(VENV)/serve: pyproject.toml constraints.txt
 	$(PIP) --editable '.[cpu]'
 	@touch $@
 
+$(VENV)/train: pyproject.toml constraints.txt
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) 'torch' --editable '.[cpu,train]'
+	@touch $@ $(VENV)/serve
+
 $(VENV)/dev: pyproject.toml constraints.txt
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) 'torch' --editable '.[dev]'
-	@touch $@ $(VENV)/serve
+	@touch $@ $(VENV)/serve $(VENV)/train
 
 $(VENV)/kserve/installed: constraints.txt | $(VENV)/dev # what KServe's client wants does not go with the rest
 	@test -x $(VENV)/kserve/bin/python || $(VENV)/bin/python -m venv $(VENV)/kserve

@@ -268,7 +268,8 @@ class Models:
         kept = self._default if self._default in self._served else next(iter(self._served))
         self._default = self._settings.model or kept
         self._reason = None
-        self._metrics.show_models([(model.manifest, model.provider) for model in self])
+        if self._fleet is None:
+            self._metrics.show_models([(model.manifest, model.provider) for model in self])
         for model in before:
             if model not in self:
                 task = asyncio.create_task(self._retire(model))

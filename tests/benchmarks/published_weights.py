@@ -1,0 +1,94 @@
+"""The whole way of a published model, full size: download, verify, export, serve, one request.
+
+Weights are random, in the published layout of B/16 (492 tensors, tokenizer included), on a small hub of our own on the
+loopback: the network's share is nothing. Memory is the most that a process had resident at a time.
+Run with `python -m tests.benchmarks.published_weights`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+import torch
+from rich.console import Console
+from rich.table import Table
+from safetensors import safe_open
+
+from model import PRESETS, Stellar, save_checkpoint
+from model.published import REPOSITORY
+from tests.model.hub import Hub
+from tests.service.photos import photo
+from tests.service.server import running
+
+NAME = "stellar-b16"
+
+
+def _publish(folder: Path) -> Path:
+    checkpoint = folder / REPOSITORY / "main" / f"{NAME}.safetensors"
+    checkpoint.parent.mkdir(parents=True)
+    torch.manual_seed(0)
+    save_checkpoint(Stellar(PRESETS["b16"]), checkpoint)
+    return checkpoint
+
+
+def _run(command: Sequence[str], variables: dict[str, str]) -> tuple[float, float]:
+    """Seconds and MiB of a command."""
+    started = time.monotonic()
+    process = os.posix_spawn(sys.executable, [sys.executable, *command], os.environ | variables)
+    _, status, usage = os.wait4(process, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"{' '.join(command)} failed")
+    return time.monotonic() - started, usage.ru_maxrss / 1024
+
+
+def _peak(process: int) -> float:
+    """MiB."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    assert found
+    return int(found[1]) / 1024
+
+
+def _measure(folder: Path) -> Table:
+    table = Table("step", "s", "MiB", title=NAME)
+
+    def add(step: str, duration_s: float, peak: float) -> None:
+        table.add_row(step, f"{duration_s:.2f}", f"{peak:.0f}")
+
+    checkpoint = _publish(folder / "published")
+    with safe_open(checkpoint, framework="pt") as file:
+        count = len(list(file.keys()))
+    with Hub(folder / "published") as hub:
+        hub.digest(checkpoint)  # the real one knows it, too
+        variables = {"HF_HOME": str(folder / "cache"), "HF_ENDPOINT": hub.url}
+        models = folder / "models"
+        whole = ("-m", "model.cli", "download", NAME, "--out", str(models))
+        add("download, verify, export", *_run(whole, variables))
+        add("the same from the cache", *_run((*whole, "--offline"), variables))
+    started = time.monotonic()
+    with running(folder / "log", {"STELLAR_THREADS": "0"}, "--models", str(models)) as server:
+        add("serve, until ready", time.monotonic() - started, _peak(server.process.pid))
+        started = time.monotonic()
+        httpx.post(f"{server.url}/tokens", files={"image": photo("chelsea")}, timeout=600).raise_for_status()
+        add("one /tokens", time.monotonic() - started, _peak(server.process.pid))
+    sizes = sum(path.stat().st_size for path in (models / NAME).iterdir())
+    table.caption = (
+        f"checkpoint {checkpoint.stat().st_size / 2**20:.0f} MiB, {count} tensors; bundle {sizes / 2**20:.0f} MiB"
+    )
+    return table
+
+
+def main() -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as folder:
+        Console().print(_measure(Path(folder)))
+
+
+if __name__ == "__main__":
+    main()
