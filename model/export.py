@@ -153,8 +153,7 @@ def _manifest(
 ) -> dict[str, Any]:
     config = model.config
     files = {
-        path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
-        for path in sorted(folder.iterdir())
+        path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in sorted(folder.iterdir())
     }
     content = json.dumps({"files": files, "precision": precision}, sort_keys=True)
     return {

@@ -91,7 +91,9 @@ def _reason(error: Exception, repository: str, revision: str | None) -> str:
         case GatedRepoError():
             return f"accept the terms at {hub}/{repository} first, and give {TOKEN} of that account"
         case RepositoryNotFoundError():
-            return f"{hub} shows no such repository; where it is private, give {TOKEN} of an account that sees it"
+            return (
+                f"{hub} shows no such repository; if it is private, give {TOKEN} of an account that sees it"
+            )
         case HfHubHTTPError() if error.response.status_code in (401, 403):
             return f"{hub} does not accept {TOKEN}: got {error.response.status_code}"
         case HfHubHTTPError():
@@ -118,7 +120,7 @@ def _verify(blob: Path) -> None:
     found = sha256(blob)
     if found != blob.name:
         raise DownloadError(
-            f"{blob} is damaged: expected SHA-256 {blob.name[:12]}…, got {found[:12]}…: remove it and try again"
+            f"{blob} is damaged: expected SHA-256 {blob.name[:12]}…, got {found[:12]}…; remove it, try again"
         )
 
 

@@ -168,9 +168,9 @@ class Models:
     def reload(self) -> None:
         """Take in what the folder holds now, in the background; asked again meanwhile, begin anew.
 
-        A new or changed bundle serves once it is verified and warm (with Redis: once a worker has it). What it
-        replaces, like one that is gone, is closed after the requests that may use it. A bundle that can't be
-        served leaves what its folder held before; `refused` says why.
+        A new or changed bundle serves once it is verified and warm (with Redis: once a worker has it). What
+        it replaces, like one that is gone, is closed after the requests that may use it. A bundle that can't
+        be served leaves what its folder held before; `refused` says why.
         """
         self._loading.cancel()
         self._loading = asyncio.create_task(self._load())

@@ -1,7 +1,7 @@
 """The whole way of a published model, full size: download, verify, export, serve, one request.
 
-Weights are random, in the published layout of B/16 (492 tensors, tokenizer included), on a small hub of our own on the
-loopback: the network's share is nothing. Memory is the most that a process had resident at a time.
+Weights are random, in the published layout of B/16 (492 tensors, tokenizer included), on a small hub of our
+own on the loopback: the network's share is nothing. Memory is the most that a process had resident at a time.
 Run with `python -m tests.benchmarks.published_weights`.
 """
 
@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import httpx
@@ -55,6 +55,10 @@ def _peak(process: int) -> float:
     return int(found[1]) / 1024
 
 
+def _mib(files: Iterable[Path]) -> float:
+    return sum(file.stat().st_size for file in files) / 2**20
+
+
 def _measure(folder: Path) -> Table:
     table = Table("step", "s", "MiB", title=NAME)
 
@@ -77,10 +81,9 @@ def _measure(folder: Path) -> Table:
         started = time.monotonic()
         httpx.post(f"{server.url}/tokens", files={"image": photo("chelsea")}, timeout=600).raise_for_status()
         add("one /tokens", time.monotonic() - started, _peak(server.process.pid))
-    sizes = sum(path.stat().st_size for path in (models / NAME).iterdir())
-    table.caption = (
-        f"checkpoint {checkpoint.stat().st_size / 2**20:.0f} MiB, {count} tensors; bundle {sizes / 2**20:.0f} MiB"
-    )
+    weights_mib = _mib([checkpoint])
+    bundle_mib = _mib((models / NAME).iterdir())
+    table.caption = f"checkpoint {weights_mib:.0f} MiB, {count} tensors; bundle {bundle_mib:.0f} MiB"
     return table
 
 

@@ -1,7 +1,7 @@
 """A small Hugging Face Hub: what its client asks for when it downloads files, answered as the real one does.
 
-Files lie at FOLDER/OWNER/NAME/REVISION/FILE. As on the real one, large files are elsewhere: `resolve` tells hash
-and size and sends on to another host, which knows no tokens and serves ranges.
+Files lie at FOLDER/OWNER/NAME/REVISION/FILE. As on the real one, large files are elsewhere: `resolve` tells
+hash and size and sends on to another host, which knows no tokens and serves ranges.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from threading import Thread
 from types import TracebackType
 from typing import Any
 
-TOKEN = "hf_right"  # noqa: S105 (nothing is behind it)
+TOKEN = "hf_right"
 
 
 class Hub:

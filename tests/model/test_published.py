@@ -28,7 +28,7 @@ VQGAN = f"/{VQGAN_REPOSITORY}/resolve/main/{VQGAN_FILE}"
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small VQ model in the published layout: the tokenizer is in a repository of its own, but not for b8."""
+    """A small VQ model in the published layout; b8 holds the tokenizer, b16 does not."""
     folder = tmp_path_factory.mktemp("published")
     weights, tokenizer = folder / REPOSITORY / "main", folder / VQGAN_REPOSITORY / "main"
     weights.mkdir(parents=True)
@@ -39,7 +39,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tensors = load_file(weights / "stellar-b8.safetensors")
     own = {key: tensors.pop(key) for key in list(tensors) if key.startswith("tokenizer.")}
     save_file(tensors, weights / FILE)
-    torch.save({key.removeprefix("tokenizer."): tensor for key, tensor in own.items()}, tokenizer / VQGAN_FILE)
+    torch.save(
+        {key.removeprefix("tokenizer."): tensor for key, tensor in own.items()}, tokenizer / VQGAN_FILE
+    )
     return folder
 
 

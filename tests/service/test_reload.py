@@ -70,7 +70,11 @@ def test_folder_is_followed(server: Server, models: Path) -> None:
     """A new bundle appears, a changed one is swapped, one that is gone goes; the default stays."""
     write_toy(models / "another", name="another")
     hang_up(server)
-    assert served(server) == {"default": "toy", "models": ["another@0123456789ab", f"toy@{OLD}"], "refused": {}}
+    assert served(server) == {
+        "default": "toy",
+        "models": ["another@0123456789ab", f"toy@{OLD}"],
+        "refused": {},
+    }
     assert len(server.logged("model_ready")) == 2  # what has not changed is not loaded again
     rewrite(models / "toy", version=NEW)
     shutil.rmtree(models / "another")
@@ -79,7 +83,10 @@ def test_folder_is_followed(server: Server, models: Path) -> None:
     assert embed(server, QUICK, model=f"toy@{OLD}").json()["code"] == "unknown_model"
     server.wait_until(lambda: len(server.logged("model_closed")) == 2)
     metrics = server.client.get("/metrics").text
-    assert f'stellar_model_info{{model="toy",precision="fp32",provider="CPUExecutionProvider",version="{NEW}"}}' in metrics
+    assert (
+        f'stellar_model_info{{model="toy",precision="fp32",provider="CPUExecutionProvider",version="{NEW}"}}'
+        in metrics
+    )
     assert OLD not in metrics
     assert "another" not in metrics
 
