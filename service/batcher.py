@@ -42,6 +42,9 @@ class Batcher(Protocol):
         Cancelling the caller drops the item. Raises `Unavailable`, `DeadlineExceeded` and `InternalError`.
         """
 
+    def show(self) -> None:
+        """Let the gauges of its model tell of this one."""
+
     async def close(self) -> None:
         """Stop; items still waiting are dropped."""
 
@@ -80,8 +83,6 @@ class LocalBatcher:
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"engine-{model}")
         self._waiting: dict[Stage, Lanes[_Item]] = {stage: Lanes() for stage in STAGES}
-        for stage, waiting in self._waiting.items():
-            metrics.queue_depth.labels(model, stage).set_function(partial(len, waiting))
         self._arrived: dict[Stage, asyncio.Event] = {stage: asyncio.Event() for stage in STAGES}
         self._tasks = [asyncio.create_task(self._serve(stage)) for stage in STAGES]
 
@@ -104,6 +105,11 @@ class LocalBatcher:
                 return await item.result
         except TimeoutError:
             raise DeadlineExceeded from None
+
+    def show(self) -> None:
+        """See `Batcher`."""
+        for stage, waiting in self._waiting.items():
+            self._metrics.queue_depth.labels(self._model, stage).set_function(partial(len, waiting))
 
     async def close(self) -> None:
         """Stop the stages and wait for the batch that is running."""

@@ -6,7 +6,7 @@ H, W pixels · N patches · r sparse tokens · D width
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -92,6 +92,10 @@ class ServedModel:
         arrays = {"semantics": semantics, "localization": localization}
         out = await self._batcher.submit("decode", arrays, deadline=deadline, lane=lane)  # type: ignore[arg-type]
         return out["image"]  # type: ignore[return-value]
+
+    def show(self) -> None:
+        """Let the metrics tell of this one, among the versions of its name."""
+        self._batcher.show()
 
     async def close(self) -> None:
         """Stop its batcher."""
@@ -192,7 +196,9 @@ class Models:
         try:
             plan = await self._plan()
             async with AsyncExitStack() as unused:
-                serving = {folder: await self._start(folder, entry, unused) for folder, entry in plan.items()}
+                started = {folder: await self._start(folder, entry, unused) for folder, entry in plan.items()}
+                serving = {folder: model for folder, model in started.items() if model is not None}
+                self._check([model.manifest.name for model in serving.values()])
                 unused.pop_all()
         except (BundleError, DeviceError) as error:
             reason = str(error)
@@ -201,12 +207,12 @@ class Models:
             reason = "the models could not be loaded; the log tells why"
             logger.exception("models_failed")
         else:
-            self._swap({folder: model for folder, model in serving.items() if model is not None})
+            self._swap(serving)
             return
         finally:
             self._progress.done()
         if self._served:
-            self.refused = {self._settings.models_dir.name: reason}
+            self.refused[self._settings.models_dir.name] = reason
         else:
             self._reason = reason
 
@@ -225,12 +231,17 @@ class Models:
                 continue
             known = self._served.get(bundle.manifest.name)
             plan[folder] = known if known and known.manifest == bundle.manifest else bundle
-        names = [entry.manifest.name for entry in plan.values()]
+        self._check([entry.manifest.name for entry in plan.values()])
+        return plan
+
+    def _check(self, names: Sequence[str]) -> None:
+        """Raise `BundleError` where models of these names can't be served together."""
+        if not names:
+            raise BundleError(f"no bundle in {self._settings.models_dir} can be served")
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise BundleError(f"two bundles have the same name: {', '.join(twice)}")
         if self._settings.model not in (None, *names):
             raise BundleError(f"the default model {self._settings.model!r} is not among {', '.join(names)}")
-        return plan
 
     def _refuse(self, folder: Path, error: BundleError | DeviceError) -> ServedModel | None:
         """Note why a bundle can't be served; the model that its folder goes on to serve.
@@ -270,6 +281,8 @@ class Models:
         self._reason = None
         if self._fleet is None:
             self._metrics.show_models([(model.manifest, model.provider) for model in self])
+        for model in self:
+            model.show()
         for model in before:
             if model not in self:
                 task = asyncio.create_task(self._retire(model))

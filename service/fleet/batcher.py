@@ -43,14 +43,8 @@ class RedisBatcher:
         self._streams = [(stage, lane) for lane in LANES for stage in STAGES]
         self._depth: dict[Stage, int] = dict.fromkeys(STAGES, 0)
         self._workers: dict[str, str] = {}
-        for stage in STAGES:
-            depth = partial(self._depth.__getitem__, stage)
-            metrics.queue_lag.labels(manifest.name, stage).set_function(partial(self._known, depth))
-        metrics.workers.labels(manifest.name).set_function(partial(self._known, lambda: len(self._workers)))
-
-    def _known(self, count: Callable[[], int]) -> float:
-        """A count as it is; NaN, which no alert and no maximum sees, where Redis can't tell any more."""
-        return count() if self._connected() else math.nan
+        self._name = manifest.name
+        self._metrics = metrics
 
     @property
     def status_command(self) -> Command:
@@ -98,6 +92,19 @@ class RedisBatcher:
             return await self._ask(self._names.requests(self._model, stage, lane), arrays, deadline)
         finally:
             self._depth[stage] = max(0, self._depth[stage] - 1)
+
+    def show(self) -> None:
+        """See `Batcher`."""
+        for stage in STAGES:
+            depth = partial(self._depth.__getitem__, stage)
+            self._metrics.queue_lag.labels(self._name, stage).set_function(partial(self._known, depth))
+        self._metrics.workers.labels(self._name).set_function(
+            partial(self._known, lambda: len(self._workers))
+        )
+
+    def _known(self, count: Callable[[], int]) -> float:
+        """A count as it is; NaN, which no alert and no maximum sees, where Redis can't tell any more."""
+        return count() if self._connected() else math.nan
 
     async def close(self) -> None:
         """Be asked about no more."""

@@ -98,6 +98,10 @@ class CachedBatcher:
         if self._flights.get(digest) is flight:
             del self._flights[digest]
 
+    def show(self) -> None:
+        """See `Batcher`."""
+        self._inner.show()
+
     async def close(self) -> None:
         """See `Batcher`."""
         await self._inner.close()

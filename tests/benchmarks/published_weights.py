@@ -72,9 +72,10 @@ def _measure(folder: Path) -> Table:
         hub.digest(checkpoint)  # the real one knows it, too
         variables = {"HF_HOME": str(folder / "cache"), "HF_ENDPOINT": hub.url}
         models = folder / "models"
-        whole = ("-m", "model.cli", "download", NAME, "--out", str(models))
-        add("download, verify, export", *_run(whole, variables))
-        add("the same from the cache", *_run((*whole, "--offline"), variables))
+        fetch = f"from model.published import fetch_weights; fetch_weights({NAME!r})"
+        add("download, verify, load", *_run(("-c", fetch), variables))
+        export = ("-m", "model.cli", "download", NAME, "--offline", "--out", str(models))
+        add("load from the cache, export, compare with PyTorch", *_run(export, variables))
     started = time.monotonic()
     with running(folder / "log", {"STELLAR_THREADS": "0"}, "--models", str(models)) as server:
         add("serve, until ready", time.monotonic() - started, _peak(server.process.pid))

@@ -52,6 +52,7 @@ class Bench:
             max_queue=max_queue,
             metrics=self.metrics,
         )
+        self.batcher.show()
 
     def submit(self, value: float, stage: Stage = "encode", within_s: float = 60) -> asyncio.Task[Arrays]:
         item = {"x": np.float32(value)}

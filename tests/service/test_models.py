@@ -31,6 +31,8 @@ class Roomy:
     async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float, lane: Lane) -> Arrays:
         raise NotImplementedError
 
+    def show(self) -> None: ...
+
     async def close(self) -> None: ...
 
 
