@@ -117,9 +117,14 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 return
             size = file.stat().st_size
             first = int(wanted.removeprefix("bytes=").removesuffix("-") or 0)
-            told = {"Content-Range": f"bytes {first}-{size - 1}/{size}"} if wanted else {}
+            told = {
+                "Content-Length": str(size - first),
+                "Content-Disposition": f'inline; filename="{file.name}";',
+            }
+            if wanted:
+                told["Content-Range"] = f"bytes {first}-{size - 1}/{size}"
             self.send_response(206 if wanted else 200)
-            for field, value in {"Content-Length": str(size - first), **told}.items():
+            for field, value in told.items():
                 self.send_header(field, value)
             self.end_headers()
             cut, hub.cut_after = hub.cut_after, None

@@ -151,10 +151,10 @@ def test_damaged_content_is_found_and_fetched_again_once_removed(person: Person,
     hub.damages = True
     told = person.is_told("stellar-b8")
     assert "is damaged: expected SHA-256" in told
-    hub.damages = False
+    assert "is damaged" in person.is_told("stellar-b8", "--offline")
     Path(told.partition(" is damaged")[0]).unlink()
-    done = person.downloads("stellar-b8")
-    assert done.returncode == 0, done.stderr
+    person.is_told("stellar-b8")
+    assert len([line for line in hub.asked if "content" in line]) == 2
 
 
 def test_full_disk_is_named(person: Person) -> None:
