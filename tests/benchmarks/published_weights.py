@@ -26,7 +26,7 @@ from model import PRESETS, Stellar, save_checkpoint
 from model.published import REPOSITORY
 from tests.model.hub import Hub
 from tests.service.photos import photo
-from tests.service.server import running
+from tests.service.server import Server
 
 NAME = "stellar-b16"
 PROCESSOR_S = "process_cpu_seconds_total"
@@ -79,7 +79,10 @@ def _measure(folder: Path) -> Table:
         export = ("-m", "model.cli", "download", NAME, "--offline", "--out", str(models))
         add("load from the cache, export, compare with PyTorch", *_run(export, variables))
     started = time.monotonic()
-    with running(folder / "log", {"STELLAR_THREADS": "0"}, "--models", str(models)) as server:
+    with Server(folder / "log", {"STELLAR_THREADS": "0"}, "--models", str(models)) as server:
+        while not server.answers("/healthz/ready", 200):
+            assert server.process.poll() is None, server.log
+            time.sleep(0.1)
         ready_s = server.metric(PROCESSOR_S)
         add("serve, until ready", time.monotonic() - started, ready_s, _peak(server.process.pid))
         started = time.monotonic()
