@@ -173,14 +173,18 @@ def test_failed_start_is_mended_without_a_restart(models: Path, tmp_path: Path) 
 def test_with_redis_the_old_version_serves_until_a_worker_has_the_new_one(
     models: Path, tmp_path: Path
 ) -> None:
+    """Until then the change may be taken back, too."""
     with cluster_of(tmp_path, models) as cluster:
         old = cluster.worker()
         api = cluster.ready()
-        rewrite(models / "toy", version=NEW)
-        api.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: served(api)["refused"] == {"toy": f"not yet: no live worker serves toy@{NEW}"})
-        assert api.answers("/healthz/ready", 200)
-        assert embed(api, QUICK).json()["model"] == f"toy@{OLD}"
+        for version in (NEW, OLD, NEW):
+            refused = {"toy": f"not yet: no live worker serves toy@{NEW}"} if version == NEW else {}
+            rewrite(models / "toy", version=version)
+            api.process.send_signal(signal.SIGHUP)
+            wait_until(lambda refused=refused: served(api)["refused"] == refused)
+            assert api.answers("/healthz/ready", 200)
+            assert embed(api, QUICK).json()["model"] == f"toy@{OLD}"
+            assert api.metric('stellar_workers{model="toy"}') == 1
         cluster.worker()
         wait_until(lambda: served(api) == {"default": "toy", "models": [f"toy@{NEW}"], "refused": {}})
         assert embed(api, QUICK).json()["model"] == f"toy@{NEW}"
