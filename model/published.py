@@ -105,9 +105,9 @@ def _reason(error: Exception, repository: str, revision: str | None) -> str:
                 f"{hub} can't be reached ({error.__cause__ or error}): "
                 "look at network and proxy, or name a mirror in HF_ENDPOINT"
             )
-        case OSError():
+        case OSError() if error.errno is not None:
             return (
-                f"can't be written to {constants.HF_HUB_CACHE} ({error.strerror or error}): "
+                f"can't be written to {constants.HF_HUB_CACHE} ({error.strerror}): "
                 "make room, or name another folder in HF_HOME"
             )
     return str(error)

@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -52,6 +53,10 @@ def served(server: Server) -> dict[str, Any]:
         "models": sorted(model["id"] for model in document["models"]),
         "refused": document["refused"],
     }
+
+
+def refuses(server: Server, expected: dict[str, str]) -> bool:
+    return bool(served(server)["refused"] == expected)
 
 
 @pytest.fixture
@@ -181,7 +186,7 @@ def test_with_redis_the_old_version_serves_until_a_worker_has_the_new_one(
             refused = {"toy": f"not yet: no live worker serves toy@{NEW}"} if version == NEW else {}
             rewrite(models / "toy", version=version)
             api.process.send_signal(signal.SIGHUP)
-            wait_until(lambda refused=refused: served(api)["refused"] == refused)
+            wait_until(partial(refuses, api, refused))
             assert api.answers("/healthz/ready", 200)
             assert embed(api, QUICK).json()["model"] == f"toy@{OLD}"
             assert api.metric('stellar_workers{model="toy"}') == 1
