@@ -81,11 +81,11 @@ def download(
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of the repository.", show_default="main")
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Take everything from the cache.")] = False,
 ) -> None:
     """Fetch published weights from the Hugging Face Hub, verify them and export them to a bundle.
 
-    Cache, token and mirror are set by the hub's variables: HF_HOME, HF_TOKEN, HF_ENDPOINT.
+    Cache, token, mirror and offline use are set by the hub's variables: HF_HOME, HF_TOKEN, HF_ENDPOINT,
+    HF_HUB_OFFLINE=1.
     """
     from model.export import export_bundle
     from model.parity import ParityError
@@ -93,7 +93,7 @@ def download(
 
     bundle = name if precision == "fp32" else f"{name}-{precision}"
     try:
-        weights = fetch_weights(name, revision=revision, offline=offline)
+        weights = fetch_weights(name, revision=revision)
         with console.status(f"Exporting {name} as {precision}"):
             manifest = export_bundle(
                 weights.model,

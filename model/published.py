@@ -44,29 +44,29 @@ class Weights(NamedTuple):
     """Repository and commit of each file it came from."""
 
 
-def fetch_weights(name: str, *, revision: str | None = None, offline: bool = False) -> Weights:
+def fetch_weights(name: str, *, revision: str | None = None) -> Weights:
     """The model called `name`, and the VQGAN from its own repository where the checkpoint has none.
 
-    `revision` is a branch, tag or commit of the STELLAR repository; `offline` takes all from the cache.
+    `revision` is a branch, tag or commit of the STELLAR repository.
 
     Raises `DownloadError`.
     """
     if name not in NAMES:
         raise DownloadError(f"no model {name!r} is published: expected one of {', '.join(NAMES)}")
-    checkpoint = fetch(REPOSITORY, f"{name}.safetensors", revision=revision, offline=offline)
+    checkpoint = fetch(REPOSITORY, f"{name}.safetensors", revision=revision)
     source = {"repository": f"{REPOSITORY}@{_commit(checkpoint)}"}
     try:
         try:
             return Weights(load_checkpoint(checkpoint), checkpoint, source)
         except TokenizerMissing:
-            vqgan = fetch(VQGAN_REPOSITORY, VQGAN_FILE, offline=offline)
+            vqgan = fetch(VQGAN_REPOSITORY, VQGAN_FILE)
             source["vqgan"] = f"{VQGAN_REPOSITORY}@{_commit(vqgan)}"
             return Weights(load_checkpoint(checkpoint, vqgan), checkpoint, source)
     except CheckpointError as error:
         raise DownloadError(f"{', '.join(source.values())}: {error}") from error
 
 
-def fetch(repository: str, file: str, *, revision: str | None = None, offline: bool = False) -> Path:
+def fetch(repository: str, file: str, *, revision: str | None = None) -> Path:
     """A file of a repository in the cache, where it is put if need be. Its content is what the hub hashed.
 
     A connection that breaks is taken up again where it broke.
@@ -74,7 +74,7 @@ def fetch(repository: str, file: str, *, revision: str | None = None, offline: b
     Raises `DownloadError`.
     """
     try:
-        path = Path(hf_hub_download(repository, file, revision=revision, local_files_only=offline))
+        path = Path(hf_hub_download(repository, file, revision=revision))
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx2.HTTPError, OSError) as error:
         raise DownloadError(f"{repository}: {file}: {_reason(error, repository, revision)}") from error
     _verify(path.resolve())
@@ -98,8 +98,8 @@ def _reason(error: Exception, repository: str, revision: str | None) -> str:
             return f"{hub} does not accept {TOKEN}: got {error.response.status_code}"
         case HfHubHTTPError():
             return f"{hub} answered {error.response.status_code}: try again later"
-        case LocalEntryNotFoundError() if error.__cause__ is None or constants.is_offline_mode():
-            return f"not in the cache ({constants.HF_HUB_CACHE}), and offline: download it once while online"
+        case LocalEntryNotFoundError() if constants.is_offline_mode():
+            return f"not in the cache ({constants.HF_HUB_CACHE}), and HF_HUB_OFFLINE is set: try once online"
         case LocalEntryNotFoundError() | httpx2.HTTPError():
             return (
                 f"{hub} can't be reached ({error.__cause__ or error}): "
