@@ -87,13 +87,18 @@ def download(
     Cache, token, mirror and offline use are set by the hub's variables: HF_HOME, HF_TOKEN, HF_ENDPOINT,
     HF_HUB_OFFLINE=1.
     """
-    from model.export import export_bundle
-    from model.parity import ParityError
     from model.published import DownloadError, fetch_weights
+
+    try:
+        weights = fetch_weights(name, revision=revision)
+    except (DownloadError, ValueError) as error:
+        _fail(error)
+
+    from model.export import export_bundle  # only now: it takes seconds
+    from model.parity import ParityError
 
     bundle = name if precision == "fp32" else f"{name}-{precision}"
     try:
-        weights = fetch_weights(name, revision=revision)
         with console.status(f"Exporting {name} as {precision}"):
             manifest = export_bundle(
                 weights.model,
@@ -103,7 +108,7 @@ def download(
                 precision=precision,  # type: ignore[arg-type]  # checked there
                 source=weights.source,
             )
-    except (DownloadError, ValueError, ParityError, OSError) as error:
+    except (ValueError, ParityError, OSError) as error:
         _fail(error)
     _show(manifest)
 
