@@ -164,7 +164,6 @@ class _TokenTable:
 
     def __init__(self, path: Path, served: Served) -> None:
         """Raises `ValueError` where it is another table, or one of another model."""
-        self._path = path
         try:
             self._file = pq.ParquetFile(path)
             self.names: list[str] = self._file.read(["path"])["path"].to_pylist()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -156,6 +157,27 @@ def test_what_can_not_be_used_is_said_in_a_line(
     assert (code, "Traceback" in told) == (2, False)
     assert message in told
     assert not (tmp_path / "out").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "message"),
+    [
+        ("cat.jpg", "other@0123456789ab", "has tokens of other@0123456789ab, which stellar-tiny@"),
+        ("../cat.jpg", None, "expected paths within a folder, got '../cat.jpg'"),
+        ("/tmp/cat.jpg", None, "expected paths within a folder, got '/tmp/cat.jpg'"),
+    ],
+)
+def test_tables_that_would_draw_elsewhere_or_something_else_are_refused(
+    server: Server, client: httpx.Client, tmp_path: Path, name: str, model: str | None, message: str
+) -> None:
+    model = model or client.get("/models").json()["models"][0]["id"]
+    schema = pa.schema({"path": pa.string(), "tokens": pa.binary()}, {"model": model})
+    pq.write_table(pa.table([[name], [b""]], schema), tmp_path / "tokens.parquet")
+    out = tmp_path / "drawn"
+    code, told = stellar("reconstruct", tmp_path / "tokens.parquet", "--out", out, "--server", server.url)
+    assert code == 2
+    assert message in told
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
