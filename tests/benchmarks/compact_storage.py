@@ -27,7 +27,7 @@ from service.bundle import read_bundle
 from service.edits import apply_edits, parse_edits
 from service.engine import Engine
 from service.images import Source, decode_image
-from service.settings import BUNDLED_MODELS
+from service.settings import BUNDLED_MODELS, Settings
 from service.token_file import Arrays, ImageTokens, Storage, compact, expand, pack
 from tests.service.photos import encoded
 from training.evaluation import LABELLED_SETS
@@ -59,7 +59,7 @@ class Benchmark:
 
     def __init__(self, pictures: Path) -> None:
         bundle = read_bundle(BUNDLED_MODELS / "stellar-tiny")
-        self.engine = Engine(bundle, device="cpu", allow_fallback=False, threads=0, max_batch=BATCH)
+        self.engine = Engine(bundle, Settings.model_validate({"max_batch": BATCH}), tell=print)
         self.manifest = bundle.manifest
         arrays = [getattr(skimage.data, name)() for name in PHOTOS] + load_sample_images().images
         files = [encoded(Image.fromarray(array)) for array in arrays]
