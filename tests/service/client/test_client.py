@@ -115,11 +115,11 @@ def test_every_edit_draws_what_the_service_draws(
 def test_tokens_of_a_file_draw_the_same_picture(stellar: StellarClient, photo: bytes, tmp_path: Path) -> None:
     direct = np.asarray(stellar.reconstruct(photo, edits=EDITS[:1]), float)
     file = tmp_path / "cat.safetensors"
-    for storage, most in (("full", 1), ("compact", 8)):
+    for storage, most in (("full", 1), ("compact", 4)):
         file.write_bytes(pack([stellar.tokens(photo)], storage))  # type: ignore[arg-type]
         (tokens,) = unpack(file.read_bytes())
         drawn = np.asarray(stellar.reconstruct(tokens, edits=EDITS[:1]), float)
-        assert np.abs(drawn - direct).max() <= most
+        assert np.sqrt(np.square(drawn - direct).mean()) < most
     sent = stellar.tokens(photo, storage="compact")
     np.testing.assert_array_equal(sent.semantics, tokens.semantics)
 
