@@ -42,7 +42,8 @@ def _attend(
     """Scaled dot-product attention; on a CPU as plain products, for some hundred tokens the fastest there."""
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v)
-    return ((q * q.shape[3] ** -0.5) @ k.transpose(2, 3)).softmax(dim=-1).to(v.dtype) @ v
+    shares: Tensor = ((q * q.shape[3] ** -0.5) @ k.transpose(2, 3)).softmax(dim=-1)  # (B, heads, T, T)
+    return shares.to(v.dtype) @ v
 
 
 class Block(nn.Module):
@@ -125,11 +126,12 @@ def kept_pixels(
     image: Float[Tensor, "B 3 H W"], kept: Int[Tensor, "B K"], patch_size: int
 ) -> Float[Tensor, "B K 3 p p"]:
     """The pixels of the patches whose ids (row-major) are in `kept`, and nothing of the others."""
-    tiles = image.unflatten(3, (-1, patch_size)).unflatten(2, (-1, patch_size))  # (B, 3, h, p, w, p)
+    batch, channels, height, width = image.shape
+    p = patch_size
+    tiles = image.reshape(batch, channels, height // p, p, width // p, p)
     patches = tiles.permute(0, 2, 4, 1, 3, 5)  # (B, h, w, 3, p, p)
-    width = patches.shape[2]
-    pictures = torch.arange(kept.shape[0], device=kept.device)[:, None]
-    return patches[pictures, kept // width, kept % width]
+    pictures = torch.arange(batch, device=kept.device)[:, None]
+    return patches[pictures, kept // (width // p), kept % (width // p)]
 
 
 def init_weights(module: nn.Module) -> None:

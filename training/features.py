@@ -51,8 +51,8 @@ def extract(model: Stellar, pictures: Path) -> Features:
         parts.append(tuple(feature.cpu() for feature in features(model.encode(batch.images.to(device)))))
         labels += batch.labels
         unreadable += batch.unreadable
-    kinds = (torch.cat(part) for part in zip(*parts, strict=True))
-    return Features(*kinds, labels=labels, unreadable=unreadable)
+    mean, tokens, cls, dense = (torch.cat(part) for part in zip(*parts, strict=True))
+    return Features(mean, tokens, cls, dense, labels, unreadable)
 
 
 def features(encoding: Encoding) -> tuple[Float[Tensor, "B _"], ...]:

@@ -145,7 +145,7 @@ def _iou(scores: Float[Tensor, "M N C"], labels: UInt8[Tensor, "M S S"]) -> floa
 def _to_pixels(scores: Float[Tensor, "B N C"], side: int) -> Float[Tensor, "B C S S"]:
     """Scores of patches on a square grid as scores of pixels, in between linearly."""
     grid = round(scores.shape[1] ** 0.5)
-    plane = scores.transpose(1, 2).unflatten(2, (grid, grid))
+    plane = scores.transpose(1, 2).reshape(scores.shape[0], -1, grid, grid)
     return F.interpolate(plane, size=(side, side), mode="bilinear")
 
 

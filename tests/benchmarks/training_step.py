@@ -124,7 +124,7 @@ def measure(size: str, bf16: bool, ours: bool) -> tuple[float, float, dict[str, 
             losses = losses_of(views, kept)
         watch.leave()
         watch.enter("backward")
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        losses.total.backward()
         watch.leave()
         watch.enter("optimizer")
         clip_grad_norm_(model.parameters(), recipe.gradient_clip)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -161,12 +162,8 @@ def test_a_map_says_where_the_drawing_is(tmp_path: Path, use: str, part: str) ->
         Image.open(tmp_path / "label-maps" / part / "images" / "square.jpg") as picture,
         Image.open(tmp_path / "label-maps" / part / "labels" / "square.png") as labels,
     ):
-        found = dict.fromkeys((0, 1), 0)
-        for colour, value in zip(
-            picture.convert("RGB").get_flattened_data(), labels.get_flattened_data(), strict=True
-        ):
-            magenta = colour[0] > 200 and colour[1] < 60 and colour[2] > 200
-            found[value] = found.get(value, 0) + (magenta == (value == 1))
-    assert set(found) <= {0, 1, 255}
-    assert found[0] + found[1] > 0.98 * LABELLED_SIDE**2
-    assert 0.1 * LABELLED_SIDE**2 < found[1] < 0.7 * LABELLED_SIDE**2
+        colours, values = np.array(picture.convert("RGB")), np.array(labels)
+    magenta = (colours[..., 0] > 200) & (colours[..., 1] < 60) & (colours[..., 2] > 200)
+    assert set(np.unique(values)) <= {0, 1, 255}
+    assert (magenta == (values == 1))[values < 255].mean() > 0.98
+    assert 0.1 < (values == 1).mean() < 0.7
