@@ -7,7 +7,7 @@ WORK ?= work
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards stack prometheus helm benchmark-storage clean
+.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards stack prometheus helm benchmark-storage image-test audit clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ test: $(VENV)/dev $(VENV)/kserve/installed redis-server prometheus helm chromium
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest
+
+image-test: $(VENV)/dev ## Build the images and test the Compose project, with Docker or without
+	tests/docker/engine.sh $(VENV)/bin/python -m pytest tests/docker/images.py
 
 chaos: $(VENV)/dev redis-server ## Kill workers at random for two minutes under load and print what became of it
 	$(VENV)/bin/python -m tests.service.fleet.chaos

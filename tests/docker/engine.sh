@@ -30,7 +30,7 @@ END
 cat >"$state/containers.conf" <<END
 [containers]
 cgroups = "disabled"
-default_ulimits = ["nofile=$(ulimit -Hn):$(ulimit -Hn)"]
+default_ulimits = ["nofile=$(ulimit -Hn):$(ulimit -Hn)", "nproc=4096:4096"]
 init_path = "/usr/bin/catatonit"
 log_driver = "k8s-file"
 [network]
@@ -82,14 +82,14 @@ inside() {
   podman system service --time 0 "$DOCKER_HOST" 2>"$state/engine.log" &
   until test -S "$state/engine.sock"; do sleep 0.1; done
   # Health checks are for systemd to run, which is not here.
-  while sleep 1; do podman ps --quiet | xargs -r -n 1 podman healthcheck run; done >/dev/null 2>&1 &
+  while sleep 1; do podman ps --quiet | xargs -r -n 1 podman healthcheck run || true; done >/dev/null 2>&1 &
   "$@"
 }
 
 test -x "$COMPOSE" || debian
 test ! -f "$state/debian.tar" || stand_ins
 index=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2>/dev/null || echo https://pypi.org/simple)}
-for extra in cpu; do
+for extra in cpu cuda; do
   podman build --quiet --format docker --file docker/Dockerfile --target service --build-arg "EXTRA=$extra" \
     --build-arg "PIP_INDEX_URL=$index" --tag "docker.io/library/stellar-service:$extra" .
 done

@@ -52,12 +52,12 @@ def scraped(expression: str) -> dict[str, float]:
 @pytest.fixture(scope="module", autouse=True)
 def project() -> Iterator[None]:
     # There is no stand-in for Grafana.
-    without = ["--scale", "grafana=0"] if STAND_INS else []
+    without = ["--pull", "never", "--scale", "grafana=0"] if STAND_INS else []
     try:
-        compose("up", "--detach", "--wait", "--no-build", *without)
+        compose("up", "--detach", "--wait", "--wait-timeout", "180", "--no-build", *without)
         yield
     finally:
-        print(compose("logs", "--no-color", check=False).stdout)
+        print(compose("logs", "--no-color", check=False).stdout)  # pytest shows it where a test fails
         compose("down", "--volumes", "--timeout", "5")
 
 
