@@ -34,6 +34,11 @@ test: $(VENV)/dev $(VENV)/kserve/installed redis-server prometheus helm chromium
 image-test: $(VENV)/dev ## Build the images and test the Compose project, with Docker or without
 	tests/docker/engine.sh $(VENV)/bin/python -m pytest tests/docker/images.py
 
+audit: $(VENV)/dev ## Look for known vulnerabilities in what is installed
+	@if $(VENV)/bin/python -c "import socket; socket.create_connection(('api.osv.dev', 443), 10)" 2>/dev/null; then \
+	  $(VENV)/bin/pip-audit --local --skip-editable --vulnerability-service osv; \
+	else echo "NOT AUDITED: api.osv.dev, which knows the vulnerabilities, is out of reach from here"; fi
+
 chaos: $(VENV)/dev redis-server ## Kill workers at random for two minutes under load and print what became of it
 	$(VENV)/bin/python -m tests.service.fleet.chaos
 

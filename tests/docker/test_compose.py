@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,19 @@ def test_images_have_exact_versions() -> None:
     assert python is not None
     assert re.search(r":\d+\.\d+\.\d+-", python[1])
     assert EXPLAINED["PYTHON_IMAGE"] == python[1]
+
+
+@pytest.mark.parametrize("extra", ["cuda", "gpu"])
+def test_onnxruntime_is_never_beside_onnxruntime_gpu(extra: str) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    def names(extra: str) -> set[str]:
+        own = {re.split(r"[>=<\[]", each)[0] for each in extras[extra]}
+        inner = re.findall(r"stellar-service\[(.+?)\]", " ".join(extras[extra]))
+        return own.union(*(names(each) for each in inner))
+
+    assert "onnxruntime-gpu" in names(extra)
+    assert not names(extra) & {"onnxruntime", "torch"}
 
 
 def test_the_example_explains_every_variable_with_its_default() -> None:
