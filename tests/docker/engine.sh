@@ -58,12 +58,13 @@ debian() { # a Debian 13 with what the stand-ins are made of, and Compose
     --customize-hook='chroot "$1" sh -c "cd /tmp && apt-get -qq download docker-compose && dpkg-deb -x *.deb /compose"' \
     --customize-hook="copy-out /compose$plugin $state" --customize-hook='rm -r "$1"/compose "$1"/tmp/*.deb' \
     trixie "$state/debian.tar" "${mirror:-http://deb.debian.org/debian}"
+  podman import --quiet "$state/debian.tar" localhost/debian:trixie >/dev/null
+  rm "$state/debian.tar"
 }
 
 stand_ins() {
   local context=$state/context
   mkdir -p "$context"
-  podman import --quiet "$state/debian.tar" localhost/debian:trixie >/dev/null
   cp /etc/ssl/certs/ca-certificates.crt "$context"
   for each in "python $python" "redis $(image_of redis)" "prometheus $(image_of prom/prometheus)" \
     "redis-exporter $(image_of oliver006/redis_exporter)"; do
@@ -71,7 +72,6 @@ stand_ins() {
     podman build --quiet --format docker --file tests/docker/stand-ins.Dockerfile --target "$target" \
       --tag "docker.io/${tag#docker.io/}" "$context" >/dev/null
   done
-  rm "$state/debian.tar"
 }
 
 inside() {
@@ -86,8 +86,8 @@ inside() {
   "$@"
 }
 
-test -x "$COMPOSE" || debian
-test ! -f "$state/debian.tar" || stand_ins
+podman image exists localhost/debian:trixie || debian
+stand_ins
 index=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2>/dev/null || echo https://pypi.org/simple)}
 for extra in cpu cuda; do
   podman build --quiet --format docker --file docker/Dockerfile --target service --build-arg "EXTRA=$extra" \
