@@ -89,10 +89,10 @@ inside() {
 podman image exists localhost/debian:trixie || debian
 stand_ins
 index=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2>/dev/null || echo https://pypi.org/simple)}
-for extra in cpu cuda; do
-  podman build --quiet --format docker --file docker/Dockerfile --target service --build-arg "EXTRA=$extra" \
+while read -r extra target; do
+  podman build --quiet --format docker --file docker/Dockerfile --target "$target" --build-arg "EXTRA=$extra" \
     --build-arg "PIP_INDEX_URL=$index" --tag "docker.io/library/stellar-service:$extra" .
-done
+done <<<$'cpu service\ncuda packages'
 rm -f "$state/engine.sock"
 export state
 export -f inside
