@@ -4,12 +4,14 @@
 # Where there is Docker with Compose, it is used. Elsewhere (Debian, as root) podman serves Docker's API, Compose comes
 # from Debian 13, and images of Debian's own packages stand in for the official ones under their tags, as no registry is
 # asked. Containers then run in network, mount and process namespaces of their own, so nothing of the machine is changed.
+#
+# With CUDA=1 the first stage of the GPU image is built, too, which takes four gigabytes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 if docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; then
   export COMPOSE="docker compose"
-  $COMPOSE -f docker-compose.yml -f tests/docker/cuda.yml build api cuda
+  $COMPOSE -f docker-compose.yml -f tests/docker/cuda.yml build api ${CUDA:+cuda}
   exec "$@"
 fi
 
@@ -57,7 +59,7 @@ debian() { # a Debian 13 with what the stand-ins are made of, and Compose
     --dpkgopt=path-exclude=/usr/share/doc/* --dpkgopt=path-exclude=/usr/share/man/* \
     --customize-hook='chroot "$1" sh -c "cd /tmp && apt-get -qq download docker-compose && dpkg-deb -x *.deb /compose"' \
     --customize-hook="copy-out /compose$plugin $state" --customize-hook='rm -r "$1"/compose "$1"/tmp/*.deb' \
-    trixie "$state/debian.tar" "${mirror:-http://deb.debian.org/debian}"
+    trixie "$state/debian.tar" ${mirror:+"$mirror"}
   podman import --quiet "$state/debian.tar" localhost/debian:trixie >/dev/null
   rm "$state/debian.tar"
 }
@@ -88,11 +90,11 @@ inside() {
 
 podman image exists localhost/debian:trixie || debian
 stand_ins
-index=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2>/dev/null || echo https://pypi.org/simple)}
+index=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2>/dev/null || true)}
 while read -r extra target; do
   podman build --quiet --format docker --file docker/Dockerfile --target "$target" --build-arg "EXTRA=$extra" \
     --build-arg "PIP_INDEX_URL=$index" --tag "docker.io/library/stellar-service:$extra" .
-done <<<$'cpu service\ncuda packages'
+done <<<"cpu service${CUDA:+$'\n'cuda packages}"
 rm -f "$state/engine.sock"
 export state
 export -f inside

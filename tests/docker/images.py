@@ -18,6 +18,8 @@ from tests.service.photos import photo
 
 ROOT = Path(__file__).parents[2]
 STAND_INS = "STAND_INS" in os.environ
+RUNTIMES = [("api", "onnxruntime"), ("cuda", "onnxruntime-gpu")][: 2 if os.environ.get("CUDA") else 1]
+"""What each service's image runs models with; the GPU image is built with CUDA=1."""
 PORTS = {name: str(free_port()) for name in ("PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")}
 API = f"http://127.0.0.1:{PORTS['PORT']}"
 
@@ -93,7 +95,7 @@ def test_containers_can_do_nothing_but_their_work(service: str) -> None:
         assert inside(service, tried) in ("Read-only file system", "Permission denied")
 
 
-@pytest.mark.parametrize(("service", "runtime"), [("api", "onnxruntime"), ("cuda", "onnxruntime-gpu")])
+@pytest.mark.parametrize(("service", "runtime"), RUNTIMES)
 def test_an_image_has_one_onnxruntime_and_no_torch(service: str, runtime: str) -> None:
     code = "from importlib.metadata import distributions as d; print(*(x.name.lower() for x in d()))"
     run = ("run", "--rm", "--no-deps", "--no-TTY", "--entrypoint", "/opt/venv/bin/python")
