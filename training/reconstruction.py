@@ -45,7 +45,7 @@ class Likeness(NamedTuple):
 @torch.no_grad()
 def likeness(
     model: Stellar,
-    images: Iterable[Float[Tensor, "B 3 H W"]],
+    images: Iterable[Float[Tensor, "_ 3 H W"]],
     by_networks: dict[str, tuple[Maker, str]] = BY_NETWORKS,
 ) -> Likeness:
     """Compare pictures in [0, 1] with their reconstructions: means over pictures, rFID over the whole set.
