@@ -138,7 +138,7 @@ def test_broken_bundle_leaves_the_old_one_and_says_why(server: Server, models: P
     told = served(server)
     assert told["models"] == ["sound@0123456789ab", f"toy@{OLD}"]
     assert "toy: decoder.onnx is damaged" in told["refused"]["toy"]
-    assert "wrong: output semantics: expected float32" in told["refused"]["wrong"]
+    assert "wrong: reference.safetensors: semantics: expected float32 [2, 3, 5]" in told["refused"]["wrong"]
     assert {line["bundle"] for line in server.logged("bundle_refused")} == {"toy", "wrong"}
     assert server.answers("/healthz/ready", 200)
     assert embed(server, QUICK).json()["model"] == f"toy@{OLD}"
