@@ -138,7 +138,7 @@ def init_weights(module: nn.Module) -> None:
     """Start as a masked autoencoder does (He et al. 2022): linear layers and the patch projection
     Xavier-uniform, biases zero, positions a code of sines and cosines.
 
-    Where places are told apart from the first step on, tokens find regions instead of scattered patches.
+    Places are told apart from the first step on.
     """
     if isinstance(module, nn.Linear | nn.ConvTranspose2d):
         nn.init.xavier_uniform_(module.weight.flatten(1))
