@@ -83,6 +83,9 @@ ARMS: dict[str, Arm] = {
     f"stellar-{count}": Arm(model=replace(MODEL, num_sparse_tokens=count), training=RECIPE, own_decoder=True)
     for count in (16, 8, 4)
 } | {
+    "stellar-16-x4": Arm(
+        model=MODEL, training=replace(RECIPE, losses=replace(LOSSES, reconstruction=200.0)), own_decoder=True
+    ),
     "semantic": Arm(
         model=MODEL,
         training=replace(RECIPE, losses=replace(LOSSES, reconstruction=0.0)),

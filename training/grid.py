@@ -1,4 +1,4 @@
-"""A picture to judge a model by: photos, token regions, reconstructions, an edit and what it changes.
+"""A picture to judge a model by: photos, token regions, reconstructions, edits and what they change.
 
 H, W pixels · N patches · r sparse tokens
 """
@@ -21,7 +21,15 @@ TILE_SIDE = 160
 CAPTION_HEIGHT = 16
 CHANGE_GAIN = 3
 """Changes are small: they are drawn this many times as bright."""
-COLUMNS = ("photo", "token regions", "reconstruction", "largest dropped", f"change x {CHANGE_GAIN}")
+COLUMNS = (
+    "photo",
+    "token regions",
+    "reconstruction",
+    "largest dropped",
+    f"change x {CHANGE_GAIN}",
+    "two largest swapped",
+    f"change x {CHANGE_GAIN}",
+)
 
 
 @torch.no_grad()
@@ -53,11 +61,18 @@ def draw_regions(localization: Float[Tensor, "N r"], grid: tuple[int, int]) -> I
 def _row(model: Stellar, image: Float[Tensor, "3 H W"]) -> list[Image.Image]:
     encoding, localization = model(image[None])
     whole = model.render(encoding.sparse, localization)[0]
-    largest = int(localization[0].argmax(dim=1).mode().values)
-    edited = model.render(encoding.sparse, without(localization, largest))[0]
-    regions = draw_regions(localization[0], model.config.grid)
-    change = (CHANGE_GAIN * (edited - whole).abs()).clamp(max=1)
-    return [_pillow(image), regions, _pillow(whole), _pillow(edited), _pillow(change)]
+    sizes = localization[0].argmax(dim=1).bincount(minlength=localization.shape[2])
+    first, second = sizes.topk(2).indices.tolist()
+    swapped = encoding.sparse.clone()
+    swapped[:, [first, second]] = swapped[:, [second, first]]
+    tiles = [_pillow(image), draw_regions(localization[0], model.config.grid), _pillow(whole)]
+    for edited in (
+        model.render(encoding.sparse, without(localization, first))[0],
+        model.render(swapped, localization)[0],
+    ):
+        change = (CHANGE_GAIN * (edited - whole).abs()).clamp(max=1)
+        tiles += [_pillow(edited), _pillow(change)]
+    return tiles
 
 
 def _pillow(image: Float[Tensor, "3 H W"]) -> Image.Image:
