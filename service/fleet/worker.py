@@ -21,42 +21,19 @@ from redis.exceptions import ResponseError
 from service.batch import run_batch
 from service.engine import STAGES, Arrays, Engine, Stage
 from service.errors import InternalError, ItemBuried, QueueAway
-from service.fleet.link import Command, Link
+from service.fleet.jobs import Job, Source
+from service.fleet.link import Link
 from service.fleet.membership import Membership
 from service.fleet.names import GROUP, Names
-from service.fleet.scripts import CLAIM, FINISH, call
+from service.fleet.outbox import RETRY_S, Outbox
+from service.fleet.scripts import CLAIM, call
 from service.fleet.wire import Fields, Malformed, Reply, Request
-from service.lanes import BULK_TURN, LANES, Lane, Lanes
+from service.lanes import BULK_TURN, LANES, Lanes
 from service.logs import logger
 from service.metrics import About, Metrics
 from service.settings import Settings
-from service.tracing import ids
 
 BLOCK_MS = 500
-RETRY_S = 0.25
-REPLY_TTL_MS = 60_000
-"""Answers to a process that is gone disappear after this long."""
-MAX_DEAD = 100
-"""Entries that are kept for people to look at."""
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A stream of requests."""
-
-    stream: str
-    model: str
-    stage: Stage
-    lane: Lane
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """An entry that this worker has."""
-
-    source: _Source
-    entry: bytes
-    request: Request
 
 
 @dataclass(frozen=True)
@@ -79,7 +56,7 @@ class Worker:
         self._names = Names(settings.redis_prefix)
         self._link = Link(settings)
         self._sources = {
-            (stream := self._names.requests(model, stage, lane)).encode(): _Source(stream, model, stage, lane)
+            (stream := self._names.requests(model, stage, lane)).encode(): Source(stream, model, stage, lane)
             for lane in LANES
             for model in self._engines
             for stage in STAGES
@@ -91,14 +68,14 @@ class Worker:
             provider=",".join(sorted({engine.provider for engine in engines})),
             claim_idle_ms=settings.claim_idle_ms,
         )
-        self._ready: dict[tuple[str, Stage], Lanes[_Job]] = {
+        self._ready: dict[tuple[str, Stage], Lanes[Job]] = {
             (model, stage): Lanes() for model in self._engines for stage in STAGES
         }
-        self._suspects: deque[_Job] = deque()
+        self._suspects: deque[Job] = deque()
         """Items whose last worker died, perhaps of them."""
-        self._held: dict[tuple[str, bytes], _Job] = {}
+        self._held: dict[tuple[str, bytes], Job] = {}
         """All that this worker has claimed and not yet answered."""
-        self._answering: set[asyncio.Task[None]] = set()
+        self._outbox = Outbox(self._link, self._names, metrics, settled=self._forget)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._away = False
         self._stopping = asyncio.Event()
@@ -128,7 +105,7 @@ class Worker:
             if self._has_ready():
                 await self._turn()
                 idle = not self._has_ready()
-        await asyncio.gather(*self._answering)
+        await self._outbox.drain()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -169,51 +146,24 @@ class Worker:
                 taken += 1
         return taken
 
-    async def _accept(self, source: _Source, entry: bytes, fields: Fields, deliveries: int) -> None:
+    async def _accept(self, source: Source, entry: bytes, fields: Fields, deliveries: int) -> None:
         """Put an entry in line; or away, where it is malformed or has taken down too many workers."""
         try:
             request = Request.parse(fields, source.stage, self._engines[source.model].manifest)
             if not request.reply_to.startswith(self._names.replies("")):
                 raise Malformed(f"answers are not written to {request.reply_to!r}")
         except Malformed as error:
-            await self._bury(source, entry, fields, f"malformed: {error}", InternalError.code)
+            await self._outbox.bury(source, entry, fields, f"malformed: {error}", InternalError.code)
             return
         if deliveries > self._settings.max_deliveries:
-            await self._bury(source, entry, fields, f"delivered {deliveries} times", ItemBuried.code)
+            await self._outbox.bury(source, entry, fields, f"delivered {deliveries} times", ItemBuried.code)
             return
-        job = _Job(source, entry, request)
+        job = Job(source, entry, request)
         self._held[source.stream, entry] = job
         if deliveries > 1:
             self._suspects.append(job)
         else:
             self._ready[source.model, source.stage].put(job, source.lane)
-
-    async def _bury(self, source: _Source, entry: bytes, fields: Fields, reason: str, code: str) -> None:
-        """Put an entry aside for people, and tell who waits for it."""
-        logger.error(
-            "buried",
-            stream=source.stream,
-            reason=reason,
-            request_id=fields.get(b"request_id", b"").decode("utf-8", "replace"),
-            **ids(fields.get(b"trace", b"").decode("utf-8", "replace")),
-        )
-        self._metrics.dead_letters.inc()
-        item, reply_to = fields.get(b"item", b""), fields.get(b"reply_to", b"")
-        told = [part for pair in fields.items() for part in pair]
-        about = ("stream", source.stream, "reason", reason)
-        commands: list[Command] = [("XADD", self._names.dead, "MAXLEN", MAX_DEAD, "*", *about, *told)]
-        try:
-            reply = Reply(item=item.decode(), error=code)
-            known = reply_to.decode().startswith(self._names.replies(""))
-        except UnicodeDecodeError:
-            known = False
-        if known:
-            commands.append(self._finish_command(source.stream, entry, reply_to.decode(), reply))
-        else:
-            commands += [("XACK", source.stream, GROUP, entry), ("XDEL", source.stream, entry)]
-        for answer in await self._link.run(commands):
-            if isinstance(answer, ResponseError):
-                logger.error("bury_refused", reason=str(answer))
 
     # What is run
 
@@ -230,32 +180,32 @@ class Worker:
             await self._fetch(wait=False)
         self._answer(jobs, await work)
 
-    def _next_batch(self) -> list[_Job]:
+    def _next_batch(self) -> list[Job]:
         """Up to `max_batch` items of one stage that somebody still waits for, of the longest line."""
         while self._suspects:
             job = self._suspects.popleft()
             if self._awaited(job):
                 return [job]
         line = max(self._ready.values(), key=len)
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         while line and len(jobs) < self._settings.max_batch:
             job = line.pop()
             if self._awaited(job):
                 jobs.append(job)
         return jobs
 
-    def _awaited(self, job: _Job) -> bool:
+    def _awaited(self, job: Job) -> bool:
         """Whether the item's time has not passed; else it is dropped."""
         written_ms = int(job.entry.partition(b"-")[0])
         if self._redis_now_ms() <= written_ms + job.request.ttl_ms:
             return True
-        self._send(self._drop([job]))
+        self._outbox.drop(job)
         return False
 
     def _redis_now_ms(self) -> float:
         return 1000 * (time.monotonic() + self._member.redis_ahead_s)
 
-    def _run_batch(self, jobs: Sequence[_Job]) -> _Finished:
+    def _run_batch(self, jobs: Sequence[Job]) -> _Finished:
         """On the engine's thread."""
         source = jobs[0].source
         engine = self._engines[source.model]
@@ -272,7 +222,7 @@ class Worker:
 
     # What goes out
 
-    def _answer(self, jobs: Sequence[_Job], finished: _Finished) -> None:
+    def _answer(self, jobs: Sequence[Job], finished: _Finished) -> None:
         source, metrics = jobs[0].source, self._metrics
         name = self._engines[source.model].manifest.name
         metrics.batch_size.labels(name, source.stage).observe(len(jobs))
@@ -295,47 +245,10 @@ class Worker:
                     inference_s=finished.ended - finished.started,
                 )
             )
-        self._send(self._deliver(jobs, replies))
+        self._outbox.deliver(jobs, replies)
 
-    def _send(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
-
-    async def _deliver(self, jobs: Sequence[_Job], replies: Sequence[Reply]) -> None:
-        """Write answers until Redis has them, or nobody waits any more."""
-        await self._settle(
-            jobs,
-            [
-                self._finish_command(job.source.stream, job.entry, job.request.reply_to, reply)
-                for job, reply in zip(jobs, replies, strict=True)
-            ],
-        )
-
-    async def _drop(self, jobs: Sequence[_Job]) -> None:
-        commands: list[Command] = []
-        for job in jobs:
-            stream = job.source.stream
-            commands += [("XACK", stream, GROUP, job.entry), ("XDEL", stream, job.entry)]
-        await self._settle(jobs, commands)
-
-    async def _settle(self, jobs: Sequence[_Job], commands: Sequence[Command]) -> None:
-        end = time.monotonic() + max(job.request.ttl_ms for job in jobs) / 1000
-        while True:
-            try:
-                for answer in await self._link.run(commands):
-                    if isinstance(answer, ResponseError):
-                        logger.error("answer_refused", reason=str(answer))
-                break
-            except QueueAway:
-                if time.monotonic() > end:
-                    break
-                await asyncio.sleep(RETRY_S)
-        for job in jobs:
-            self._held.pop((job.source.stream, job.entry), None)
-
-    def _finish_command(self, stream: str, entry: bytes, reply_to: str, reply: Reply) -> Command:
-        return call(FINISH, [stream, reply_to], GROUP, entry, REPLY_TTL_MS, *reply.fields())
+    def _forget(self, job: Job) -> None:
+        self._held.pop((job.source.stream, job.entry), None)
 
     # What else there is to do
 
