@@ -6,6 +6,7 @@ SIGHUP makes it take in what has changed in the models' folder.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import time
@@ -45,6 +46,8 @@ class Server(uvicorn.Server):
             await asyncio.wait(tasks, timeout=TICK_S)
         self.config.timeout_graceful_shutdown = max(0, round(end - time.monotonic()))
         await super().shutdown(sockets)
+        # All is closed. A model that still loads can't be stopped, and Python would wait for its thread.
+        os._exit(0)
 
 
 def run_server(settings: Settings) -> bool:
@@ -62,13 +65,5 @@ def run_server(settings: Settings) -> bool:
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )
     server = Server(config, application)
-
-    def end(*_: object) -> None:
-        # uvicorn raises the signal again when it is done: by then there is nothing left to do but end.
-        if not server.should_exit:
-            raise SystemExit(0)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
     server.run()
     return server.started

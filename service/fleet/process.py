@@ -6,6 +6,7 @@ SIGHUP ends it as SIGTERM does: whatever watches over it starts it anew, with th
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Sequence
 
@@ -19,6 +20,8 @@ from service.progress import Progress
 from service.providers import DeviceError
 from service.settings import Settings
 from service.tracing import Tracing
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def run_worker(settings: Settings, wanted: Sequence[str]) -> bool:
@@ -35,10 +38,7 @@ def run_worker(settings: Settings, wanted: Sequence[str]) -> bool:
         logger.error("worker_failed", reason=str(error))
         return False
     try:
-        engines = _engines(settings, wanted, progress)
-        metrics.show_models([(engine.manifest, engine.provider) for engine in engines])
-        progress.done()
-        asyncio.run(_work(settings, engines, metrics))
+        asyncio.run(_work(settings, wanted, metrics, progress))
     except (BundleError, DeviceError) as error:
         logger.error("worker_failed", reason=str(error))
         return False
@@ -63,9 +63,20 @@ def _engines(settings: Settings, wanted: Sequence[str], progress: Progress) -> l
     ]
 
 
-async def _work(settings: Settings, engines: Sequence[Engine], metrics: Metrics) -> None:
-    worker = Worker(settings, engines, metrics)
+async def _work(settings: Settings, wanted: Sequence[str], metrics: Metrics, progress: Progress) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    task = asyncio.current_task()
+    assert task is not None
+    for number in SIGNALS:
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        engines = await asyncio.to_thread(_engines, settings, wanted, progress)
+    except asyncio.CancelledError:
+        logger.info("stopped")
+        os._exit(0)  # nothing was taken yet, and Python would wait for the thread that loads
+    metrics.show_models([(engine.manifest, engine.provider) for engine in engines])
+    progress.done()
+    worker = Worker(settings, engines, metrics)
+    for number in SIGNALS:
         loop.add_signal_handler(number, worker.stop)
     await worker.run()

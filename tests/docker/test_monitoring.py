@@ -17,7 +17,7 @@ import pytest
 
 from service.settings import BUNDLED_MODELS
 from tests.docker.test_helm import VALUES, of_kind, render
-from tests.docker.watch import SHIPPED, GpuExporter, Prometheus, watching
+from tests.docker.watch import SHIPPED, GpuExporter, Prometheus, gpu_exporter, watching
 from tests.service.fleet.cluster import Cluster, cluster_of, wait_until
 from tests.service.photos import plain
 
@@ -36,7 +36,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def prometheus(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    with watching(tmp_path_factory.mktemp("prometheus"), cluster) as started:
+    folder = tmp_path_factory.mktemp("prometheus")
+    with gpu_exporter() as gpu, watching(folder, cluster, gpu=gpu) as started:
         yield started
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -37,16 +38,25 @@ class GpuExporter(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class Line(NamedTuple):
+    """What an expression was for one set of labels, at even steps; NaN where it was nothing."""
+
+    labels: dict[str, str]
+    values: list[float]
+
+
 class Prometheus:
     """Debian's Prometheus with the shipped rules, asked through its API."""
 
-    def __init__(self, folder: Path, targets: dict[str, int]) -> None:
+    def __init__(self, folder: Path, targets: Mapping[str, Sequence[int]]) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
+        self._num_targets = sum(map(len, targets.values()))
         config = hurried((SHIPPED / "stack.yml").read_text())
-        for job, port in targets.items():
-            config, count = re.subn(rf"(job_name: {job}\n.*127\.0\.0\.1:)\d+", rf"\g<1>{port}", config)
+        for job, ports in targets.items():
+            addresses = ", ".join(f'"127.0.0.1:{port}"' for port in ports)
+            config, count = re.subn(rf"(job_name: {job}\n.*targets: )\[.*?\]", rf"\g<1>[{addresses}]", config)
             if not count:
-                config += f'  - job_name: {job}\n    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]\n'
+                config += f"  - job_name: {job}\n    static_configs: [{{targets: [{addresses}]}}]\n"
         (folder / "prometheus.yml").write_text(config)
         (folder / "alerts.yml").write_text(hurried((SHIPPED / "alerts.yml").read_text()))
         program = shutil.which("prometheus")
@@ -72,10 +82,21 @@ class Prometheus:
         """What an expression is now, for each of its lines."""
         return [float(each["value"][1]) for each in self.ask("query", query=expression)["result"]]
 
+    def lines(self, expression: str, start: float, steps: int, step_s: int) -> list[Line]:
+        """What an expression was at so many steps from `start` on, seconds since 1970."""
+        end = start + (steps - 1) * step_s
+        span = {"start": str(start), "end": str(end), "step": str(step_s)}
+        lines = []
+        for each in self.ask("query_range", query=expression, **span)["result"]:
+            there = {round((at - start) / step_s): float(value) for at, value in each["values"]}
+            lines.append(Line(each["metric"], [there.get(step, math.nan) for step in range(steps)]))
+        return lines
+
     def up(self) -> bool:
         """Whether every target was scraped twice."""
         try:
-            return len(self.values("count_over_time(up[1m]) >= 2 and up == 1")) == 4
+            up = self.values("count_over_time(up[1m]) >= 2 and up == 1")
+            return len(up) == self._num_targets
         except (httpx.TransportError, ValueError):  # it says in plain words that it is not ready yet
             return False
 
@@ -97,10 +118,19 @@ def hurried(text: str) -> str:
 
 
 @contextmanager
-def watching(folder: Path, cluster: Cluster) -> Iterator[Prometheus]:
-    """Prometheus over the cluster's first API process and worker."""
-    gpu = ThreadingHTTPServer(("127.0.0.1", 0), GpuExporter)
-    threading.Thread(target=gpu.serve_forever, daemon=True).start()
+def gpu_exporter() -> Iterator[int]:
+    """The port of a stand-in for NVIDIA's exporter."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), GpuExporter) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+
+
+@contextmanager
+def watching(folder: Path, cluster: Cluster, **others: int) -> Iterator[Prometheus]:
+    """Prometheus over the cluster's processes as they are now, Redis's exporter, and other jobs with their ports."""
     exporter_port = free_port()
     program = shutil.which("prometheus-redis-exporter")
     assert program, "the tests need Redis's exporter: apt install prometheus-redis-exporter"
@@ -110,10 +140,10 @@ def watching(folder: Path, cluster: Cluster) -> Iterator[Prometheus]:
         stderr=subprocess.DEVNULL,
     )
     targets = {
-        "stellar-api": cluster.apis[0].port,
-        "stellar-worker": cluster.workers[0].port,
-        "redis": exporter_port,
-        "gpu": gpu.server_port,
+        "stellar-api": [api.port for api in cluster.apis],
+        "stellar-worker": [worker.port for worker in cluster.workers],
+        "redis": [exporter_port],
+        **{job: [port] for job, port in others.items()},
     }
     prometheus = Prometheus(folder, targets)
     try:
@@ -123,5 +153,3 @@ def watching(folder: Path, cluster: Cluster) -> Iterator[Prometheus]:
         for process in (prometheus.process, exporter):
             process.terminate()
             process.wait(30)
-        gpu.shutdown()
-        gpu.server_close()

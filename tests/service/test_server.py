@@ -11,6 +11,7 @@ import pytest
 
 from tests.service.photos import plain
 from tests.service.server import Server, running
+from tests.service.toy import write_toy
 
 SLOW, QUICK = plain(100), plain(0)
 ENCODED = 'stellar_images_total{model="toy",stage="encode"}'
@@ -56,6 +57,18 @@ def test_idle_server_ends_with_0(toy_models: Path, tmp_path: Path, number: signa
     with running(tmp_path / "log", {}, "--models", str(toy_models)) as server:
         server.process.send_signal(number)
         assert server.process.wait(30) == 0
+        assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_server_ends_while_its_models_load(tmp_path: Path, number: signal.Signals) -> None:
+    write_toy(tmp_path / "models" / "toy", darkest=255)
+    with Server(tmp_path / "log", {}, "--models", str(tmp_path / "models")) as server:
+        server.wait_until(lambda: server.answers("/healthz/ready", 503))
+        server.process.send_signal(number)
+        assert server.process.wait(30) == 0
+        assert server.logged("stopped")
+        assert not server.logged("model_ready")
         assert "Traceback" not in server.log
 
 

@@ -234,8 +234,9 @@ def test_url_that_cannot_be_read_stops_the_start(tmp_path: Path, toy_models: Pat
         assert url not in server.log
 
 
-def test_worker_answers_probes_while_its_models_load(tmp_path: Path) -> None:
-    """Building engines takes minutes; nobody should take that for a death."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_worker_answers_probes_and_ends_while_its_models_load(tmp_path: Path, number: signal.Signals) -> None:
+    """Building engines takes minutes; nobody should take that for a death, or have to wait for its end."""
     write_toy(tmp_path / "models" / "toy", darkest=255)
     worker = WorkerProcess(tmp_path / "log", {"STELLAR_MODELS_DIR": str(tmp_path / "models")})
     try:
@@ -245,6 +246,11 @@ def test_worker_answers_probes_while_its_models_load(tmp_path: Path) -> None:
         assert live is not None
         assert (ready.status_code, live.status_code) == (503, 200)
         assert re.fullmatch(r"(the models are|toy is) loading, for \d+ s so far", ready.json()["detail"])
+        wait_until(lambda: (busy := probe(worker, "ready")) and "toy is loading" in busy.text)
+        worker.send(number)
+        assert worker.process.wait(30) == 0
+        assert "model_ready" not in worker.log
+        assert "Traceback" not in worker.log
     finally:
         worker.kill()
 
