@@ -7,7 +7,7 @@ WORK ?= work
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards stack prometheus helm benchmark-storage image-test audit clean
+.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ stack: $(VENV)/dev redis-server prometheus ## Start service, worker, Redis and P
 
 dashboards: $(VENV)/dev ## Write Grafana's dashboards anew from docker/grafana/draw.py
 	$(VENV)/bin/python docker/grafana/draw.py docker/grafana/dashboards
+
+dashboard-pictures: $(VENV)/dev redis-server prometheus ## Put load on the stack and draw the README's pictures of the dashboards
+	$(VENV)/bin/python -m tests.docker.picture docs
 
 screenshots: $(VENV)/dev chromium ## Draw the README's pictures of the studio
 	$(VENV)/bin/python -m tests.studio.screenshots docs

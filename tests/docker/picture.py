@@ -1,7 +1,7 @@
 """Draws the README's pictures of the dashboards: `make dashboard-pictures`, five minutes.
 
-A service with two workers, Redis and the shipped Prometheus, under load that swells and ebbs. Some clients send what
-is no picture, two crowds are too large for the queue, and a worker is killed and replaced.
+A service with two workers, Redis and the shipped Prometheus, under load that swells and ebbs. Some clients send
+what is no picture, two crowds are too large for the queue, and a worker is killed and replaced.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ STEPS, STEP_S, RATES_OVER = 121, 2, "15s"
 
 CLIENTS = {0: 1, 20: 3, 60: 8, 105: 48, 120: 8, 160: 48, 172: 6, 210: 1}
 """From which second on how many clients ask, each one thing after the other."""
+PAUSE_S = 0.4
+"""What a client rests on average before it asks again."""
 KILLED_S, REPLACED_S = 165, 190
 ROUTES = {"/embed": 6, "/tokens": 2, "/reconstruct": 2}
 MISTAKEN, KNOWN = 0.04, 0.25
@@ -71,7 +73,7 @@ def _draw(name: str, prometheus: Prometheus, start: float) -> Image.Image:
             expression.replace("$__rate_interval", RATES_OVER), start, STEPS, STEP_S
         ),
         [step * STEP_S / 60 for step in range(STEPS)],
-        "Prometheus's data of all panels, in our own plot",
+        "data of Prometheus, plot of our own",
     )
     data = io.BytesIO()
     figure.savefig(data)
@@ -91,7 +93,7 @@ async def _happen(cluster: Cluster) -> None:
             [route] = rng.choices(list(ROUTES), list(ROUTES.values()))
             files = [("image", _sent(rng)) for _ in range(rng.choice((1, 1, 1, 4)))]
             answer = await client.post(route, files=files)
-            await asyncio.sleep(float(answer.headers.get("retry-after", 0)))
+            await asyncio.sleep(float(answer.headers.get("retry-after", rng.expovariate(1 / PAUSE_S))))
 
     async def lose_a_worker() -> None:
         await asyncio.sleep(KILLED_S)
@@ -100,7 +102,7 @@ async def _happen(cluster: Cluster) -> None:
         await asyncio.sleep(REPLACED_S - KILLED_S)
         await asyncio.to_thread(cluster.worker, "--metrics-port", str(lost.port))
 
-    limits = httpx.Limits(max_connections=None)
+    limits = httpx.Limits(max_connections=None, keepalive_expiry=1)  # the service drops them after 5 s
     async with httpx.AsyncClient(base_url=cluster.apis[0].url, timeout=60, limits=limits) as client:
         await asyncio.gather(*map(ask, range(max(CLIENTS.values()))), lose_a_worker())
 

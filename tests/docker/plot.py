@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from cycler import cycler
@@ -28,9 +29,9 @@ WIDTH, UNIT = 13.0, 0.34
 """Inches: the whole width, and the height that is one in `gridPos`."""
 HEAD, GAP = 0.5, 0.05
 """Inches: the dashboard's own title, and half of what is between two panels."""
-LEFT, RIGHT, TOP, BOTTOM = 0.85, 0.2, 0.4, 0.76
+LEFT, RIGHT, TOP, BOTTOM = 0.85, 0.3, 0.4, 0.74
 """Inches of a panel around its diagram; the legend is below it."""
-LEGEND, LEGEND_LETTERS = 0.28, 90
+LEGEND, LEGEND_LETTERS = 0.3, 90
 """Inches from a diagram down to its legend; what a line of the legend holds."""
 
 UNITS: Mapping[str, tuple[float, Callable[[float], str]]] = {
@@ -108,15 +109,22 @@ def _draw(axes: Axes, panel: Panel, ask: Ask, minutes: Sequence[float]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
     axes.grid(axis="y")
     axes.tick_params(length=0)
+    axes.tick_params("x", pad=6)
     axes.spines[["top", "right", "left"]].set_visible(False)
     _write(axes, panel["title"])
 
 
 def _named(targets: Iterable[Panel], ask: Ask) -> Iterator[tuple[str, Line]]:
-    """A panel's lines with their names; in order for each of its queries."""
+    """A panel's lines with their names; by name for each of its queries."""
     for target in targets:
-        for line in sorted(ask(target["expr"]), key=lambda line: sorted(line.labels.items())):
-            yield re.sub(r"{{(\w+)}}", lambda name, of=line: of.labels[name[1]], target["legendFormat"]), line
+        lines = ask(target["expr"])
+        yield from sorted(
+            ((_name(target["legendFormat"], line.labels), line) for line in lines), key=itemgetter(0)
+        )
+
+
+def _name(pattern: str, labels: Mapping[str, str]) -> str:
+    return re.sub(r"{{(\w+)}}", lambda label: labels[label[1]], pattern)
 
 
 def _write(axes: Axes, title: str) -> None:

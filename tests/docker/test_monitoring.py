@@ -16,8 +16,9 @@ import httpx
 import pytest
 
 from service.settings import BUNDLED_MODELS
+from tests.docker.plot import plot
 from tests.docker.test_helm import VALUES, of_kind, render
-from tests.docker.watch import SHIPPED, GpuExporter, Prometheus, gpu_exporter, watching
+from tests.docker.watch import SHIPPED, GpuExporter, Line, Prometheus, gpu_exporter, watching
 from tests.service.fleet.cluster import Cluster, cluster_of, wait_until
 from tests.service.photos import plain
 
@@ -103,6 +104,31 @@ def test_the_panels_tell_what_was_sent(cluster: Cluster, prometheus: Prometheus)
     worked = prometheus.values('sum(stellar_images_total{job="stellar-worker"})')
     assert worked == [cluster_images(cluster)]
     assert prometheus.values('sum(stellar_images_total{job="stellar-api"}) or vector(0)') == [0]
+
+
+def test_the_plot_has_each_panel_in_its_place_with_its_lines(prometheus: Prometheus) -> None:
+    board = json.loads((DASHBOARDS / "service.json").read_text())
+    start, asked = time.time() - 10, []
+
+    def ask(expression: str) -> list[Line]:
+        asked.extend(lines := prometheus.lines(expression.replace("$__rate_interval", "10s"), start, 10, 1))
+        return lines
+
+    figure = plot(board["title"], board["panels"], ask, range(10))
+    drawn = {axes.get_title("left"): axes for axes in figure.axes}
+    places = {each["title"]: each["gridPos"] for each in board["panels"] if each["type"] != "row"}
+    assert list(drawn) == list(places)
+    lefts = {place["x"]: drawn[title].get_position().x0 for title, place in places.items()}
+    tops = {place["y"]: drawn[title].get_position().y1 for title, place in places.items()}
+    assert sorted(lefts.values()) == [lefts[x] for x in sorted(lefts)]
+    assert sorted(tops.values()) == [tops[y] for y in sorted(tops, reverse=True)]
+    assert sum(len(axes.get_lines()) for axes in figure.axes) == len(asked)
+    assert {"/embed", "/tokens", "/reconstruct"} <= {
+        line.get_label() for line in drawn["Requests"].get_lines()
+    }
+    [memory, *_] = sorted(line.get_ydata()[-1] for line in drawn["Memory"].get_lines())
+    [held, *_] = sorted(prometheus.values('process_resident_memory_bytes{job=~"stellar-.+"}'))
+    assert memory * 2**20 == pytest.approx(held, rel=0.2)
 
 
 def test_what_workers_are_scaled_by_has_data(prometheus: Prometheus) -> None:

@@ -130,7 +130,7 @@ def gpu_exporter() -> Iterator[int]:
 
 @contextmanager
 def watching(folder: Path, cluster: Cluster, **others: int) -> Iterator[Prometheus]:
-    """Prometheus over the cluster's processes as they are now, Redis's exporter, and other jobs with their ports."""
+    """Prometheus over the cluster's processes as they are now, Redis's exporter, and other jobs' ports."""
     exporter_port = free_port()
     program = shutil.which("prometheus-redis-exporter")
     assert program, "the tests need Redis's exporter: apt install prometheus-redis-exporter"
