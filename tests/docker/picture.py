@@ -1,7 +1,7 @@
 """Draws the README's pictures of the dashboards: `make dashboard-pictures`, five minutes.
 
-A service with two workers, Redis and the shipped Prometheus, under load that swells and ebbs. Some clients send
-what is no picture, two crowds are too large for the queue, and a worker is killed and replaced.
+A service with two workers, Redis and the shipped Prometheus, under load that swells and ebbs. Some of what
+clients send is no picture, two crowds are too large for the queue, and a worker is killed and replaced.
 """
 
 from __future__ import annotations
