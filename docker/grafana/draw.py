@@ -287,9 +287,8 @@ def _diagram(panel: Panel) -> timeseries.Panel:
     diagram = timeseries.Panel().title(panel.title).description(panel.description).unit(panel.unit)
     diagram = diagram.datasource(SOURCE).min(0).fill_opacity(10).legend(legend).tooltip(tooltip)
     for letter, (expression, line) in zip("ABCD", panel.queries, strict=False):
-        diagram = diagram.with_target(
-            prometheus.Dataquery().expr(expression).legend_format(line).ref_id(letter)
-        )
+        query = prometheus.Dataquery().expr(expression).legend_format(line).ref_id(letter)
+        diagram = diagram.with_target(query.exemplar("_bucket" in expression))  # histograms name traces
     return diagram
 
 

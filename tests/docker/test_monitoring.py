@@ -21,15 +21,23 @@ from tests.docker.test_helm import VALUES, of_kind, render
 from tests.docker.watch import SHIPPED, GpuExporter, Line, Prometheus, gpu_exporter, watching
 from tests.service.fleet.cluster import Cluster, cluster_of, wait_until
 from tests.service.photos import plain
+from tests.service.test_tracing import Collector, collecting
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = ROOT / "docker" / "grafana" / "dashboards"
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def collector() -> Iterator[Collector]:
+    with collecting() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     with cluster_of(folder, BUNDLED_MODELS, "--maxmemory", "100mb", cache_ttl_s="60") as started:
+        started.settings |= collector.settings
         started.worker()
         started.ready()
         yield started
@@ -129,6 +137,24 @@ def test_the_plot_has_each_panel_in_its_place_with_its_lines(prometheus: Prometh
     [memory, *_] = sorted(line.get_ydata()[-1] for line in drawn["Memory"].get_lines())
     [held, *_] = sorted(prometheus.values('process_resident_memory_bytes{job=~"stellar-.+"}'))
     assert memory * 2**20 == pytest.approx(held, rel=0.2)
+
+
+def test_a_latency_leads_to_its_traces(
+    cluster: Cluster, prometheus: Prometheus, collector: Collector
+) -> None:
+    [target] = [each for panel in panels() if panel["title"] == "Stages" for each in panel["targets"]]
+    assert target["exemplar"]
+
+    def named() -> set[str]:
+        span = {"start": str(time.time() - 60), "end": str(time.time())}
+        found = prometheus.ask(
+            "query_exemplars", query=target["expr"].replace("$__rate_interval", "5m"), **span
+        )
+        return {each["labels"]["trace_id"] for series in found for each in series["exemplars"]}
+
+    load(cluster)
+    wait_until(named)
+    wait_until(lambda: named() <= {each.span.trace_id.hex() for each in collector.spans})
 
 
 def test_what_workers_are_scaled_by_has_data(prometheus: Prometheus) -> None:

@@ -68,6 +68,7 @@ class Prometheus:
                 f"--config.file={folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'prometheus'}",
                 f"--web.listen-address={address}",
+                "--enable-feature=exemplar-storage",
                 "--log.level=error",
             ]
         )
