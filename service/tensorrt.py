@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import importlib.util
+import importlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import onnxruntime as ort
@@ -22,13 +22,9 @@ LIBRARY = "libnvinfer.so.10"
 
 def load_libraries() -> str:
     """Load TensorRT where pip or the system has it; its version. Raises `OSError` where it is missing."""
-    package = importlib.util.find_spec("tensorrt_libs")
-    folders = package.submodule_search_locations if package else None
-    for folder in folders or []:
-        for library in sorted(Path(folder).glob("libnvinfer.so.*")) + sorted(
-            Path(folder).glob("libnvonnxparser.so.*")
-        ):
-            ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    with suppress(ImportError):
+        # NVIDIA's package loads all its libraries, also those that are opened by name to build engines.
+        importlib.import_module("tensorrt_libs")
     number = int(ctypes.CDLL(LIBRARY).getInferLibVersion())
     return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
 
