@@ -114,7 +114,11 @@ def test_the_panels_tell_what_was_sent(cluster: Cluster, prometheus: Prometheus)
     assert prometheus.values('sum(stellar_images_total{job="stellar-api"}) or vector(0)') == [0]
 
 
-def test_the_plot_has_each_panel_in_its_place_with_its_lines(prometheus: Prometheus) -> None:
+def test_the_plot_has_each_panel_in_its_place_with_its_lines(
+    cluster: Cluster, prometheus: Prometheus
+) -> None:
+    load(cluster)
+    wait_until(lambda: len(prometheus.values("sum by (route) (rate(stellar_requests_total[10s]))")) >= 3)
     board = json.loads((DASHBOARDS / "service.json").read_text())
     start, asked = time.time() - 10, []
 
@@ -144,12 +148,11 @@ def test_a_latency_leads_to_its_traces(
 ) -> None:
     [target] = [each for panel in panels() if panel["title"] == "Stages" for each in panel["targets"]]
     assert target["exemplar"]
+    expression = target["expr"].replace("$__rate_interval", "5m")
 
     def named() -> set[str]:
         span = {"start": str(time.time() - 60), "end": str(time.time())}
-        found = prometheus.ask(
-            "query_exemplars", query=target["expr"].replace("$__rate_interval", "5m"), **span
-        )
+        found = prometheus.ask("query_exemplars", query=expression, **span)
         return {each["labels"]["trace_id"] for series in found for each in series["exemplars"]}
 
     load(cluster)
