@@ -36,7 +36,8 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
-    with cluster_of(folder, BUNDLED_MODELS, "--maxmemory", "100mb", cache_ttl_s="60") as started:
+    settings = {"cache_ttl_s": "60", "max_queue": "8"}
+    with cluster_of(folder, BUNDLED_MODELS, "--maxmemory", "100mb", **settings) as started:
         started.settings |= collector.settings
         started.worker()
         started.ready()
@@ -219,11 +220,23 @@ def test_trouble_is_told(cluster: Cluster, prometheus: Prometheus) -> None:
     assert prometheus.firing() == set()
     GpuExporter.temperature = 91
     wait_until(lambda: prometheus.firing() == {"GpuHot"})
+    memory: Any = cluster.redis.client.info("memory")
+    cluster.redis.client.config_set("maxmemory", round(1.05 * memory["used_memory"]))
+    wait_until(lambda: "RedisMemory" in prometheus.firing())
+    cluster.redis.client.config_set("maxmemory", "100mb")
+    cluster.redis.client.xadd(cluster.streams()[0], {"no": "item"})
+    wait_until(lambda: "StellarDeadLetters" in prometheus.firing())
+    client, crowd = cluster.apis[0].client, [("image", plain(level)) for level in range(32)]
+    wait_until(
+        lambda: (
+            client.post("/embed", files=crowd).json()["code"] == "queue_full"
+            and "StellarRefusing" in prometheus.firing()
+        )
+    )
     cluster.workers[0].kill()
     wait_until(lambda: {"StellarDown", "StellarNoWorkers"} <= prometheus.firing())
     cluster.redis.kill()
     wait_until(lambda: "RedisDown" in prometheus.firing())
-    client = cluster.apis[0].client
     wait_until(lambda: client.post("/embed", files={"image": plain(99)}).status_code == 503)
     wait_until(
         lambda: client.post("/embed", files={"image": plain(98)}) and "StellarErrors" in prometheus.firing()
