@@ -1,6 +1,7 @@
 """A worker as a process: models loaded, metrics on a port of their own, signals heard.
 
-SIGHUP ends it as SIGTERM does: whatever watches over it starts it anew, with the bundles that are there then.
+SIGTERM ends it once it has finished what it took; while its models load, at once. SIGHUP does the same:
+whatever watches over it starts it anew, with the bundles that are there then.
 """
 
 from __future__ import annotations
