@@ -26,7 +26,8 @@ def test_libraries_are_loaded_from_their_package_with_those_that_build_engines(t
     (package / "__init__.py").write_text(LOADING)
     for name in ("libnvinfer.so.10", "libnvinfer_builder_resource.so.10"):
         code = 'extern "C" int getInferLibVersion() { return 101601; }'
-        made = ["g++", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", package / name, "-x", "c++", "-"]
+        library = str(package / name)
+        made = ["g++", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", library, "-x", "c++", "-"]
         subprocess.run(made, input=code, text=True, check=True)
     path = os.pathsep.join([str(tmp_path), str(Path.cwd())])
     done = subprocess.run(
