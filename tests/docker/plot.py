@@ -46,7 +46,7 @@ UNITS: Mapping[str, tuple[float, Callable[[float], str]]] = {
 
 GROUND, CARD, EDGE, TEXT, FAINT = "#f2f3f5", "#ffffff", "#dcdfe4", "#24292f", "#69717c"
 COLOURS = ["#2f7ed8", "#e8871e", "#2f9e5f", "#c8414b", "#8a63c9", "#14a0a0", "#a9822b", "#d0589c"]
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "text.color": TEXT,
     "axes.prop_cycle": cycler(linestyle=["-", "--"]) * cycler(color=COLOURS),
