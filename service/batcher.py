@@ -7,10 +7,11 @@ company, and under load batches fill by themselves while the engine is busy.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from typing import Protocol
 
 import structlog
@@ -74,17 +75,19 @@ class LocalBatcher:
         max_queue: int,
         metrics: Metrics,
     ) -> None:
-        """Start the stages' tasks; needs a running event loop. `run` takes batches, in a thread."""
+        """Start the thread; needs a running event loop. `run` takes batches."""
         self._run = run
         self._model = model
         self.provider = provider
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._metrics = metrics
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"engine-{model}")
         self._waiting: dict[Stage, Lanes[_Item]] = {stage: Lanes() for stage in STAGES}
-        self._arrived: dict[Stage, asyncio.Event] = {stage: asyncio.Event() for stage in STAGES}
-        self._tasks = [asyncio.create_task(self._serve(stage)) for stage in STAGES]
+        self._arrival = threading.Condition()
+        self._closed = False
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, args=(loop,), name=f"engine-{model}")
+        self._thread.start()
 
     def ensure_capacity(self, stage: Stage, count: int, lane: Lane) -> None:
         """Raise `QueueFull` where `count` more items would not fit."""
@@ -99,7 +102,8 @@ class LocalBatcher:
         trace = self._metrics.trace()
         item = _Item(arrays, loop.create_future(), deadline, time.monotonic(), request_id, trace)
         self._waiting[stage].put(item, lane)
-        self._arrived[stage].set()
+        with self._arrival:
+            self._arrival.notify()
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 return await item.result
@@ -112,39 +116,33 @@ class LocalBatcher:
             self._metrics.queue_depth.labels(self._model, stage).set_function(partial(len, waiting))
 
     async def close(self) -> None:
-        """Stop the stages and wait for the batch that is running."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(self._thread.shutdown)
+        """Wait for the batch that is running, and stop."""
+        with self._arrival:
+            self._closed = True
+            self._arrival.notify()
+        await asyncio.to_thread(self._thread.join)
 
-    async def _serve(self, stage: Stage) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._arrived[stage].wait()
-            items = await loop.run_in_executor(self._thread, self._turn, stage, loop)
-            if not items:
-                self._arrived[stage].clear()
-                # An item may have come between the look at the queue and the clearing.
-                if self._waiting[stage]:
-                    self._arrived[stage].set()
-
-    def _turn(self, stage: Stage, loop: asyncio.AbstractEventLoop) -> list[_Item]:
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """On the engine's thread: take what waits at this very moment, run it, hand out the results."""
-        items = self._take(stage)
-        if items:
-            started = time.monotonic()
-            results = run_batch(
-                self._run,
-                stage,
-                [item.arrays for item in items],
-                model=self._model,
-                request_ids=[item.request_id for item in items],
-                traces=[item.trace for item in items],
-            )
-            ended = time.monotonic()
-            loop.call_soon_threadsafe(self._deliver, stage, items, results, started, ended)
-        return items
+        turns = cycle(STAGES)
+        while True:
+            with self._arrival:
+                self._arrival.wait_for(lambda: self._closed or any(self._waiting.values()))
+            if self._closed:
+                return
+            stage = next(stage for stage in turns if self._waiting[stage])
+            if items := self._take(stage):
+                started = time.monotonic()
+                results = run_batch(
+                    self._run,
+                    stage,
+                    [item.arrays for item in items],
+                    model=self._model,
+                    request_ids=[item.request_id for item in items],
+                    traces=[item.trace for item in items],
+                )
+                ended = time.monotonic()
+                loop.call_soon_threadsafe(self._deliver, stage, items, results, started, ended)
 
     def _take(self, stage: Stage) -> list[_Item]:
         """Up to `max_batch` items that somebody still waits for."""

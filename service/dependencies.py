@@ -22,20 +22,13 @@ from service.work import Work
 BEARER = HTTPBearer(auto_error=False, scheme_name="API key", description="Where the service wants one.")
 
 
-def _settings(request: Request) -> Settings:
-    return request.app.state.settings  # type: ignore[no-any-return]
-
-
-def _metrics(request: Request) -> Metrics:
+# Dependencies are coroutines even where they wait for nothing: FastAPI calls plain functions in a thread.
+async def _metrics(request: Request) -> Metrics:
     return request.app.state.metrics  # type: ignore[no-any-return]
 
 
-def _models(request: Request) -> Models:
+async def _models(request: Request) -> Models:
     return request.app.state.models  # type: ignore[no-any-return]
-
-
-def _decoder(request: Request) -> ImageDecoder:
-    return request.app.state.decoder  # type: ignore[no-any-return]
 
 
 # /docs sends a key because of it.
@@ -53,27 +46,25 @@ async def require_ready(request: Request) -> AsyncIterator[None]:
 
     Raises `NotReady`.
     """
-    models = _models(request)
+    models: Models = request.app.state.models
     if models.refusal is not None:
         raise NotReady(models.refusal)
     with models.visits.visit():
         yield
 
 
-SettingsDep = Annotated[Settings, Depends(_settings)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 ModelsDep = Annotated[Models, Depends(_models)]
-DecoderDep = Annotated[ImageDecoder, Depends(_decoder)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kit:
     """What a request's work is begun with."""
 
-    models: ModelsDep
-    decoder: DecoderDep
-    settings: SettingsDep
-    metrics: MetricsDep
+    models: Models
+    decoder: ImageDecoder
+    settings: Settings
+    metrics: Metrics
 
     def begin(
         self, request: Request, model: ServedModel, *, fit: Fit = "crop", timeout_s: float = math.inf
@@ -89,4 +80,9 @@ class Kit:
         )
 
 
-KitDep = Annotated[Kit, Depends()]
+async def _kit(request: Request) -> Kit:
+    state = request.app.state
+    return Kit(models=state.models, decoder=state.decoder, settings=state.settings, metrics=state.metrics)
+
+
+KitDep = Annotated[Kit, Depends(_kit)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from starlette.responses import Response
 
 from service.errors import PROBLEM_TYPE, ServiceError
-from service.responses import json_response
+from service.responses import JSON
 
 OPENAI_CODES = {"unauthorized": "invalid_api_key", "unknown_model": "model_not_found"}
 """What OpenAI calls an error for which its clients' users look; all others keep our code."""
@@ -16,8 +19,8 @@ def error_response(path: str, error: ServiceError, request_id: str) -> Response:
     if path.startswith("/v1/"):
         return _openai(error)
     if path == "/v2" or path.startswith("/v2/"):
-        return json_response({"error": error.detail}, error.status, error.headers)
-    return json_response(error.problem(request_id), error.status, error.headers, PROBLEM_TYPE)
+        return _answer({"error": error.detail}, error.status, error)
+    return _answer(error.problem(request_id), error.status, error, PROBLEM_TYPE)
 
 
 def _openai(error: ServiceError) -> Response:
@@ -29,4 +32,9 @@ def _openai(error: ServiceError) -> Response:
         "param": error.param,
         "code": OPENAI_CODES.get(error.code, error.code),
     }
-    return json_response({"error": document}, status, error.headers)
+    return _answer({"error": document}, status, error)
+
+
+def _answer(document: dict[str, Any], status: int, error: ServiceError, media_type: str = JSON) -> Response:
+    """It may quote text that is no sound Unicode, which the standard library's JSON escapes."""
+    return Response(json.dumps(document, separators=(",", ":")), status, error.headers, media_type)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from service.bundle import Bundle, BundleError
 from service.logs import logger
+from service.providers import CPU
 from service.reference import ENCODED, Deviation, Reference, deviation, expect
 from service.sessions import Graph, Tell, open_sessions
 from service.settings import Settings
@@ -60,14 +61,16 @@ class Engine:
     def run(self, stage: Stage, arrays: Arrays) -> Arrays:
         """Run a batch; arrays have the batch as their first axis.
 
-        The batch is padded to the next bucket, so that the memory arenas see few shapes.
+        On a GPU it is padded to the next bucket: kernels and memory are kept for few shapes there. A processor
+        takes any size, and would pay for the padding.
         """
         session = self._sessions[stage]
         size = len(next(iter(arrays.values())))
-        bucket = next(bucket for bucket in self.buckets if bucket >= size)
-        padded = {name: _padded(array, bucket) for name, array in arrays.items()}
+        if self.provider != CPU:
+            bucket = next(bucket for bucket in self.buckets if bucket >= size)
+            arrays = {name: _padded(array, bucket) for name, array in arrays.items()}
         names = [output.name for output in session.get_outputs()]
-        return {name: out[:size] for name, out in zip(names, session.run(names, padded), strict=True)}
+        return {name: out[:size] for name, out in zip(names, session.run(names, arrays), strict=True)}
 
     def _warm_up(self, reference: Reference) -> Deviation:
         """Run the reference in every size of batch; the largest deviations from it."""
@@ -108,7 +111,7 @@ class Engine:
 
 
 def batch_buckets(max_batch: int) -> list[int]:
-    """The batch sizes that are run: powers of two, and the largest."""
+    """The batch sizes that are warmed up: powers of two, and the largest."""
     return [size for size in (2**i for i in range(9)) if size < max_batch] + [max_batch]
 
 

@@ -115,7 +115,8 @@ def _fitted(image: Image.Image, side: int, fit: Fit) -> DecodedImage:
     image.load()  # a TIFF turns itself upright here, and its orientation is 1 from then on
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     width, height = reversed(full) if turned else full
-    upright = _rgb(ImageOps.exif_transpose(image))
+    ImageOps.exif_transpose(image, in_place=True)
+    upright = _rgb(image)
     left, top, right, bottom = rectangle = _rectangle(width, height, fit)
     scale_x, scale_y = upright.width / width, upright.height / height
     inside = (
@@ -154,4 +155,4 @@ def _rgb(image: Image.Image) -> Image.Image:
         ground = Image.new("RGBA", image.size, (*WHITE, 255))
         ground.alpha_composite(image.convert("RGBA"))
         image = ground
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

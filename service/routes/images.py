@@ -61,7 +61,8 @@ async def embed(request: Request, kit: KitDep) -> Response:
     if kind == JSON:
         work.count_refused(seen)
     return await work.respond(
-        partial(_embed_response, kind, work.model, seen, options, request.state.request_id)
+        partial(_embed_response, kind, work.model, seen, options, request.state.request_id),
+        small=len(seen) == 1,
     )
 
 
@@ -84,7 +85,8 @@ async def tokens(request: Request, kit: KitDep) -> Response:
     if kind == JSON:
         work.count_refused(seen)
     return await work.respond(
-        partial(_tokens_response, kind, work.model, seen, options, request.state.request_id)
+        partial(_tokens_response, kind, work.model, seen, options, request.state.request_id),
+        small=len(seen) == 1 and kind != PNG and not options.heatmaps,
     )
 
 

@@ -36,7 +36,7 @@ class Target:
     stage: Stage
 
 
-def _target(name: str, models: ModelsDep, version: str | None = None) -> Target:
+async def _target(name: str, models: ModelsDep, version: str | None = None) -> Target:
     model, stage = find_stage(models, name, version)
     return Target(name=name, model=model, stage=stage)
 

@@ -42,7 +42,7 @@ async def embeddings(request: Request, kit: KitDep) -> Response:
     except BadImage as error:
         error.param = options.field
         raise
-    return await work.respond(partial(_embeddings_response, work.model, seen, options))
+    return await work.respond(partial(_embeddings_response, work.model, seen, options), small=len(seen) == 1)
 
 
 @router.get("/models", summary="What is served")

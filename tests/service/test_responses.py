@@ -20,6 +20,7 @@ from service.responses import (
     encode_picture,
     negotiate,
     npy_response,
+    json_response,
     numbers,
 )
 
@@ -64,8 +65,11 @@ def test_nothing_acceptable_is_told(accept: str) -> None:
 
 def test_numbers_come_as_lists_or_as_little_endian_floats() -> None:
     array = np.array([[1.5, -2], [3, 0.25]], np.float32)
-    assert numbers(array, "float") == [[1.5, -2], [3, 0.25]]
-    assert np.frombuffer(base64.b64decode(numbers(array, "base64")), "<f4").tolist() == [1.5, -2, 3, 0.25]
+    for turned, values in ((array, b"[[1.5,-2.0],[3.0,0.25]]"), (array.T, b"[[1.5,3.0],[-2.0,0.25]]")):
+        assert json_response(numbers(turned, "float")).body == values
+    encoded = numbers(array, "base64")
+    assert isinstance(encoded, str)
+    assert np.frombuffer(base64.b64decode(encoded), "<f4").tolist() == [1.5, -2, 3, 0.25]
 
 
 def test_items_are_numbered_and_errors_stand_in_their_place() -> None:
