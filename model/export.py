@@ -19,6 +19,7 @@ from torch import Tensor
 
 from model import parity, tensorrt
 from model.digest import sha256
+from model.fused import with_fused_attention
 from model.graphs import DecoderGraph, EncoderGraph
 from model.precision import Precision, reduce_precision
 from model.stellar import Stellar
@@ -33,8 +34,14 @@ EXTERNAL_DATA_BYTES = 2**30
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Where the exporter notes the modules that a node comes from."""
 
-KEPT_IN_FP32 = ("model.factorization", "model.decoder.position_code")
-"""Modules that stay in fp32: a temperature of 0.06 magnifies rounding seventeenfold, and angles are large."""
+SENSITIVE = ("model.factorization", "model.decoder.position_code")
+KEPT_IN_FP32: Mapping[Precision, tuple[str, ...]] = {
+    "fp32": (),
+    "fp16": SENSITIVE,
+    "int8": (*SENSITIVE, ".attention.output"),
+}
+"""Ends of the names of modules that stay in fp32: a temperature of 0.06 magnifies rounding seventeenfold,
+angles are large, and 8 bits have one scale for what all heads of an attention mixed."""
 
 
 def export_bundle(
@@ -64,7 +71,8 @@ def export_bundle(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         folder = Path(scratch) / "bundle"
         folder.mkdir()
-        _write_graphs(model.eval(), folder, precision)
+        fused = not for_tensorrt and precision != "fp16"  # which is for GPUs, and keeps its softmax in fp32
+        _write_graphs(model.eval(), folder, precision, fused=fused)
         if for_tensorrt:
             for graph in sorted(folder.glob("*.onnx")):
                 tensorrt.check(graph)
@@ -81,14 +89,17 @@ def export_bundle(
     return manifest
 
 
-def _write_graphs(model: Stellar, folder: Path, precision: Precision) -> None:
+def _write_graphs(model: Stellar, folder: Path, precision: Precision, *, fused: bool) -> None:
     config = model.config
     batch = 2  # any number but 1, which the exporter would take for a constant
     image = torch.zeros(batch, config.image_size, config.image_size, 3, dtype=torch.uint8)
     semantics = torch.zeros(batch, config.num_sparse_tokens, config.width)
     localization = torch.full((batch, config.num_patches, config.num_sparse_tokens), 1.0)
-    _write_graph(EncoderGraph(model), (image,), folder / "encoder.onnx", precision)
-    _write_graph(DecoderGraph(model), (semantics, localization), folder / "decoder.onnx", precision)
+    for graph, example, name in (
+        (EncoderGraph(model), (image,), "encoder.onnx"),
+        (DecoderGraph(model), (semantics, localization), "decoder.onnx"),
+    ):
+        _write_graph(with_fused_attention(graph) if fused else graph, example, folder / name, precision)
 
 
 def _write_graph(
@@ -113,7 +124,7 @@ def _write_graph(
     kept = [
         node.name or ""
         for node in program.model.graph.all_nodes()
-        if any(repr(module) in node.metadata_props.get(SCOPES, "") for module in KEPT_IN_FP32)
+        if any(f"{end}'" in node.metadata_props.get(SCOPES, "") for end in KEPT_IN_FP32[precision])
     ]
     _forget_origins(program.model)
     _cast_bytes_first(program.model.graph)

@@ -34,5 +34,11 @@ def reduce_precision(path: Path, precision: Precision, *, kept: Collection[str])
         onnx.save(graph.model, path)
     elif precision == "int8":
         quantize_dynamic(
-            path, path, op_types_to_quantize=["MatMul"], weight_type=QuantType.QInt8, per_channel=True
+            path,
+            path,
+            op_types_to_quantize=["MatMul"],
+            nodes_to_exclude=list(kept),
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # of what fused operators give
         )

@@ -61,8 +61,8 @@ class Engine:
     def run(self, stage: Stage, arrays: Arrays) -> Arrays:
         """Run a batch; arrays have the batch as their first axis.
 
-        On a GPU it is padded to the next bucket: kernels and memory are kept for few shapes there. A processor
-        takes any size, and would pay for the padding.
+        On a GPU it is padded to the next bucket: kernels and memory are kept for few shapes there. A
+        processor takes any size, and would pay for the padding.
         """
         session = self._sessions[stage]
         size = len(next(iter(arrays.values())))

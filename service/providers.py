@@ -20,6 +20,9 @@ CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "Tensorrt
 # In order of preference; ONNX Runtime gives what one provider can't run to the next.
 PROVIDERS: Mapping[str, list[str]] = {"cpu": [CPU], "cuda": [CUDA, CPU], "tensorrt": [TENSORRT, CUDA, CPU]}
 
+SLOW_FUSIONS: Mapping[str, list[str]] = {CPU: ["BiasGeluFusion", "SkipLayerNormFusion"]}
+"""ONNX Runtime's rewritings whose results a provider runs more slowly than what they replace."""
+
 LIBRARIES = {CUDA: "libonnxruntime_providers_cuda.so", TENSORRT: "libonnxruntime_providers_tensorrt.so"}
 
 INSTALL = "pip install 'stellar-service[gpu]' brings what belongs together"
@@ -74,7 +77,13 @@ def open_session(
     """
     wanted = next(iter(providers))
     try:
-        session = ort.InferenceSession(path, options, providers=list(providers.items()), enable_fallback=0)
+        session = ort.InferenceSession(
+            path,
+            options,
+            providers=list(providers.items()),
+            enable_fallback=0,
+            disabled_optimizers=SLOW_FUSIONS.get(wanted),
+        )
     except Exception as error:  # ONNX Runtime's own types are many and undocumented
         _check_library(wanted)
         raise BundleError(f"{path.parent.name}: {path.name} can't be loaded: {error}") from error

@@ -99,6 +99,21 @@ def test_reduced_precision_is_smaller_and_its_deviation_is_measured(
     assert manifest["files"]["encoder.onnx"]["bytes"] < full["files"]["encoder.onnx"]["bytes"]
 
 
+@pytest.mark.parametrize(("precision", "blocks"), [("fp32", 2), ("int8", 2), ("fp16", 0)])
+def test_a_processor_s_graphs_have_attention_as_one_operator(
+    checkpoint: Path, tmp_path: Path, precision: str, blocks: int
+) -> None:
+    export_bundle(
+        load_checkpoint(checkpoint),
+        tmp_path / "one",
+        name="debug",
+        checkpoint=checkpoint,
+        precision=precision,  # type: ignore[arg-type]
+    )
+    operators = [node.op_type for node in onnx.load(tmp_path / "one" / "encoder.onnx").graph.node]
+    assert operators.count("MultiHeadAttention") == blocks
+
+
 def test_vq_models_export_too(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = Stellar(get_preset("debug", head="vq", vqgan_channels=32, image_size=32, patch_size=16))

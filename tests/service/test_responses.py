@@ -18,9 +18,9 @@ from service.responses import (
     WEBP,
     data,
     encode_picture,
+    json_response,
     negotiate,
     npy_response,
-    json_response,
     numbers,
 )
 
