@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,6 @@ from service.batcher import Batcher, LocalBatcher
 from service.bundle import Bundle, BundleError, Manifest, find_bundles, read_bundle
 from service.engine import Engine
 from service.errors import NotReady, UnknownModel
-from service.fleet.cache import CachedBatcher
-from service.fleet.fleet import Fleet
-from service.fleet.link import Link
-from service.fleet.names import Names
 from service.lanes import Admission, Lane
 from service.logs import logger
 from service.metrics import Metrics
@@ -29,6 +25,10 @@ from service.progress import Progress
 from service.providers import DeviceError
 from service.settings import Settings
 from service.visits import Visits
+
+if TYPE_CHECKING:  # a service without Redis starts without its client, whose import takes long
+    from service.fleet.fleet import Fleet
+    from service.fleet.link import Link
 
 WORKERS_EVERY_S = 0.25
 
@@ -125,9 +125,13 @@ class Models:
         self._fleet: Fleet | None = None
         self._link: Link | None = None
         if settings.batcher == "redis":
+            from service.fleet.fleet import Fleet
+
             self._fleet = Fleet(settings, metrics)
             self._link = self._fleet.link
         elif settings.cache_ttl_s:
+            from service.fleet.link import Link
+
             self._link = Link(settings)
         self._loading = asyncio.create_task(self._load())
 
@@ -318,6 +322,9 @@ class Models:
     def _serve(self, manifest: Manifest, batcher: Batcher) -> ServedModel:
         settings = self._settings
         if settings.cache_ttl_s and self._link is not None:
+            from service.fleet.cache import CachedBatcher
+            from service.fleet.names import Names
+
             names = Names(settings.redis_prefix)
             batcher = CachedBatcher(
                 batcher, self._link, names, manifest.id, ttl_s=settings.cache_ttl_s, metrics=self._metrics

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from redis.connection import parse_url
 
 from service.logs import logger
 
@@ -48,6 +47,7 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
+        validate_default=False,  # which would load Redis' client for nothing
         description="redis://, rediss:// (TLS) or unix://, with user and password where there are any.",
     )
     redis_prefix: str = Field("stellar", min_length=1, description="What all names in Redis begin with.")
@@ -84,6 +84,8 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _readable(cls, url: SecretStr) -> SecretStr:
+        from redis.connection import parse_url
+
         parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
         return url
 

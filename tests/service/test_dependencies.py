@@ -39,6 +39,11 @@ def test_serving_needs_nothing_of_the_client_s() -> None:
     assert not loaded_by("service.app", "service.cli", "service.server") & {"httpx", "pyarrow"}
 
 
+def test_redis_client_is_loaded_only_where_redis_is_used() -> None:
+    assert "redis" not in loaded_by("service.app", "service.cli", "service.server")
+    assert "redis" in loaded_by("service.fleet.process")
+
+
 def test_client_needs_nothing_of_the_server_s() -> None:
     loaded = loaded_by("service.client")
     assert "httpx" in loaded
