@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from service.dependencies import KitDep, ModelsDep, require_key, require_ready
+from service.dependencies import BEARER, KitDep, ModelsDep, WorkRoute
 from service.disconnect import run_while_connected
 from service.errors import NotReady
 from service.inference.compression import decompress
@@ -23,7 +23,8 @@ from service.openapi import INFER_DOCS
 router = APIRouter(
     prefix="/v2",
     tags=["Open Inference Protocol"],
-    dependencies=[Depends(require_key), Depends(require_ready)],
+    route_class=WorkRoute,
+    dependencies=[BEARER],
 )
 
 

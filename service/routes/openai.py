@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from service.dependencies import KitDep, ModelsDep, require_key, require_ready
+from service.dependencies import BEARER, KitDep, ModelsDep, WorkRoute
 from service.disconnect import run_while_connected
 from service.embeddings import EmbeddingsOptions, read_embeddings
 from service.errors import BadImage, BadOption
@@ -20,7 +20,7 @@ from service.pooling import pooled
 from service.responses import json_response, numbers
 from service.work import Seen, all_good
 
-router = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[Depends(require_key), Depends(require_ready)])
+router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=WorkRoute, dependencies=[BEARER])
 
 
 @router.post("/embeddings", summary="Images to vectors", openapi_extra=EMBEDDINGS_DOCS)
