@@ -48,7 +48,7 @@ class WorkRoute(APIRoute):
     """A route that works with models: before its body is read it refuses what `require_key` refuses, and
     all while nothing can be served; what it uses stays until it is done.
 
-    Dependencies to the same end would cost a seventh more of what a request takes beside its picture.
+    FastAPI resolves dependencies to the same end more slowly.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

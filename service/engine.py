@@ -73,7 +73,7 @@ class Engine:
         return {name: out[:size] for name, out in zip(names, session.run(names, arrays), strict=True)}
 
     def _warm_up(self, reference: Reference) -> Deviation:
-        """Run the reference in every size of batch; the largest deviations from it."""
+        """Run the reference in every bucket; the largest deviations from it."""
         measured = [self._compare(reference.repeated(size)) for size in self.buckets]
         cosine = min(each.cosine_min for each in measured)
         levels = max(each.image_mean_levels for each in measured)
