@@ -86,7 +86,7 @@ class LocalBatcher:
         self._arrival = threading.Condition()
         self._closed = False
         loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, args=(loop,), name=f"engine-{model}")
+        self._thread = threading.Thread(target=self._work, args=(loop,), name=f"engine-{model}", daemon=True)
         self._thread.start()
 
     def ensure_capacity(self, stage: Stage, count: int, lane: Lane) -> None:
