@@ -7,7 +7,7 @@ WORK ?= work
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean
+.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -51,6 +51,10 @@ benchmark-training: $(VENV)/dev ## Measure one training step, and where its time
 benchmark-storage: $(VENV)/dev ## Fetch pictures and compare compact token files with full ones
 	$(VENV)/bin/python -m training.cli fetch "$(WORK)/pictures"
 	$(VENV)/bin/python -m tests.benchmarks.compact_storage "$(WORK)/pictures"
+
+benchmark-search: $(VENV)/dev ## Fetch pictures and measure search by tokens: recall, time, precision
+	$(VENV)/bin/python -m training.cli fetch "$(WORK)/pictures"
+	$(VENV)/bin/python -m tests.benchmarks.token_search "$(WORK)/pictures"
 
 lint: $(VENV)/dev ## Format the code and check it, without the tests
 	$(VENV)/bin/ruff check --fix .

@@ -1,0 +1,105 @@
+"""docs/search.md and the README's example run as they stand there, on pictures of discs and squares."""
+
+from __future__ import annotations
+
+import random
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from service.client import StellarClient
+from tests.recipe import COMMAND, DEFINITIONS, EXAMPLE, FILLING, SEARCHING
+from tests.service.server import Server
+
+SIZE = 320, 240
+"""Not square, so that places in the picture are not places in what the model sees of it."""
+OTHERS = ("royalblue", "seagreen", "gold", "white")
+WITH_DISC = 8
+WITHOUT = 24
+
+
+def picture(draw: random.Random, disc: tuple[int, int] | None, square: tuple[int, int]) -> Image.Image:
+    """A square, and maybe a red disc, with these middles."""
+    image = Image.new("RGB", SIZE, (draw.randint(60, 200),) * 3)
+    canvas = ImageDraw.Draw(image)
+    side, radius = draw.randint(25, 35), draw.randint(38, 46)
+    canvas.rectangle(
+        [square[0] - side, square[1] - side, square[0] + side, square[1] + side], draw.choice(OTHERS)
+    )
+    if disc is not None:
+        canvas.ellipse([disc[0] - radius, disc[1] - radius, disc[0] + radius, disc[1] + radius], "crimson")
+    return image
+
+
+@pytest.fixture(scope="module")
+def page(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """What the names of the page stand for once it has run where `photos` and `cat.jpg` are."""
+    folder, draw = tmp_path_factory.mktemp("search"), random.Random(0)
+    (folder / "photos").mkdir()
+    places = [(100, 60), (220, 60), (100, 180), (220, 180)]
+    for i in range(WITH_DISC + WITHOUT):
+        disc, square = draw.sample(places, 2)
+        kind = "disc" if i < WITH_DISC else "none"
+        picture(draw, disc if kind == "disc" else None, square).save(folder / f"photos/{kind}-{i}.png")
+    cat = picture(draw, (200, 150), (80, 50))
+    cat.save(folder / "cat.jpg", quality=95)
+    cat.save(folder / "photos/cat.png")
+    command = shlex.split(at(server, COMMAND), comments=True)
+    subprocess.run([Path(sys.prefix) / "bin" / command[0], *command[1:]], cwd=folder, check=True)
+    names: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for block in (DEFINITIONS, FILLING, at(server, SEARCHING)):
+            exec(block, names)
+        yield names
+
+
+def at(server: Server, text: str) -> str:
+    """With the address of this server."""
+    return text.replace("http://localhost:8000", server.url)
+
+
+def test_a_token_finds_the_pictures_that_contain_its_thing(page: dict[str, Any]) -> None:
+    found = [path for path, _ in page["containing"]]
+    assert found[0] == "cat.png"
+    assert all(path.startswith("disc") for path in found[1:6])
+    assert len(found) == len(set(found)) == 10
+
+
+def test_the_token_of_another_place_finds_others(page: dict[str, Any]) -> None:
+    token = page["token_at"](page["cat"], 80, 50)
+    found = [path for path, _ in page["nearest"](page["table"], token, "tokens")]
+    assert sum(path.startswith("disc") for path in found) <= 4
+
+
+def test_a_whole_picture_finds_itself_first(page: dict[str, Any]) -> None:
+    for found in (page["alike"], page["quick"]):
+        assert found[0][0] == "cat.png"
+        assert found[0][1] < found[1][1] / 2
+
+
+def test_the_index_finds_what_comparing_with_all_finds(page: dict[str, Any]) -> None:
+    table = page["table"].to_arrow()
+    tokens = np.array(table["tokens"].to_pylist())
+    tokens /= np.linalg.norm(tokens, axis=2, keepdims=True)
+    query = page["cat"].semantics / np.linalg.norm(page["cat"].semantics, axis=1, keepdims=True)
+    distances = (1 - np.einsum("qd,mrd->mqr", query, tokens).max(axis=2)).sum(axis=1)
+    order = np.argsort(distances)[:10]
+    paths = table["path"].to_pylist()
+    assert [path for path, _ in page["alike"]] == [paths[i] for i in order]
+    np.testing.assert_allclose([distance for _, distance in page["alike"]], distances[order], atol=1e-3)
+
+
+def test_readme_s_example_finds_the_same(server: Server, page: dict[str, Any]) -> None:
+    *lines, last = at(server, EXAMPLE).splitlines()
+    names: dict[str, Any] = {}
+    exec("\n".join(lines), names)
+    found = [each["path"] for each in eval(last, names)]
+    assert found == [path for path, _ in page["containing"]]
