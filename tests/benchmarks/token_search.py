@@ -3,9 +3,10 @@
 Engine: 60 photos and 40 stamps are looked for among other photos, emoji and collages. Recall@10 is against
 NumPy's exact search; time is processor time, of all threads, over that of LanceDB without an index.
 Whole pictures: Twemoji's emoji among Noto's, held-out stamps among the others; right is the same group or
-folder. Things: each drawing of a collage of four is looked for among collages of Twemoji's, by the token at its
-quarter's middle, by the collage's mean token, and by the mean token of the quarter cut out; right are collages
-that hold the same emoji, or one of its group. The last two parts search as the page does, with its index.
+folder. Things: each drawing of a collage of four is looked for among collages of Twemoji's, by the token at
+its quarter's middle, by the collage's mean token, and by the mean token of the quarter cut out; right are
+collages that hold the same emoji, or one of its group. These two search as the page does, with its index;
+"centred" is exact search of tokens less the mean of the gallery's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,7 +40,7 @@ COLLAGE_DECKS = 20
 """Collages of the gallery that each drawing is in."""
 RECIPE: dict[str, Any] = {}
 exec(DEFINITIONS, RECIPE)
-nearest = RECIPE["nearest"]
+nearest, clusters, token_at = (RECIPE[name] for name in ("nearest", "clusters", "token_at"))
 
 Floats = NDArray[np.float32]
 Search = Callable[[Floats], list[str]]
@@ -73,21 +74,16 @@ class Library:
     def _file(self, folder: Path) -> Path:
         file = self._work / f"{folder.name}.parquet"
         if not file.exists():
-            command = [sys.executable, "-m", "service.cli", "tokens", folder, "--out", file]
+            command = [sys.executable, "-m", "service.cli", "tokens", str(folder), "--out", str(file)]
             subprocess.run(command, check=True)
         return file
-
-
-def clusters(table: Any) -> int:
-    """As many as the page asks for."""
-    return round((16 * table.count_rows()) ** 0.5)
 
 
 def engine(table: Any, queries: list[ImageTokens]) -> Table:
     """Recall and time of indexes."""
     asked = {
         "whole": [query.semantics for query in queries],
-        "token": [query.semantics[query.localization[6, 6].argmax()] for query in queries],
+        "token": [token_at(query, query.source.width / 2, query.source.height / 2) for query in queries],
     }
     exact = Exact(table)
     truth = {kind: [exact(query) for query in each] for kind, each in asked.items()}
@@ -97,39 +93,44 @@ def engine(table: Any, queries: list[ImageTokens]) -> Table:
         shown.add_column(f"{kind}: recall@10, %", justify="right")
         shown.add_column(f"{kind}: time", justify="right")
 
-    def add(index: str, search: Search, *settings: int) -> None:
+    def add(name: str, search: Search, *settings: int) -> None:
         cells = []
         for kind, each in asked.items():
             recall, spent = measure(search, each, truth[kind])
             cells += [f"{100 * recall:.1f}", f"{spent / milliseconds[kind]:.2f} ({spent:.0f} ms)"]
-        shown.add_row(index, *(str(each) for each in settings or ("", "")), *cells)
+        shown.add_row(name, *(str(each) for each in settings or ("", "")), *cells)
 
     add("NumPy, exact", exact)
     add("none", through(table))
-    for kind, settings in ((IvfFlat, FLAT_SETTINGS), (IvfPq, PQ_SETTINGS)):
-        table.create_index("tokens", config=kind(distance_type="cosine", num_partitions=clusters(table)))
+    for index, settings in ((IvfFlat, FLAT_SETTINGS), (IvfPq, PQ_SETTINGS)):
+        table.create_index("tokens", config=index(distance_type="cosine", num_partitions=clusters(table)))
         for nprobes, refine_factor in settings:
             search = through(table, nprobes=nprobes, refine_factor=refine_factor)
-            add(kind.__name__, search, nprobes, refine_factor)
+            add(index.__name__, search, nprobes, refine_factor)
     shown.title = f"{table.count_rows()} pictures, {clusters(table)} clusters"
     return shown
 
 
 class Exact:
-    """MaxSim by one product of matrices."""
+    """MaxSim by one product of matrices, of the tokens as they are or less the mean of the table's."""
 
-    def __init__(self, table: Any) -> None:
+    def __init__(self, table: Any, *, centred: bool = False) -> None:
         stored = table.to_arrow().combine_chunks()
         self._paths = stored["path"].to_pylist()
         numbers = stored["tokens"].chunk(0).flatten().flatten().to_numpy().reshape(-1, RECIPE["WIDTH"])
-        self._tokens = numbers / np.linalg.norm(numbers, axis=1, keepdims=True)
+        self._mean = numbers.mean(axis=0) if centred else np.zeros_like(numbers[0])
+        self._tokens = _unit(numbers - self._mean)
 
     def __call__(self, query: Floats) -> list[str]:
         """The paths of the nearest, for tokens (q, D) or one token (D,)."""
-        rows = np.atleast_2d(query)
-        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-        scores = (unit @ self._tokens.T).reshape(len(rows), len(self._paths), -1).max(axis=2).sum(axis=0)
+        unit = _unit(np.atleast_2d(query) - self._mean)
+        scores = (unit @ self._tokens.T).reshape(len(unit), len(self._paths), -1).max(axis=2).sum(axis=0)
         return [self._paths[i] for i in np.argsort(-scores)[:FOUND]]
+
+
+def _unit(vectors: Floats) -> Floats:
+    unit: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 def through(table: Any, column: str = "tokens", **settings: int) -> Search:
@@ -147,67 +148,69 @@ def measure(search: Search, queries: list[Floats], truth: list[list[str]]) -> tu
     return float(np.mean(kept)), spent
 
 
-def precision(search: Search, queries: Iterable[tuple[Floats, Callable[[str], bool]]]) -> str:
+def precision(search: Search, queries: Sequence[Floats], right: Sequence[set[str]]) -> str:
     """Per cent of the ten nearest that are right."""
-    shares = [np.mean([right(path) for path in search(query)]) for query, right in queries]
+    shares = [len(right & {*search(query)}) / FOUND for query, right in zip(queries, right, strict=True)]
     return f"{100 * np.mean(shares):.1f}"
 
 
+def chance(table: Any, right: Sequence[set[str]]) -> str:
+    """Per cent of all pictures that are right."""
+    return f"{100 * np.mean([len(each) for each in right]) / table.count_rows():.1f}"
+
+
 def whole(library: Library, labelled: Path, gallery: str, queries: str, step: int) -> list[str]:
-    """A row: late interaction and mean token on whole pictures, judged by folders."""
+    """Late interaction and the mean token on every `step`-th picture, judged by the folders of sets."""
     table = library.indexed(labelled / gallery)
-    asked = list(library.tokens(labelled / queries).items())[::step]
-
-    def same(path: str) -> Callable[[str], bool]:
-        return lambda other: other.split("/")[0] == path.split("/")[0]
-
+    asked = [*library.tokens(labelled / queries).items()][::step]
+    images = [image for _, image in asked]
     known = table.to_arrow()["path"].to_pylist()
-    chance = np.mean([np.mean([same(path)(each) for each in known]) for path, _ in asked])
-    tokens = ((image.semantics, same(path)) for path, image in asked)
-    means = ((image.semantics.mean(axis=0), same(path)) for path, image in asked)
+    right = [{each for each in known if Path(each).parent == Path(path).parent} for path, _ in asked]
     return [
         f"{queries} among {gallery} ({len(asked)} queries)",
-        precision(through(table), tokens),
-        precision(through(table, "mean"), means),
-        f"{100 * chance:.1f}",
+        *(precision(search, [image.semantics for image in images], right) for search in by_tokens(table)),
+        precision(through(table, "mean"), means(images), right),
+        chance(table, right),
     ]
 
 
-def things(library: Library, work: Path, labelled: Path) -> Table:
-    """By token, mean token of the collage, and mean token of the drawing cut out."""
-    hands = {"same hand": labelled / "twemoji", "another hand": labelled / "noto"}
+def by_tokens(table: Any) -> tuple[Search, Search]:
+    """The page's search, and exact search of centred tokens."""
+    return through(table), Exact(table, centred=True)
+
+
+def means(images: Iterable[ImageTokens]) -> list[Floats]:
+    """The mean token of each, as `/embed` answers it."""
+    return [image.semantics.mean(axis=0) for image in images]
+
+
+def things(library: Library, labelled: Path, work: Path) -> Table:
+    """Each drawing of new collages, looked for among collages in three ways."""
+    hands = {"the same": labelled / "twemoji", "another": labelled / "noto"}
     drawings = choose(list(hands.values()))
-    held = draw_collages(hands["same hand"], drawings, COLLAGE_DECKS, work / "gallery", seed=0)
+    held = draw_collages(hands["the same"], drawings, COLLAGE_DECKS, work / "gallery", seed=0)
     table = library.indexed(work / "gallery")
-    shown = Table(
-        "drawings", "right", "token, %", "mean of the collage, %", "mean of the cut-out, %", "chance, %"
-    )
+    shown = Table("hand", "right is", "token, %", "centred, %", "mean, %", "mean of cut-out, %", "chance, %")
     for seed, (hand, folder) in enumerate(hands.items(), start=1):
-        collages, quarters = work / f"queries-{folder.name}", work / f"quarters-{folder.name}"
-        wanted = draw_collages(folder, drawings, 1, collages, seed)
-        cut(collages, quarters)
-        whole = list(library.tokens(collages).values())
-        cut_out = list(library.tokens(quarters).values())
-        for right, part in (("the same emoji", slice(None)), ("one of its group", slice(1))):
-            known = [{tuple(name.split("/")[part]) for name in names} for names in held]
-            asked = []
-            for i, names in enumerate(wanted):
-                for quarter, name in enumerate(names):
-                    label = tuple(name.split("/")[part])
-                    asked.append((i, quarter, lambda path, label=label: label in known[int(Path(path).stem)]))
-            chance = np.mean([np.mean([r(f"{j}") for j in range(len(held))]) for _, _, r in asked])
-            tokens = ((RECIPE["token_at"](whole[i], *MIDDLES[q]), r) for i, q, r in asked)
-            means = ((whole[i].semantics.mean(axis=0), r) for i, _, r in asked)
-            cuts = ((cut_out[4 * i + q].semantics.mean(axis=0), r) for i, q, r in asked)
-            shown.add_row(
-                hand,
-                right,
-                precision(through(table), tokens),
-                precision(through(table, "mean"), means),
-                precision(through(table, "mean"), cuts),
-                f"{100 * chance:.1f}",
-            )
+        drawn, quarters = work / f"collages-{folder.name}", work / f"quarters-{folder.name}"
+        names = [*chain.from_iterable(draw_collages(folder, drawings, 1, drawn, seed))]
+        cut(drawn, quarters)
+        collages = library.tokens(drawn).values()
+        tokens = [token_at(collage, x, y) for collage in collages for x, y in MIDDLES]
+        mean = [each for each in means(collages) for _ in MIDDLES]
+        mean_of_cut = means(library.tokens(quarters).values())
+        for text, depth in (("the same emoji", 2), ("one of its group", 1)):
+            right = [holding(held, name, depth) for name in names]
+            found = [precision(search, tokens, right) for search in by_tokens(table)]
+            found += [precision(through(table, "mean"), each, right) for each in (mean, mean_of_cut)]
+            shown.add_row(hand, text, *found, chance(table, right))
     return shown
+
+
+def holding(held: list[list[str]], name: str, depth: int) -> set[str]:
+    """The collages with a drawing that shares GROUP (1) or GROUP/NAME (2) with this one."""
+    label = name.split("/")[:depth]
+    return {f"{i:04}.png" for i, each in enumerate(held) if label in [one.split("/")[:depth] for one in each]}
 
 
 def main() -> None:
@@ -216,8 +219,8 @@ def main() -> None:
     labelled, photos = pictures / "labelled", pictures / "train"
     with TemporaryDirectory() as folder:
         library = Library(Path(folder))
-        console.print(things(library, Path(folder), labelled))
-        shown = Table("whole pictures", "late interaction, %", "mean token, %", "chance, %")
+        console.print(things(library, labelled, Path(folder)))
+        shown = Table("whole pictures", "late interaction, %", "centred, %", "mean token, %", "chance, %")
         shown.add_row(*whole(library, labelled, "noto", "twemoji", 4))
         shown.add_row(*whole(library, labelled, "stamps-gallery", "stamps-query", 1))
         console.print(shown)

@@ -1,4 +1,4 @@
-"""The README's examples for our client and other projects', run as they stand there; LanceDB's is in test_search."""
+"""The README's examples for our client and other projects', but for LanceDB's, run as they stand there."""
 
 from __future__ import annotations
 

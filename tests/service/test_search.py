@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from service.client import StellarClient
 from tests.recipe import COMMAND, DEFINITIONS, EXAMPLE, FILLING, SEARCHING
 from tests.service.server import Server
 
@@ -30,12 +29,15 @@ def picture(draw: random.Random, disc: tuple[int, int] | None, square: tuple[int
     image = Image.new("RGB", SIZE, (draw.randint(60, 200),) * 3)
     canvas = ImageDraw.Draw(image)
     side, radius = draw.randint(25, 35), draw.randint(38, 46)
-    canvas.rectangle(
-        [square[0] - side, square[1] - side, square[0] + side, square[1] + side], draw.choice(OTHERS)
-    )
+    canvas.rectangle(around(square, side), draw.choice(OTHERS))
     if disc is not None:
-        canvas.ellipse([disc[0] - radius, disc[1] - radius, disc[0] + radius, disc[1] + radius], "crimson")
+        canvas.ellipse(around(disc, radius), "crimson")
     return image
+
+
+def around(middle: tuple[int, int], half: int) -> tuple[int, int, int, int]:
+    """A square's box."""
+    return middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half
 
 
 @pytest.fixture(scope="module")
