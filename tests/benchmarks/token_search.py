@@ -4,7 +4,7 @@ Whole pictures: Twemoji's emoji among Noto's, held-out stamps among the others; 
 folder. Things: each drawing of a collage of four is looked for among collages of Twemoji's, by the token at
 its quarter's middle, by the collage's mean token, and by the mean token of the quarter cut out; right are
 collages that hold the same emoji, or one of its group. These two are exact; "centred" is less the mean of the
-gallery's tokens. Engine: 100 of the photos, emoji and collages are taken out and looked for among the rest.
+gallery's tokens. Engine: 100 of the photos and collages are taken out and looked for among the rest.
 Recall@10 is against exact search; time is processor time, of all threads, over LanceDB's without an index.
 """
 
@@ -33,7 +33,7 @@ from tests.recipe import DEFINITIONS
 
 FOUND = 10
 QUERIES = 100
-FLAT_SETTINGS = ((1, 1), (1, 10), (4, 10), (16, 1), (16, 4), (16, 10))
+FLAT_SETTINGS = ((1, 10), (4, 10), (16, 1), (16, 10))
 """nprobes and refine_factor."""
 PQ_SETTINGS = ((16, 1), (16, 10))
 COLLAGE_DECKS = 20
@@ -213,17 +213,16 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         work = Path(folder)
         console.print(things(labelled, work))
+        photos_and_collages = [
+            tokens_file(each, work) for each in (pictures / "train/gnome", work / "gallery")
+        ]
+        console.print(engine(photos_and_collages, work / "search"))
         shown = Table("whole pictures", "late interaction, %", "centred, %", "mean token, %", "chance, %")
-        for gallery, queries, step in (("noto", "twemoji", 4), ("stamps-gallery", "stamps-query", 1)):
+        for gallery, queries, step in (("stamps-gallery", "stamps-query", 1), ("noto", "twemoji", 4)):
             known = read(tokens_file(labelled / gallery, work))
             asked = dict([*read(tokens_file(labelled / queries, work)).items()][::step])
             shown.add_row(f"{len(asked)} of {queries} among {gallery}", *whole(known, asked))
         console.print(shown)
-        files = [
-            tokens_file(each, work)
-            for each in (pictures / "train/gnome", labelled / "noto", work / "gallery")
-        ]
-        console.print(engine(files, work / "search"))
 
 
 if __name__ == "__main__":
