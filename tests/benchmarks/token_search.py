@@ -1,11 +1,11 @@
 """Search by tokens, with the code of docs/search.md: `make benchmark-search`.
 
 Things: each drawing of a collage of four is looked for among collages of Twemoji's, by the token at its
-quarter's middle, by the collage's mean token, and by the mean token of the quarter cut out; right are collages
-that hold the same emoji, or one of its group. Whole pictures: held-out stamps among the others; right is the
-same folder. Both are exact; "centred" is less the mean of the gallery's tokens. Engine: 50 of the photos and
-collages are taken out and looked for among the rest. Recall@10 is against exact search; time is processor time,
-of all threads, over LanceDB's without an index.
+quarter's middle, by the collage's mean token, and by the mean token of the quarter cut out; right are
+collages that hold the same emoji, or one of its group. Whole pictures: held-out stamps among the others;
+right is the same folder. Both are exact; "centred" is less the mean of the gallery's tokens.
+Engine: 50 of the photos and collages are taken out and looked for among the rest. Recall@10 is against
+exact search; time is processor time, of all threads, over LanceDB's without an index.
 """
 
 from __future__ import annotations
