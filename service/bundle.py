@@ -102,6 +102,16 @@ def read_bundle(folder: Path) -> Bundle:
     return Bundle(folder=folder, manifest=manifest)
 
 
+def choose_bundle(models_dir: Path, name: str | None) -> Bundle:
+    """The bundle called `name` or `name@version`, the first one for None. Raises `BundleError`."""
+    bundles = [read_bundle(folder) for folder in find_bundles(models_dir)]
+    for bundle in bundles:
+        if name in (None, bundle.manifest.name, bundle.manifest.id):
+            return bundle
+    known = ", ".join(bundle.manifest.id for bundle in bundles)
+    raise BundleError(f"there is no model {name!r} in {models_dir}; there is {known}")
+
+
 def _verify(folder: Path, name: str, entry: FileEntry) -> None:
     if Path(name).name != name:
         raise BundleError(f"{folder.name}: {name!r} is no plain file name")

@@ -1,4 +1,4 @@
-"""`stellar-service`: start the service; `commands.py` has what works on folders."""
+"""`stellar-service`: start the service; `commands.py` has what works on many pictures."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Serve pictures as editable visual tokens."
 )
-for command in (commands.embed, commands.tokens, commands.reconstruct):
-    app.command(rich_help_panel="On folders of pictures")(command)
+for command in (commands.embed, commands.tokens, commands.reconstruct, commands.bulk):
+    app.command(rich_help_panel="On many pictures")(command)
 
 RedisUrl = Annotated[
     str | None,

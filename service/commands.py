@@ -1,4 +1,4 @@
-"""The command line's part that works on folders of pictures, with a service or in this process."""
+"""The command line's part that works on many pictures: with a service, in this process, or on a cluster."""
 
 from __future__ import annotations
 
@@ -102,6 +102,94 @@ def reconstruct(
         model,
         concurrency,
     )
+
+
+def bulk(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of pictures, or of Parquet files or WebDataset archives, at any depth, or a pattern "
+            "such as 's3://bucket/train-*.tar'.",
+        ),
+    ],
+    destination: Annotated[str, typer.Argument(help="Folder for the tables; of the same job, to go on.")],
+    pooling: Annotated[
+        Pooling, typer.Option(help="Mean of the tokens, the CLS token, or all tokens.")
+    ] = "mean",
+    tokens: Annotated[bool, typer.Option("--tokens", help="Write tokens and localization, too.")] = False,
+    model: Model = None,
+    fit: Square = "crop",
+    image_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of pictures in Parquet files; extension of pictures in archives.",
+            show_default="looked for",
+        ),
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Column of ids in Parquet files.", show_default="FILE:ROW")
+    ] = None,
+    shard_bytes: Annotated[
+        int, typer.Option(help="Bytes of pictures that are done, or done again, as a whole.", min=1)
+    ] = 64 * 2**20,
+    workers: Annotated[int, typer.Option(help="Processes with a model each.", min=1)] = 1,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda or tensorrt; a GPU for each worker.", show_default="cpu"),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="A Ray cluster's, such as auto.", show_default="this machine", envvar="RAY_ADDRESS"
+        ),
+    ] = None,
+) -> None:
+    """Write vectors, and tokens on demand, of any number of pictures into Parquet files, by Ray Data.
+
+    Source and destination may be wherever fsspec reaches. Killed at any moment, the same command goes on
+    and leaves out nothing and has nothing twice. Rows that can't be read stand in errors/ with the reason;
+    the exit code is 1 then. It is 2 where something is left to do: the same command tries again.
+    """
+    try:
+        from service.bulk.cluster import ClusterError
+        from service.bulk.job import Job, Options
+        from service.bundle import BundleError
+        from service.logs import configure_logs
+        from service.settings import read_settings
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is missing: pip install 'stellar-service[bulk,cpu]'")
+
+    options = Options(
+        pooling=pooling,
+        fit=fit,
+        tokens=tokens,
+        image_column=image_column,
+        id_column=id_column,
+        shard_bytes=shard_bytes,
+    )
+    given = {"model": model, "device": device}
+    try:
+        settings = read_settings(
+            **{name: value for name, value in given.items() if value is not None},
+            api_keys=None,
+            api_keys_file=None,
+        )
+        configure_logs("warning", "auto")
+        summary = Job(source, destination, options, settings).run(workers=workers, address=address)
+    except (BundleError, ClusterError, ImportError, OSError, ValueError) as error:
+        _fail(error)
+    typer.echo(
+        f"{summary.rows} written to {destination}, {summary.failed} failed; "
+        f"{summary.images_per_s:.1f} images/s; {summary.done_before} of {summary.shards} shards were there",
+        err=True,
+    )
+    if summary.left:
+        _fail(
+            "\n".join(f"shard {number}: {reason}" for number, reason in summary.left.items())
+            + f"\n{len(summary.left)} shards are left: try the same command again"
+        )
+    if summary.any_failed:
+        raise typer.Exit(1)
 
 
 def _run(

@@ -18,11 +18,9 @@ from PIL import Image
 
 from service.client import AsyncStellarClient, ImageTokens, Result, pack, unpack
 from service.client.served import Served
-from service.images import Fit
+from service.images import SUFFIXES, Fit
 from service.pooling import Pooling
 from service.table import table, written_whole
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
 P = TypeVar("P")
 T = TypeVar("T")

@@ -23,6 +23,8 @@ from service.errors import CorruptImage, EmptyImage, TooManyPixels, UnknownImage
 Fit = Literal["crop", "stretch", "pad"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+"""Of files that are taken for pictures, in lower case."""
 WHITE = (255, 255, 255)
 PAD_COLOUR = (124, 116, 104)
 """ImageNet's mean colour (0.485, 0.456, 0.406 of 255): the model sees padding as nothing."""

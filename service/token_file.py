@@ -8,8 +8,9 @@ n images · h, w grid · r sparse tokens · D width
 | `cls` (n, D) | float32 | int8, times `cls.scale`, float32 (n,) |
 | `localization` (n, h, w, r) | float32 | uint8, 255 · (share / the patch's largest share) ^ ¼ |
 
-The metadata names the model and, as JSON, the images' sources. The fourth root keeps shares down to
-a billionth of the largest: they are what a patch falls back on when an edit drops its main token.
+The metadata names the model and, as JSON, the images' sources. Semantics may be float16 without a scale, too,
+as in the tables of bulk jobs. The fourth root keeps shares down to a billionth of the largest: they are what
+a patch falls back on when an edit drops its main token.
 """
 
 from __future__ import annotations
@@ -99,15 +100,27 @@ def compact(arrays: Mapping[str, NDArray[np.float32]]) -> Arrays:
     """The compact form of full arrays."""
     semantics, semantics_scale = _to_int8(arrays["semantics"])
     cls, cls_scale = _to_int8(arrays["cls"])
-    localization = arrays["localization"]
-    shares = localization / localization.max(axis=-1, keepdims=True)
     return {
         "semantics": semantics,
         "semantics.scale": semantics_scale,
         "cls": cls,
         "cls.scale": cls_scale,
-        "localization": np.rint(LEVELS * shares ** (1 / ROOT)).astype(np.uint8),
+        "localization": shares_to_uint8(arrays["localization"]),
     }
+
+
+def shares_to_uint8(localization: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Shares (…, r) in the compact form."""
+    shares = localization / localization.max(axis=-1, keepdims=True)
+    return np.rint(LEVELS * shares ** (1 / ROOT)).astype(np.uint8)
+
+
+def shares_of_uint8(localization: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Shares (…, r) of the compact form; they sum to 1 where there are any."""
+    shares = (np.arange(LEVELS + 1, dtype=np.float32) / LEVELS) ** ROOT
+    weights = shares[localization]
+    mass = weights.sum(axis=-1, keepdims=True)
+    return np.divide(weights, mass, out=weights, where=mass > 0)
 
 
 def expand(arrays: Arrays) -> Arrays:
@@ -126,13 +139,10 @@ def expand(arrays: Arrays) -> Arrays:
         with np.errstate(over="ignore", invalid="ignore"):  # whoever uses them asks for finite numbers
             full[name] = values * scale[..., None]
     localization = full.get("localization")
-    if "semantics.scale" in arrays and localization is not None:
-        if localization.dtype != np.uint8:
-            raise ValueError(f"localization: expected uint8 in the compact form, got {localization.dtype}")
-        shares = (np.arange(LEVELS + 1, dtype=np.float32) / LEVELS) ** ROOT
-        weights = shares[localization]
-        mass = weights.sum(axis=-1, keepdims=True)
-        full["localization"] = np.divide(weights, mass, out=weights, where=mass > 0)
+    if localization is not None and localization.dtype == np.uint8:
+        full["localization"] = shares_of_uint8(localization)
+    elif "semantics.scale" in arrays and localization is not None:
+        raise ValueError(f"localization: expected uint8 in the compact form, got {localization.dtype}")
     return full
 
 

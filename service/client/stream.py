@@ -55,7 +55,7 @@ async def in_order(
     source = iter(pictures)
     held: deque[tuple[P, asyncio.Task[T]]] = deque()
     total = len(pictures) if isinstance(pictures, Sized) else None
-    with _bar(shown=progress is not None) as bar:
+    with progress_bar(shown=progress is not None) as bar:
         line = bar.add_task(progress or "", total=total)
         try:
             while True:
@@ -81,7 +81,8 @@ async def in_order(
             await asyncio.gather(*(task for _, task in held), return_exceptions=True)
 
 
-def _bar(*, shown: bool) -> Progress:
+def progress_bar(*, shown: bool) -> Progress:
+    """A bar on standard error where that is a terminal."""
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),

@@ -1,0 +1,125 @@
+"""A shard's table: ids, vectors, and tokens on demand.
+
+n rows · h, w grid · r sparse tokens · D width
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from service.bundle import Manifest
+from service.engine import Arrays
+from service.errors import ServiceError
+from service.images import Fit, Source
+from service.models import Tokens
+from service.pooling import Pooling, pooled
+from service.table import ROWS_AT_ONCE
+from service.token_file import shares_to_uint8
+
+
+class Layout:
+    """The columns of a job's tables.
+
+    | column | |
+    |---|---|
+    | `id` | text |
+    | `embedding` | float32 (D), or (r, D) for the pooling `tokens`; of length 1 |
+    | `semantics` | float16 (r, D) |
+    | `localization` | uint8 (h, w, r), as compact token files have it |
+    | `rectangle` | float32 (4): what the model saw of the picture; left, top, right, bottom in its pixels |
+
+    The last three are there with `tokens` alone. The metadata has model, pooling and fit.
+    """
+
+    def __init__(self, manifest: Manifest, *, pooling: Pooling, fit: Fit, tokens: bool) -> None:
+        r, width = manifest.num_sparse_tokens, manifest.width
+        self._pooling = pooling
+        self._tokens = tokens
+        self._grid = manifest.grid
+        shape = (r, width) if pooling == "tokens" else (width,)
+        columns = {"id": pa.string(), "embedding": _lists(pa.float32(), shape)}
+        if tokens:
+            columns |= {
+                "semantics": _lists(pa.float16(), (r, width)),
+                "localization": _lists(pa.uint8(), (*manifest.grid, r)),
+                "rectangle": _lists(pa.float32(), (4,)),
+            }
+        self.schema = pa.schema(columns, {"model": manifest.id, "pooling": pooling, "fit": fit})
+
+    def rows(self, ids: Sequence[str], sources: Sequence[Source], encoded: Arrays) -> pa.RecordBatch:
+        """The rows of n pictures and of what the encoder made of them."""
+        semantics, localization = encoded["semantics"], encoded["localization"]
+        images = zip(semantics, localization, encoded["cls"], strict=True)
+        arrays = {
+            "embedding": np.stack([pooled(Tokens(*image), self._pooling, normalize=True) for image in images])  # type: ignore[arg-type]
+        }
+        if self._tokens:
+            grid = localization.reshape(len(localization), *self._grid, -1)
+            arrays |= {
+                "semantics": semantics.astype(np.float16),
+                "localization": shares_to_uint8(grid),  # type: ignore[arg-type]
+                "rectangle": np.array([source.rectangle for source in sources], np.float32),
+            }
+        columns = [pa.array(ids, pa.string()), *map(_column, arrays.values())]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+
+class Part:
+    """A shard's rows on their way into a Parquet file, and its errors."""
+
+    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
+        # Numbers of networks hardly repeat, so dictionaries are of use for places alone.
+        self._writer = pq.ParquetWriter(
+            file, schema, compression="zstd", use_dictionary=["localization" + 3 * ".list.element"]
+        )
+        self._schema = schema
+        self._held: list[pa.RecordBatch] = []
+        self.rows = 0
+        self.errors: list[dict[str, str]] = []
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Take rows; they are written some hundred at a time."""
+        self._held.append(rows)
+        self.rows += len(rows)
+        if sum(map(len, self._held)) >= ROWS_AT_ONCE:
+            self._flush()
+
+    def fail(self, row: str, error: ServiceError) -> None:
+        """Note why a row has no vector."""
+        self.errors.append({"id": row, "code": error.code, "detail": error.detail})
+
+    def __enter__(self) -> Part:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_batches(self._held, self._schema))
+        self._held.clear()
+
+
+def _lists(kind: pa.DataType, shape: Sequence[int]) -> pa.DataType:
+    """Arrays of a shape: lists of lists."""
+    for size in reversed(shape):
+        kind = pa.list_(kind, size)
+    return kind
+
+
+def _column(array: NDArray[Any]) -> pa.Array:
+    """Arrays (n, …) as a column of n."""
+    column = pa.array(np.ascontiguousarray(array).reshape(-1))
+    for size in reversed(array.shape[1:]):
+        column = pa.FixedSizeListArray.from_arrays(column, size)
+    return column
