@@ -58,6 +58,11 @@ class Destination:
         self.address = self._folder if self._local else address
         """What other processes find it by."""
 
+    def lies_within(self, source: str) -> bool:
+        """Whether a source that is a folder has it inside."""
+        files, path = url_to_fs(source)
+        return files == self._files and f"{self._folder}/".startswith(f"{path.rstrip('/')}/")
+
     def claim(self, record: Record) -> None:
         """Make it the job's own, or find that it is; what a killed job left half done goes.
 

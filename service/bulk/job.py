@@ -87,6 +87,9 @@ class Job:
             raise ValueError(
                 f"device: expected {self._device}, got {settings.device}: each worker gets a GPU of its own"
             )
+        self._destination = Destination(destination)
+        if self._destination.lies_within(source):
+            raise ValueError(f"{destination} lies within the source: name another folder")
         self._settings = settings
         self._source = source
         self._plan = plan(source, options.shard_bytes)
@@ -100,7 +103,6 @@ class Job:
             digest=self._plan.digest,
             **asdict(options),
         )
-        self._destination = Destination(destination)
         self._destination.claim(self._record)
 
     def run(self, *, workers: int, address: str | None) -> Summary:

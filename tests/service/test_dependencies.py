@@ -36,7 +36,12 @@ def test_serving_imports_neither_torch_nor_model_nor_training(module: str) -> No
 
 
 def test_serving_needs_nothing_of_the_client_s() -> None:
-    assert not loaded_by("service.app", "service.cli", "service.server") & {"httpx", "pyarrow"}
+    assert not loaded_by("service.app", "service.cli", "service.server") & {
+        "httpx",
+        "pyarrow",
+        "fsspec",
+        "ray",
+    }
 
 
 def test_redis_client_is_loaded_only_where_redis_is_used() -> None:

@@ -1,0 +1,51 @@
+"""`stellar-service bulk` as its users have it, and what it has written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+TIMEOUT_S = 240
+
+
+class Bulk:
+    """`stellar-service bulk` as a process, in an environment of its own."""
+
+    def __init__(self, **environment: str) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
+        self.environment = kept | {"STELLAR_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "200"} | environment
+
+    def start(self, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+        """Start a job."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "service.cli", "bulk", *map(str, arguments)],
+            env=self.environment | environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: object, **environment: str) -> tuple[int, str]:
+        """Exit code and standard error of a job."""
+        with self.start(*arguments, **environment) as job:
+            _, told = job.communicate()
+        return job.returncode, told
+
+
+def rows(destination: Path) -> pa.Table:
+    """What a job has written, in the order of ids."""
+    return pq.read_table(destination / "parts").sort_by("id")
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)

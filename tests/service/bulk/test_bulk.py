@@ -1,0 +1,172 @@
+"""Bulk jobs by their command: on this machine, on a cluster, killed, and from an object store to another."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import save
+
+from tests.service.bulk.command import Bulk, rows, wait_until
+from tests.service.bulk.conftest import files_of
+from tests.service.bulk.sources import write_archive, write_folder, write_parquet
+from tests.service.photos import photo, pixels_of, plain
+from tests.service.server import Server
+from tests.service.toy import results
+
+PHOTOS = {f"{name}.jpg": photo(name) for name in ("astronaut", "chelsea", "coffee", "rocket")}
+BROKEN = photo("rocket")[:2000]
+MARK = "STELLAR_TEST_MARK"
+
+
+def listeners(mark: str) -> Iterator[str]:
+    """Local addresses, as the kernel has them, that processes with a mark in their environment listen on."""
+    listening = {
+        line.split()[9]: line.split()[1].partition(":")[0]
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for line in Path(table).read_text().splitlines()[1:]
+        if line.split()[3] == "0A"
+    }
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={mark}".encode() in (process / "environ").read_bytes():
+                for link in (process / "fd").iterdir():
+                    inode = os.readlink(link).removeprefix("socket:[").removesuffix("]")  # noqa: PTH115
+                    if inode in listening:
+                        yield listening[inode]
+        except OSError:
+            continue  # it has ended
+
+
+def test_a_folder_has_the_service_s_own_vectors_and_tokens_and_nobody_can_listen_in(
+    server: Server, client: httpx.Client, tmp_path: Path
+) -> None:
+    files = {f"deep/{name}": content for name, content in PHOTOS.items()}
+    source = write_folder(tmp_path / "source", files | {"empty.png": b"", "broken.jpg": BROKEN, "a.txt": b""})
+    out = tmp_path / "new/out"
+    found: set[str] = set()
+    with Bulk(**{MARK: str(tmp_path)}).start(source, out, "--tokens", "--pooling", "cls") as job:
+        while job.poll() is None:
+            found |= set(listeners(str(tmp_path)))
+        assert job.stderr is not None
+        told = job.stderr.read().splitlines()
+    assert job.returncode == 1, told
+    assert told[-1].startswith(f"4 written to {out}, 2 failed; ")
+    assert "0 of 1 shards were there" in told[-1]
+    # 127.0.0.1, the same as an IPv6 address, ::1
+    assert found <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert found
+    errors = {row["id"]: row["code"] for row in pq.read_table(out / "errors").to_pylist()}
+    assert errors == {"empty.png": "empty_image", "broken.jpg": "corrupt_image"}
+
+    table = rows(out)
+    assert table["id"].to_pylist() == sorted(files)
+    assert table.schema.metadata[b"model"].startswith(b"stellar-tiny@")
+    want = server.embedded(*PHOTOS.values(), pooling="cls")
+    np.testing.assert_allclose(table["embedding"].to_pylist(), want, atol=1e-5)
+    tokens = client.post("/tokens", files={"image": PHOTOS["chelsea.jpg"]}).json()["data"][0]
+    row = table["id"].to_pylist().index("deep/chelsea.jpg")
+    semantics, localization = (
+        np.array(table[name].to_pylist()[row]) for name in ("semantics", "localization")
+    )
+    np.testing.assert_allclose(semantics, tokens["semantics"], atol=0.01)
+    assert localization.shape == (12, 12, 16)
+    np.testing.assert_allclose(table["rectangle"].to_pylist()[row], tokens["source"]["rectangle"])
+    stored = save(
+        {"semantics": semantics[None].astype(np.float16), "localization": localization[None].astype(np.uint8)}
+    )
+    kind = {"content-type": "application/vnd.safetensors"}
+    edits = {"edits": '[{"op":"drop","token":3}]'}
+    drawn = client.post("/reconstruct", content=stored, headers=kind, params=edits)
+    direct = client.post("/reconstruct", files={"image": PHOTOS["chelsea.jpg"]}, data=edits)
+    difference = pixels_of(drawn.content).astype(float) - pixels_of(direct.content)
+    assert np.sqrt(np.square(difference).mean()) < 4
+
+
+def test_parquet_and_webdataset_on_a_cluster_have_the_same_vectors(
+    cluster: Bulk, server: Server, tmp_path: Path
+) -> None:
+    want = server.embedded(*PHOTOS.values())
+    parquet, archives = tmp_path / "parquet", tmp_path / "archives"
+    for folder in (parquet, archives):
+        folder.mkdir()
+    write_parquet(parquet / "0.parquet", PHOTOS | {"none": None, "broken": BROKEN}, rows_a_group=2)
+    for number in range(2):
+        half = dict(list(PHOTOS.items())[2 * number : 2 * number + 2])
+        write_archive(archives / f"{number}.tar", half | {f"broken-{number}.png": BROKEN})
+    # A third of the file in each shard, that is a group.
+    size = (parquet / "0.parquet").stat().st_size // 3 + 1
+    out = tmp_path / "from-parquet"
+    code, told = cluster(parquet, out, "--id-column", "name", "--shard-bytes", size, "--workers", 2)
+    assert code == 1, told
+    assert len(list((out / "parts").iterdir())) == 3
+    assert rows(out)["id"].to_pylist() == list(PHOTOS)
+    np.testing.assert_allclose(rows(out)["embedding"].to_pylist(), want, atol=1e-5)
+    errors = {row["id"]: row["code"] for row in pq.read_table(out / "errors").to_pylist()}
+    assert errors == {"none": "empty_image", "broken": "corrupt_image"}
+
+    out = tmp_path / "from-archives"
+    code, told = cluster(f"{archives.as_uri()}/*.tar", out, "--workers", 2)
+    assert code == 1, told
+    assert rows(out)["id"].to_pylist() == [name.removesuffix(".jpg") for name in PHOTOS]
+    np.testing.assert_allclose(rows(out)["embedding"].to_pylist(), want, atol=1e-5)
+    assert pq.read_table(out / "errors")["id"].to_pylist() == ["broken-0", "broken-1"]
+
+
+@pytest.mark.parametrize("victim", ["the job", "a worker"])
+def test_a_kill_leaves_neither_gaps_nor_duplicates(
+    cluster: Bulk, toy_models: Path, tmp_path: Path, victim: str
+) -> None:
+    levels = {f"{level}.png": level for level in range(100, 112)}  # each takes the toy a moment
+    source = write_folder(tmp_path / "source", {name: plain(level) for name, level in levels.items()})
+    write_folder(source, {"broken.png": b"broken"})
+    out = tmp_path / "out"
+    arguments = (source, out, "--shard-bytes", 1)
+    models = {"STELLAR_MODELS_DIR": str(toy_models)}
+    with cluster.start(*arguments, **models) as job:
+        wait_until(lambda: len(list(out.glob("parts/[0-9]*"))) >= 3)
+        if victim == "the job":
+            job.kill()
+        else:
+            for process in Path("/proc").glob("[0-9]*"):
+                if (process / "cmdline").read_bytes().startswith(b"ray::Map"):
+                    os.kill(int(process.name), signal.SIGKILL)
+        _, told = job.communicate()
+    before = {path: path.stat().st_mtime_ns for path in out.glob("parts/[0-9]*")}
+    assert (len(before) < 13) == (victim == "the job")
+    (out / "parts/.000012.parquet.1.partial").touch()  # as a kill may leave one
+    code, told = cluster(*arguments, **models)
+    assert code == 1, told
+    assert f"; {len(before)} of 13 shards were there" in told.splitlines()[-1]
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    assert sorted(path.name for path in (out / "parts").iterdir()) == [f"{i:06}.parquet" for i in range(13)]
+    table = rows(out)
+    assert table["id"].to_pylist() == sorted(levels)
+    images = np.stack([np.full((8, 8, 3), level, np.uint8) for level in levels.values()])
+    vectors = results(images)["semantics"].mean(1)
+    want = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(table["embedding"].to_pylist(), want, atol=1e-5)
+    assert pq.read_table(out / "errors")["id"].to_pylist() == ["broken.png"]
+
+
+def test_from_an_object_store_to_another_place_in_it(
+    cluster: Bulk, toy_models: Path, object_store: dict[str, str], tmp_path: Path
+) -> None:
+    files = files_of(object_store)
+    for level in range(4):
+        files.pipe_file(f"bucket/source/{level}.png", plain(level))
+    arguments = ("s3://bucket/source", "s3://bucket/out", "--shard-bytes", 1)
+    code, told = cluster(*arguments, STELLAR_MODELS_DIR=str(toy_models))
+    assert code == 0, told
+    files.rm_file("bucket/out/parts/000002.parquet")
+    code, told = cluster(*arguments, STELLAR_MODELS_DIR=str(toy_models))
+    assert code == 0, told
+    assert "1 written to s3://bucket/out, 0 failed; " in told
+    files.get("bucket/out", str(tmp_path), recursive=True)
+    assert sorted(rows(tmp_path / "out")["id"].to_pylist()) == [f"{level}.png" for level in range(4)]
