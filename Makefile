@@ -7,7 +7,7 @@ WORK ?= work
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search
+.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -55,6 +55,8 @@ benchmark-storage: $(VENV)/dev ## Fetch pictures and compare compact token files
 benchmark-search: $(VENV)/dev ## Fetch pictures and measure search by tokens: recall, time, precision
 	$(VENV)/bin/python -m training.cli fetch "$(WORK)/pictures"
 	$(VENV)/bin/python -m tests.benchmarks.token_search "$(WORK)/pictures"
+benchmark-bulk: $(VENV)/dev ## Compare bulk jobs with the raw loop, and measure what a picture costs
+	$(VENV)/bin/python -m tests.benchmarks.bulk_throughput
 
 lint: $(VENV)/dev ## Format the code and check it, without the tests
 	$(VENV)/bin/ruff check --fix .

@@ -35,6 +35,7 @@ def connected(address: str | None, processors: int) -> Iterator[Any]:
         folder = tempfile.mkdtemp(prefix="ray-")
         os.environ |= {
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all of it listens on the loopback address then
+            "RAY_worker_niceness": "0",  # it is for the user to be nice, not for Ray
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
         }

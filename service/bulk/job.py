@@ -156,7 +156,8 @@ class Job:
                     *(self._record, self._source, self._plan.root, self._destination.address),
                     settings,
                 ),
-                compute=data.ActorPoolStrategy(size=workers),
+                # One shard at a time: those that wait behind another die with its worker.
+                compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
                 num_cpus=threads,
                 num_gpus=0 if self._device == "cpu" else 1,
                 ray_remote_args_fn=lambda: {"max_task_retries": 0},  # `run` tries again

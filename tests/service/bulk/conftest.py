@@ -77,6 +77,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, object_store: dict[str, st
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # so that it listens on the loopback address
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
         **object_store,
     }
     ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1"]

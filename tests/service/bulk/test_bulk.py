@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def test_a_folder_has_the_service_s_own_vectors_and_tokens_and_nobody_can_listen
     with Bulk(**{MARK: str(tmp_path)}).start(source, out, "--tokens", "--pooling", "cls") as job:
         while job.poll() is None:
             found |= set(listeners(str(tmp_path)))
+            time.sleep(0.5)
         assert job.stderr is not None
         told = job.stderr.read().splitlines()
     assert job.returncode == 1, told
@@ -144,7 +146,7 @@ def test_a_kill_leaves_neither_gaps_nor_duplicates(
     code, told = cluster(*arguments, **models)
     assert code == 1, told
     assert f"; {len(before)} of 13 shards were there" in told.splitlines()[-1]
-    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    assert all(path.stat().st_mtime_ns == written for path, written in before.items())
     assert sorted(path.name for path in (out / "parts").iterdir()) == [f"{i:06}.parquet" for i in range(13)]
     table = rows(out)
     assert table["id"].to_pylist() == sorted(levels)
