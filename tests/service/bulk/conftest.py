@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import s3fs
@@ -67,12 +65,9 @@ def files_of(variables: dict[str, str]) -> s3fs.S3FileSystem:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory, object_store: dict[str, str]) -> Iterator[Bulk]:
-    """Jobs on a cluster of two nodes with a processor each."""
-    port = free_port()
-    address = f"127.0.0.1:{port}"
+def cluster(object_store: dict[str, str]) -> Iterator[Bulk]:
+    """Jobs on a cluster of two nodes."""
     variables = {
-        "RAY_ADDRESS": address,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # so that it listens on the loopback address
@@ -80,21 +75,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, object_store: dict[str, st
         "RAY_worker_niceness": "0",
         **object_store,
     }
-    ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1"]
-    ray += ["--object-store-memory=100000000", "--node-ip-address=127.0.0.1"]
-    nodes = [["--head", f"--port={port}", "--include-dashboard=false"], [f"--address={address}"]]
-    log = tmp_path_factory.mktemp("ray") / "log"
-    processes = []
-    try:
-        with log.open("w") as out:
-            for options in nodes:
-                started = subprocess.Popen(
-                    [*ray, *options], env=os.environ | variables, stdout=out, stderr=subprocess.STDOUT
-                )
-                processes.append(started)
-                wait_until(lambda: log.read_text().count("--block") >= len(processes))
-        yield Bulk(**variables)
-    finally:
-        for process in reversed(processes):
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.service.bulk.nodes"],
+        env=os.environ | variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as nodes:
+        assert nodes.stdout is not None
+        yield Bulk(RAY_ADDRESS=nodes.stdout.readline().strip(), **variables)
+        nodes.communicate()
