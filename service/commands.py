@@ -155,6 +155,7 @@ def bulk(
         from service.bulk.job import Job, Options
         from service.bundle import BundleError
         from service.logs import configure_logs
+        from service.providers import DeviceError
         from service.settings import read_settings
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is missing: pip install 'stellar-service[bulk,cpu]'")
@@ -176,7 +177,7 @@ def bulk(
         )
         configure_logs("warning", "auto")
         summary = Job(source, destination, options, settings).run(workers=workers, address=address)
-    except (BundleError, ClusterError, ImportError, OSError, ValueError) as error:
+    except (BundleError, ClusterError, DeviceError, ImportError, OSError, ValueError) as error:
         _fail(error)
     typer.echo(
         f"{summary.rows} written to {destination}, {summary.failed} failed; "

@@ -17,6 +17,8 @@ if find_spec("ray") is None:
 
 OBJECT_STORE_BYTES = 100 * 2**20
 """Ray's shared memory here: what passes through it are names of shards."""
+NOISY = ("execution.streaming_executor_state", "progress")
+"""Parts of Ray Data that tell of shards that fail, as the job does at its end, and of bars."""
 
 
 class ClusterError(RuntimeError):
@@ -43,7 +45,9 @@ def connected(address: str | None, processors: int) -> Iterator[Any]:
     import ray.data
 
     try:
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the job tells what is left
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        for part in NOISY:
+            logging.getLogger(f"ray.data._internal.{part}").setLevel(logging.CRITICAL)
         own = {
             "num_cpus": processors,
             "object_store_memory": OBJECT_STORE_BYTES,

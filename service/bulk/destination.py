@@ -77,8 +77,9 @@ class Destination:
             with self._written("job.json") as file:
                 file.write(record.model_dump_json(indent=2).encode())
         if self._local:
-            for partial in Path(self._folder).glob("*/.*.partial"):
-                partial.unlink(missing_ok=True)
+            for pattern in (".*.partial", "*/.*.partial"):
+                for partial in Path(self._folder).glob(pattern):
+                    partial.unlink(missing_ok=True)
 
     def _expect(self, record: Record, found: bytes) -> None:
         try:

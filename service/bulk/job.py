@@ -16,6 +16,7 @@ from service.bundle import choose_bundle
 from service.client.stream import progress_bar
 from service.images import Fit
 from service.pooling import Pooling
+from service.providers import PROVIDERS, find_gpu
 from service.sessions import available_processors
 from service.settings import Settings
 
@@ -108,8 +109,10 @@ class Job:
     def run(self, *, workers: int, address: str | None) -> Summary:
         """Do what is left, on this machine or on the cluster at `address`.
 
-        Raises `ClusterError`, and `OSError` where the destination's storage fails.
+        Raises `DeviceError`, `ClusterError`, and `OSError` where the destination's storage fails.
         """
+        if address is None and self._device != "cpu":  # Ray would wait for a GPU to come
+            find_gpu(PROVIDERS[self._device][0], 0)
         left = self._left()
         summary = Summary(shards=len(self._plan.shards), done_before=len(self._plan.shards) - len(left))
         if left:

@@ -62,6 +62,7 @@ def test_a_job_that_is_done_is_done(source: Path, claimed: Path) -> None:
         (["--tokens"], "whose tokens is False, not True"),
         (["--shard-bytes", "7"], "whose shard_bytes is 67108864, not 7"),
         (["--model", "other"], "there is no model 'other' in "),
+        (["--device", "tpu"], "device: String should match pattern"),
         (["--device", "cuda:1"], "device: expected cuda, got cuda:1: each worker gets a GPU of its own"),
     ],
 )
@@ -109,6 +110,13 @@ def test_what_can_not_be_read_is_said_in_a_line(
     code, told = Bulk(PYTHONPATH=str(Path(__file__).parents[3]))(*arguments)
     assert (code, "Traceback" in told) == (2, False)
     assert message in told
+
+
+def test_a_gpu_that_is_missing_is_told_and_not_waited_for(source: Path, tmp_path: Path) -> None:
+    code, told = Bulk()(source, tmp_path / "out", "--device", "cuda")
+    assert code == 2
+    assert told.startswith("error: onnxruntime ")
+    assert "is a build without it" in told
 
 
 @pytest.mark.parametrize("missing", ["ray", "pyarrow"])
