@@ -152,7 +152,8 @@ def bulk(
     """
     try:
         from service.bulk.cluster import ClusterError
-        from service.bulk.job import Job, Options
+        from service.bulk.job import Job
+        from service.bulk.record import Options
         from service.bundle import BundleError
         from service.logs import configure_logs
         from service.providers import DeviceError

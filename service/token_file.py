@@ -112,15 +112,17 @@ def compact(arrays: Mapping[str, NDArray[np.float32]]) -> Arrays:
 def shares_to_uint8(localization: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Shares (…, r) in the compact form."""
     shares = localization / localization.max(axis=-1, keepdims=True)
-    return np.rint(LEVELS * shares ** (1 / ROOT)).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.rint(LEVELS * shares ** (1 / ROOT)).astype(np.uint8)
+    return levels
 
 
 def shares_of_uint8(localization: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Shares (…, r) of the compact form; they sum to 1 where there are any."""
     shares = (np.arange(LEVELS + 1, dtype=np.float32) / LEVELS) ** ROOT
-    weights = shares[localization]
+    weights: NDArray[np.float32] = shares[localization]
     mass = weights.sum(axis=-1, keepdims=True)
-    return np.divide(weights, mass, out=weights, where=mass > 0)
+    np.divide(weights, mass, out=weights, where=mass > 0)
+    return weights
 
 
 def expand(arrays: Arrays) -> Arrays:

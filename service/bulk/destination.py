@@ -13,39 +13,19 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from service.bulk.part import Part
-from service.bulk.shards import Kind
-from service.images import Fit
-from service.pooling import Pooling
+from service.bulk.record import Record
 from service.table import written_whole
 
 ERRORS = pa.schema({"id": pa.string(), "code": pa.string(), "detail": pa.string()})
-
-
-class Record(BaseModel):
-    """`job.json`: everything that the rows depend on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    format: Literal[1] = 1
-    model: str
-    source: str
-    kind: Kind
-    shards: int
-    digest: str
-    pooling: Pooling
-    fit: Fit
-    tokens: bool
-    image_column: str | None
-    id_column: str | None
-    shard_bytes: int
 
 
 class Destination:

@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from service.bulk.cluster import connected
-from service.bulk.destination import Destination, Record
+from service.bulk.destination import Destination
+from service.bulk.record import Options, Record
 from service.bulk.rows import Reader
 from service.bulk.shards import Shard, plan
 from service.bulk.worker import Worker
 from service.bundle import choose_bundle
 from service.client.stream import progress_bar
-from service.images import Fit
-from service.pooling import Pooling
 from service.providers import PROVIDERS, find_gpu
 from service.sessions import available_processors
 from service.settings import Settings
@@ -29,18 +28,6 @@ TRIES = 3
 """Times that a shard is tried which can't be read, or whose worker dies."""
 MAX_BLOCKS = 10_000
 """Blocks of Ray Data; more shards than these share them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What a job is to do; a column of None is looked for, or is not there."""
-
-    pooling: Pooling
-    fit: Fit
-    tokens: bool
-    image_column: str | None
-    id_column: str | None
-    shard_bytes: int
 
 
 @dataclass(kw_only=True)
@@ -94,15 +81,21 @@ class Job:
         self._settings = settings
         self._source = source
         self._plan = plan(source, options.shard_bytes)
-        columns = {"image_column": options.image_column, "id_column": options.id_column}
-        Reader(source, self._plan.root, self._plan.kind, **columns).check(self._plan.shards[0])
+        reader = Reader(
+            source,
+            self._plan.root,
+            self._plan.kind,
+            image_column=options.image_column,
+            id_column=options.id_column,
+        )
+        reader.check(self._plan.shards[0])
         self._record = Record(
             model=choose_bundle(settings.models_dir, settings.model).manifest.id,
             source=self._plan.address,
             kind=self._plan.kind,
             shards=len(self._plan.shards),
             digest=self._plan.digest,
-            **asdict(options),
+            **options.model_dump(),
         )
         self._destination.claim(self._record)
 

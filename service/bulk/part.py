@@ -20,6 +20,7 @@ from service.errors import ServiceError
 from service.images import Fit, Source
 from service.models import Tokens
 from service.pooling import Pooling, pooled
+from service.reference import ENCODED
 from service.table import ROWS_AT_ONCE
 from service.token_file import shares_to_uint8
 
@@ -55,16 +56,19 @@ class Layout:
 
     def rows(self, ids: Sequence[str], sources: Sequence[Source], encoded: Arrays) -> pa.RecordBatch:
         """The rows of n pictures and of what the encoder made of them."""
-        semantics, localization = encoded["semantics"], encoded["localization"]
-        images = zip(semantics, localization, encoded["cls"], strict=True)
-        arrays = {
-            "embedding": np.stack([pooled(Tokens(*image), self._pooling, normalize=True) for image in images])  # type: ignore[arg-type]
+        semantics, localization, cls = (encoded[name].astype(np.float32) for name in ENCODED)
+        arrays: dict[str, NDArray[Any]] = {
+            "embedding": np.stack(
+                [
+                    pooled(Tokens(*image), self._pooling, normalize=True)
+                    for image in zip(semantics, localization, cls, strict=True)
+                ]
+            )
         }
         if self._tokens:
-            grid = localization.reshape(len(localization), *self._grid, -1)
             arrays |= {
                 "semantics": semantics.astype(np.float16),
-                "localization": shares_to_uint8(grid),  # type: ignore[arg-type]
+                "localization": shares_to_uint8(localization.reshape(len(ids), *self._grid, -1)),
                 "rectangle": np.array([source.rectangle for source in sources], np.float32),
             }
         columns = [pa.array(ids, pa.string()), *map(_column, arrays.values())]

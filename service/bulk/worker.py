@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from service.bulk.destination import Destination, Record
+from service.bulk.destination import Destination
 from service.bulk.part import Layout, Part
+from service.bulk.record import Record
 from service.bulk.rows import AT_ONCE, Reader, Row
 from service.bulk.shards import Shard
 from service.bundle import choose_bundle

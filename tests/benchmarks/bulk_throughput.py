@@ -28,8 +28,9 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_sample_images
 
-from service.bulk.job import Job, Options
+from service.bulk.job import Job
 from service.bulk.part import Layout, Part
+from service.bulk.record import Options
 from service.bundle import choose_bundle
 from service.engine import Engine
 from service.images import decode_image
@@ -40,9 +41,7 @@ from training.photos import PHOTOS
 PICTURES, ROUNDS = 1200, 3
 TIMED_PICTURES, BATCH = 240, 8
 THREADS = os.cpu_count() or 1
-OPTIONS = Options(
-    pooling="mean", fit="crop", tokens=True, image_column=None, id_column=None, shard_bytes=8 * 2**20
-)
+OPTIONS = Options(tokens=True, shard_bytes=8 * 2**20)
 
 
 def write_pictures(folder: Path) -> None:

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from service.bulk.destination import Destination, Record
+from service.bulk.destination import Destination
+from service.bulk.record import Record
 from service.bulk.shards import plan
 from service.bundle import read_bundle
 from service.settings import BUNDLED_MODELS
@@ -36,12 +37,6 @@ def claimed(source: Path, tmp_path: Path) -> Path:
         kind="pictures",
         shards=1,
         digest=planned.digest,
-        pooling="mean",
-        fit="crop",
-        tokens=False,
-        image_column=None,
-        id_column=None,
-        shard_bytes=64 * 2**20,
     )
     out = tmp_path / "out"
     Destination(str(out)).claim(record)

@@ -53,11 +53,12 @@ def test_rows_of_parquet_are_all_there_once_however_it_is_cut(tmp_path: Path, sh
 def test_a_column_of_bytes_is_taken_by_its_name(tmp_path: Path) -> None:
     pq.write_table(pa.table({"thumb": [b"1", None], "image": ["text", "text"]}), tmp_path / "a.parquet")
     assert read(tmp_path, image_column="thumb") == [("a.parquet:0", b"1"), ("a.parquet:1", "empty_image")]
-    for columns, message in (
+    refusals: list[tuple[dict[str, Any], str]] = [
         ({}, r"expected a column image or .*, got thumb \(binary\), image \(string\): see --image-column"),
         ({"image_column": "photo"}, "expected a column photo of bytes"),
         ({"image_column": "thumb", "id_column": "key"}, "expected a column key of ids, got thumb, image"),
-    ):
+    ]
+    for columns, message in refusals:
         with pytest.raises(ValueError, match=message):
             read(tmp_path, **columns)
 
