@@ -118,7 +118,7 @@ def shares_to_uint8(localization: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def shares_of_uint8(localization: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Shares (…, r) of the compact form; they sum to 1 where there are any."""
-    shares = (np.arange(LEVELS + 1, dtype=np.float32) / LEVELS) ** ROOT
+    shares = ((np.arange(LEVELS + 1) / LEVELS) ** ROOT).astype(np.float32)
     weights: NDArray[np.float32] = shares[localization]
     mass = weights.sum(axis=-1, keepdims=True)
     np.divide(weights, mass, out=weights, where=mass > 0)
