@@ -54,7 +54,10 @@ def connected(address: str | None, processors: int) -> Iterator[Any]:
             "include_dashboard": False,
             "_temp_dir": folder,
         }
-        ray.init(address or "local", logging_level="error", **({} if address else own))
+        try:
+            ray.init(address or "local", logging_level="error", **({} if address else own))
+        except RuntimeError as error:
+            raise ClusterError(f"Ray can't be used at {address or 'this machine'}: {error}") from error
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.max_errored_blocks = -1  # a shard that can't be done is told at the end
