@@ -1,0 +1,77 @@
+"""The results as a table in Markdown: medians over rounds, and how far rounds were apart."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+
+from tests.benchmarks.serving.campaign import Campaign
+from tests.benchmarks.serving.contenders import BARE
+from tests.benchmarks.serving.matrix import Cell
+from tests.benchmarks.serving.measurement import Measurement
+
+HEAD = (
+    "server",
+    "images/s",
+    "spread",
+    "of bare",
+    "p50 ms",
+    "p99 ms",
+    "CPU ms/image",
+    "client's CPU %",
+    "peak MB",
+    "start s",
+    "failed",
+)
+
+
+def write_table(campaign: Campaign) -> str:
+    """A section for each load, a line for each server."""
+    sections = []
+    for cell in campaign.cells:
+        results = {server: campaign.results(cell, server) for server in campaign.servers}
+        bare = _median(results.get(BARE, []), lambda m: m.images_per_s)
+        lines = [_line(server, rounds, bare) for server, rounds in results.items() if rounds]
+        if lines:
+            sections.append(
+                "\n".join([f"**{_title(cell)}**\n", _row(HEAD), _row(["---"] * len(HEAD)), *lines])
+            )
+    return "\n\n".join(sections) + "\n"
+
+
+def _title(cell: Cell) -> str:
+    load = f"{cell.concurrency} at a time"
+    if cell.rate_share:
+        load = f"arriving at {100 * cell.rate_share:.0f} % of the bare loop's rate"
+    return f"{cell.model}, {cell.megapixels:g} megapixels, {load}"
+
+
+def _line(server: str, rounds: Sequence[Measurement], bare: float | None) -> str:
+    def median(value: Callable[[Measurement], float], digits: int) -> str:
+        return f"{_median(rounds, value):.{digits}f}"
+
+    rates = [each.images_per_s for each in rounds]
+    rate = statistics.median(rates)
+    return _row(
+        [
+            server,
+            f"{rate:.1f}",
+            f"{min(rates):.1f}–{max(rates):.1f}",
+            f"{rate / bare:.2f}" if bare else "–",
+            median(lambda m: m.p50_ms, 1),
+            median(lambda m: m.p99_ms, 1),
+            median(lambda m: m.cpu_ms_per_image, 2),
+            median(lambda m: 100 * m.client_cpu_s / m.seconds, 0),
+            f"{max(each.peak_mb for each in rounds):.0f}",
+            "–" if server == BARE else median(lambda m: m.start_s, 1),
+            str(sum(each.failed for each in rounds)),
+        ]
+    )
+
+
+def _median(rounds: Sequence[Measurement], value: Callable[[Measurement], float]) -> float | None:
+    return statistics.median(map(value, rounds)) if rounds else None
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
