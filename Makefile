@@ -5,6 +5,7 @@ MODEL ?= stellar-tiny
 MODELS ?= models
 WORK ?= work
 VENV := .venv
+PEERS := litserve mosec bentoml ray
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk
@@ -44,6 +45,9 @@ chaos: $(VENV)/dev redis-server ## Kill workers at random for two minutes under 
 
 benchmark: $(VENV)/dev redis-server ## Compare Redis batching with local batching and print a table
 	$(VENV)/bin/python -m tests.benchmarks.redis_batching
+
+benchmark-serving: $(VENV)/dev redis-server $(PEERS:%=$(VENV)/peers/%/installed) ## Compare the service with other servers and a bare loop (40 minutes)
+	$(VENV)/bin/python -m tests.benchmarks.serving --out "$(WORK)/benchmark"
 
 benchmark-training: $(VENV)/dev ## Measure one training step, and where its time goes
 	$(VENV)/bin/python -m tests.benchmarks.training_step
@@ -130,6 +134,13 @@ $(VENV)/dev: pyproject.toml constraints.txt
 $(VENV)/kserve/installed: constraints.txt | $(VENV)/dev # what KServe's client wants does not go with the rest
 	@test -x $(VENV)/kserve/bin/python || $(VENV)/bin/python -m venv $(VENV)/kserve
 	$(VENV)/kserve/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'kserve>=0.15'
+	@touch $@
+
+$(VENV)/peers/%/installed: pyproject.toml constraints.txt # servers that ours is compared with: each brings much of its own
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@grep -v ^opentelemetry constraints.txt > $(@D)/constraints.txt # BentoML wants another
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(@D)/constraints.txt \
+	  '$(subst ray,ray[serve],$*)' --editable '.[cpu]'
 	@touch $@
 
 clean: ## Remove what the other commands made

@@ -87,15 +87,13 @@ class BareLoop:
 
 def main(
     picture: Path,
-    bundle: Annotated[Path, typer.Option()],
-    device: str = "cpu",
     seconds: float = 5.0,
     warm_s: float = 1.0,
     concurrency: int = 1,
     rate: Annotated[float | None, typer.Option(help="Pictures a second, in an open loop.")] = None,
 ) -> None:
     """Measure the bare loop."""
-    loop = BareLoop(Encoder(bundle, device), picture.read_bytes())
+    loop = BareLoop(Encoder.from_environment(), picture.read_bytes())
     print(loop.run(concurrency=concurrency, rate=rate, seconds=seconds, warm_s=warm_s).model_dump_json())
 
 

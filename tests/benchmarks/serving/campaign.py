@@ -6,17 +6,15 @@ import os
 import socket
 import statistics
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from tests.benchmarks.serving.bundles import bundle_folder
-from tests.benchmarks.serving.contenders import BARE, CONTENDERS, Contender, Place, bare_command
+from tests.benchmarks.serving.contenders import BARE, CONTENDERS, Place, environment, module
 from tests.benchmarks.serving.matrix import Cell
 from tests.benchmarks.serving.measurement import Measurement
 from tests.benchmarks.serving.pictures import write_picture
@@ -24,7 +22,6 @@ from tests.benchmarks.serving.processes import MemoryWatch, Processes
 
 START_TIMEOUT_S = 120.0
 WARM_S = 1.0
-LOAD = (sys.executable, "-m", "tests.benchmarks.serving.load")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,28 +62,25 @@ class Campaign:
         return self.out / cell.name / f"{server}-{turn}.json"
 
     def _serve(self, server: str, cells: Sequence[Cell], turn: int) -> None:
-        bundle = bundle_folder(cells[0].model, self.out)
+        place = Place(bundle_folder(cells[0].model, self.out), self.device, _free_port())
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
+        log = self.out / f"{server}.log"
         if server == BARE:
             for cell in cells:
-                command = [*bare_command(bundle, self.device), *self._load(cell)]
-                with self._processes(server, command, {}) as loop:
+                command = [*module("bare"), *self._load(cell)]
+                with Processes(command, kept | environment(place), log, piped=True) as loop:
                     self._keep(cell, server, turn, _observed(loop.root, loop))
             return
-        picture = write_picture(self.out / "pictures", cells[0].megapixels)
-        with _free_port() as port:
-            place = Place(bundle, self.device, port)
         contender = CONTENDERS[server]
-        with self._processes(server, contender.command(place), contender.environment(place)) as processes:
-            start_s = _wait_for_answer(processes, contender, port, picture)
+        with Processes(contender.command(place), kept | contender.environment(place), log) as processes:
+            picture = write_picture(self.out / "pictures", cells[0].megapixels)
+            start_s = _wait_for_answer(processes, contender.path, place.port, picture)
+            target = (f"--port={place.port}", f"--path={contender.path}")
             for cell in cells:
-                command = [*LOAD, f"--port={port}", f"--path={contender.path}", *self._load(cell)]
+                command = [*module("load"), *target, *self._load(cell)]
                 with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
                     measurement = _observed(load, processes)
                 self._keep(cell, server, turn, measurement.model_copy(update={"start_s": start_s}))
-
-    def _processes(self, server: str, command: list[str], environment: dict[str, str]) -> Processes:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
-        return Processes(command, self.out / f"{server}.log", kept | environment)
 
     def _load(self, cell: Cell) -> list[str]:
         """The arguments that the load generator and the bare loop share."""
@@ -126,21 +120,21 @@ def _observed(driver: subprocess.Popen[str], processes: Processes) -> Measuremen
     return measured.model_copy(update={"cpu_s": cpu_s[1] - cpu_s[0], "peak_mb": memory.peak_mb})
 
 
-@contextmanager
-def _free_port() -> Iterator[int]:
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        yield free.getsockname()[1]
+        port: int = free.getsockname()[1]
+        return port
 
 
-def _wait_for_answer(processes: Processes, contender: Contender, port: int, picture: Path) -> float:
+def _wait_for_answer(processes: Processes, path: str, port: int, picture: Path) -> float:
     """Seconds from now until a picture is answered. Raises `RuntimeError` where that never happens."""
     started = time.perf_counter()
     jpeg = picture.read_bytes()
     while (passed := time.perf_counter() - started) < START_TIMEOUT_S and processes.root.poll() is None:
         try:
             answer = httpx.post(
-                f"http://127.0.0.1:{port}{contender.path}",
+                f"http://127.0.0.1:{port}{path}",
                 content=jpeg,
                 headers={"content-type": "image/jpeg"},
                 timeout=START_TIMEOUT_S,

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from typing import NamedTuple
 
+from tests.benchmarks.serving.encoder import BUNDLE, DEVICE
+
 BARE = "bare"
+HERE = Path(__file__).parent
+PEERS = Path(sys.prefix) / "peers"
+"""Their virtual environments: `make benchmark-serving` installs them."""
 
 
 class Place(NamedTuple):
@@ -24,32 +31,79 @@ class Contender:
     """A server: one command that listens on the loopback address until SIGTERM."""
 
     command: Callable[[Place], list[str]]
-    path: str
-    environment: Callable[[Place], dict[str, str]] = field(default=lambda _: {})
+    path: str = "/embed"
+    environment: Callable[[Place], dict[str, str]]
 
 
-def _ours(place: Place) -> list[str]:
-    flags = {
-        "port": place.port,
-        "models": place.bundle.parent,
-        "model": place.bundle.name,
-        "device": place.device,
+def environment(place: Place) -> dict[str, str]:
+    """What the bare loop and the peers read, and what makes each listen and keep to itself."""
+    return {
+        BUNDLE: str(place.bundle.absolute()),
+        DEVICE: place.device,
+        "PORT": str(place.port),
+        "MOSEC_ADDRESS": "127.0.0.1",
+        "MOSEC_PORT": str(place.port),
+        "MOSEC_TIMEOUT": "60000",
+        "MOSEC_LOG_LEVEL": "warning",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "BENTOML_DO_NOT_TRACK": "true",
     }
-    return [sys.executable, "-m", "service.cli", "serve", *(f"--{k}={v}" for k, v in flags.items())]
 
 
-def bare_command(bundle: Path, device: str) -> list[str]:
-    """The bare loop's command, to which the picture and the load are added."""
+def module(name: str, python: Path = Path(sys.executable)) -> list[str]:
+    """The command that runs a module of this package."""
+    return [str(python), "-m", f"{__package__}.{name}"]
+
+
+def _settings(place: Place) -> dict[str, str]:
+    return {
+        "STELLAR_MODELS_DIR": str(place.bundle.parent),
+        "STELLAR_MODEL": place.bundle.name,
+        "STELLAR_DEVICE": place.device,
+        "STELLAR_PORT": str(place.port),
+        "STELLAR_LOG_LEVEL": "warning",  # no server writes a line for each request
+    }
+
+
+def _redis_settings(place: Place) -> dict[str, str]:
+    socket = f"{gettempdir()}/stellar-benchmark-{place.port}.sock"
+    return _settings(place) | {
+        "STELLAR_BATCHER": "redis",
+        "STELLAR_REDIS_URL": f"unix://{socket}",
+        "STELLAR_METRICS_PORT": "0",
+        "REDIS_SOCKET": socket,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+
+
+def _peer(name: str, path: str = "/embed") -> Contender:
+    python = PEERS / name / "bin" / "python"
+    return Contender(command=lambda _: module(f"peers.{name}", python), path=path, environment=environment)
+
+
+def _bentoml(place: Place) -> list[str]:
+    service = f"{__package__}.peers.bentoml:Embedding"
     return [
-        sys.executable,
-        "-m",
-        "tests.benchmarks.serving.bare",
-        f"--bundle={bundle}",
-        f"--device={device}",
+        *(str(PEERS / "bentoml" / "bin" / "python"), "-m", "bentoml", "serve", service),
+        *("--host", "127.0.0.1", "--port", str(place.port)),
     ]
 
 
 CONTENDERS = {
-    "ours": Contender(command=_ours, path="/embed"),
+    "ours": Contender(
+        command=lambda _: [sys.executable, "-m", "service.cli", "serve"], environment=_settings
+    ),
+    "ours-redis": Contender(
+        command=lambda _: [
+            *(sys.executable, "-m", "honcho", "start", "--app-root", "."),
+            *("--procfile", str(HERE / "redis.Procfile")),
+        ],
+        environment=_redis_settings,
+    ),
+    "mosec": _peer("mosec", "/inference"),
+    "fastapi": _peer("fastapi"),
+    "litserve": _peer("litserve"),
+    "bentoml": Contender(command=_bentoml, environment=environment),
+    "ray": _peer("ray"),
 }
 """By name; the bare loop is no server and stands beside them."""

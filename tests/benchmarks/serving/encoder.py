@@ -6,6 +6,7 @@ B batch · S the model's side · D width
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,29 +16,40 @@ from numpy.typing import NDArray
 from service.bundle import read_bundle
 from service.images import decode_image
 from service.sessions import Graph, open_sessions
-from service.settings import read_settings
+from service.settings import Settings, read_settings
+
+BUNDLE, DEVICE = "BENCHMARK_BUNDLE", "BENCHMARK_DEVICE"
+"""Variables of the environment: the bundle's folder, and what it runs on."""
 
 
 class Encoder:
     """Of one bundle, with the service's own settings for threads and batches."""
 
-    def __init__(self, bundle: Path, device: str) -> None:
-        self.settings = read_settings(device=device)
+    def __init__(self, bundle: Path, settings: Settings) -> None:
+        self.settings = settings
         manifest = read_bundle(bundle).manifest
         self._side = manifest.image_size
-        graph = Graph(bundle / "encoder.onnx", {"image": (self._side, self._side, 3)})
-        self._session = open_sessions(manifest, {"encode": graph}, self.settings, tell=lambda _: None)[
-            "encode"
-        ]
-        for size in range(1, self.settings.max_batch + 1):
+        graphs = {"encode": Graph(bundle / "encoder.onnx", {"image": (self._side, self._side, 3)})}
+        self._session = open_sessions(manifest, graphs, settings, tell=lambda _: None)["encode"]
+        for size in range(1, settings.max_batch + 1):
             self.run([np.zeros((self._side, self._side, 3), np.uint8)] * size)
+
+    @staticmethod
+    def settings_of_environment() -> Settings:
+        """The service's settings, on the device that the environment names."""
+        return read_settings(device=os.environ[DEVICE])
+
+    @classmethod
+    def from_environment(cls) -> Encoder:
+        """The encoder that the environment names."""
+        return cls(Path(os.environ[BUNDLE]), cls.settings_of_environment())
 
     def decode(self, jpeg: bytes) -> NDArray[np.uint8]:
         """Pixels (S, S, 3)."""
         return decode_image(jpeg, self._side, "crop", self.settings.max_image_pixels).pixels
 
-    def run(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def run(self, pixels: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors (B, D): the mean of each picture's tokens."""
-        [semantics] = self._session.run(["semantics"], {"image": np.stack(pixels)})
+        [semantics] = self._session.run(["semantics"], {"image": np.asarray(pixels)})
         vectors: NDArray[np.float32] = semantics.mean(axis=1)
         return vectors

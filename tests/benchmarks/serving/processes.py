@@ -25,16 +25,18 @@ WATCH_EVERY_S = 1.0
 class Processes:
     """A command and all processes that come of it; none is left when the block ends."""
 
-    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
-        """Its standard output is a pipe, its standard error goes to `log`."""
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], log: Path, *, piped: bool = False
+    ) -> None:
+        """What it writes goes to `log`, but its standard output through a pipe where that is wanted."""
         mark = uuid.uuid4().hex
         self._mark = f"{MARK}={mark}".encode()
-        with log.open("ab") as errors:
+        with log.open("ab") as written:
             self.root = subprocess.Popen(
                 command,
-                env={**os.environ, **environment, MARK: mark},
-                stdout=subprocess.PIPE,
-                stderr=errors,
+                env={**environment, MARK: mark},
+                stdout=subprocess.PIPE if piped else written,
+                stderr=written,
                 text=True,
             )
 

@@ -1,0 +1,37 @@
+"""BentoML: a service that decodes, and one behind it that gathers batches by itself."""
+
+import asyncio
+
+import bentoml
+import numpy as np
+from numpy.typing import NDArray
+from starlette.responses import Response
+
+from tests.benchmarks.serving.encoder import Encoder
+
+SETTINGS = Encoder.settings_of_environment()
+QUIET = {"access": {"enabled": False}}
+
+
+@bentoml.service(logging=QUIET)
+class Encoding:
+    def __init__(self) -> None:
+        self._encoder = Encoder.from_environment()
+
+    @bentoml.api(batchable=True, max_batch_size=SETTINGS.max_batch)
+    def encode(self, pixels: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        return self._encoder.run(pixels)
+
+
+@bentoml.service(logging=QUIET, threads=SETTINGS.decode_threads)
+class Embedding:
+    encoding = bentoml.depends(Encoding)
+
+    def __init__(self) -> None:
+        self._encoder = Encoder.from_environment()
+
+    @bentoml.api
+    async def embed(self, image: bytes, /) -> Response:
+        pixels = await asyncio.to_thread(self._encoder.decode, image)
+        vectors: NDArray[np.float32] = await self.encoding.to_async.encode(pixels[None])
+        return Response(vectors[0].tobytes(), media_type="application/octet-stream")
