@@ -5,10 +5,10 @@ MODEL ?= stellar-tiny
 MODELS ?= models
 WORK ?= work
 VENV := .venv
-PEERS := litserve mosec bentoml ray
+PEERS := fastapi litserve mosec bentoml ray
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk
+.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -46,8 +46,10 @@ chaos: $(VENV)/dev redis-server ## Kill workers at random for two minutes under 
 benchmark: $(VENV)/dev redis-server ## Compare Redis batching with local batching and print a table
 	$(VENV)/bin/python -m tests.benchmarks.redis_batching
 
+# In a network of its own: Ray listens on every address that it finds.
 benchmark-serving: $(VENV)/dev redis-server $(PEERS:%=$(VENV)/peers/%/installed) ## Compare the service with other servers and a bare loop (40 minutes)
-	$(VENV)/bin/python -m tests.benchmarks.serving --out "$(WORK)/benchmark"
+	unshare --user --map-root-user --net sh -c 'ip link set lo up && exec "$$@"' sh \
+	  $(VENV)/bin/python -m tests.benchmarks.serving --out "$(WORK)/benchmark" $(OPTIONS)
 
 benchmark-training: $(VENV)/dev ## Measure one training step, and where its time goes
 	$(VENV)/bin/python -m tests.benchmarks.training_step
@@ -140,7 +142,7 @@ $(VENV)/peers/%/installed: pyproject.toml constraints.txt # servers that ours is
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	@grep -v ^opentelemetry constraints.txt > $(@D)/constraints.txt # BentoML wants another
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(@D)/constraints.txt \
-	  '$(subst ray,ray[serve],$*)' --editable '.[cpu]'
+	  '$(subst fastapi,uvicorn[standard],$(subst ray,ray[serve],$*))' --editable '.[cpu]'
 	@touch $@
 
 clean: ## Remove what the other commands made

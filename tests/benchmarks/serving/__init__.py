@@ -1,1 +1,1 @@
-"""The service beside other servers and a bare loop, on one machine with one encoder: `make benchmark-serving`."""
+"""The service beside other servers and a bare loop, on one machine with one encoder."""

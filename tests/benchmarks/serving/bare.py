@@ -34,11 +34,15 @@ class BareLoop:
         self._threads = ThreadPoolExecutor(encoder.settings.decode_threads)
 
     def run(self, *, concurrency: int, rate: float | None, seconds: float, warm_s: float) -> Measurement:
-        """Its measurement; as in `load.py`, what ends in the window counts, with a rate what was due in it."""
+        """As in `load.py`: what ends within the window counts, with a rate what was due in it."""
         first = time.perf_counter()
         begin, end = first + warm_s, first + warm_s + seconds
-        for delay, what in ((warm_s, "begin"), (warm_s + seconds, "end")):
-            threading.Timer(delay, print, [what], {"flush": True}).start()
+        told = [
+            threading.Timer(delay, print, [what], {"flush": True})
+            for delay, what in ((warm_s, "begin"), (warm_s + seconds, "end"))
+        ]
+        for timer in told:
+            timer.start()
         if rate is None:
             for _ in range(concurrency):
                 self._admit(first)
@@ -57,6 +61,8 @@ class BareLoop:
                     else:
                         at_work -= 1
         self._threads.shutdown()
+        for timer in told:
+            timer.join()
         return measure(latencies, seconds=seconds, failed=0, client_cpu_s=0.0)
 
     def _admit(self, due: float) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import statistics
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import httpx
 
 from tests.benchmarks.serving.bundles import bundle_folder
 from tests.benchmarks.serving.contenders import BARE, CONTENDERS, Place, environment, module
@@ -19,9 +17,21 @@ from tests.benchmarks.serving.matrix import Cell
 from tests.benchmarks.serving.measurement import Measurement
 from tests.benchmarks.serving.pictures import write_picture
 from tests.benchmarks.serving.processes import MemoryWatch, Processes
+from tests.benchmarks.serving.readiness import check_answer, wait_for_answer
 
-START_TIMEOUT_S = 120.0
 WARM_S = 1.0
+AROUND_S = 1.5
+"""What comes to each window: the load generator's start and end."""
+START_S = 6.0
+"""What a server's start and end take, roughly."""
+SHORTEST_S = 2.0
+
+
+def window_s(minutes: float, *, rounds: int, cells: Sequence[Cell], servers: Sequence[str]) -> float:
+    """Seconds that each window may take where all is to fit into so many minutes."""
+    starts_s = START_S * len({cell.model for cell in cells}) * len(servers)
+    each_s = (60 * minutes / rounds - starts_s) / (len(cells) * len(servers))
+    return max(SHORTEST_S, round(each_s - WARM_S - AROUND_S, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +58,24 @@ class Campaign:
                     missing = [
                         cell
                         for cell in self.cells
-                        if cell.model == model and not self._file(cell, server, turn).exists()
+                        if cell.model == model and not self._measured(cell, server, turn)
                     ]
                     if missing:
                         self._serve(server, missing, turn)
 
     def results(self, cell: Cell, server: str) -> list[Measurement]:
         """What there is, one a round."""
-        files = (self._file(cell, server, turn) for turn in range(self.rounds))
-        return [Measurement.model_validate_json(file.read_bytes()) for file in files if file.exists()]
+        rounds = (self._measured(cell, server, turn) for turn in range(self.rounds))
+        return [measurement for measurement in rounds if measurement]
+
+    def _measured(self, cell: Cell, server: str, turn: int) -> Measurement | None:
+        """What was measured already, in a window as long."""
+        file = self._file(cell, server, turn)
+        if file.exists():
+            measurement = Measurement.model_validate_json(file.read_bytes())
+            if math.isclose(measurement.seconds, self.seconds, rel_tol=1e-3):
+                return measurement
+        return None
 
     def _file(self, cell: Cell, server: str, turn: int) -> Path:
         return self.out / cell.name / f"{server}-{turn}.json"
@@ -73,8 +92,9 @@ class Campaign:
             return
         contender = CONTENDERS[server]
         with Processes(contender.command(place), kept | contender.environment(place), log) as processes:
-            picture = write_picture(self.out / "pictures", cells[0].megapixels)
-            start_s = _wait_for_answer(processes, contender.path, place.port, picture)
+            jpeg = write_picture(self.out / "pictures", cells[0].megapixels).read_bytes()
+            start_s, answer = wait_for_answer(processes, contender.path, place.port, jpeg)
+            check_answer(answer, place, jpeg)
             target = (f"--port={place.port}", f"--path={contender.path}")
             for cell in cells:
                 command = [*module("load"), *target, *self._load(cell)]
@@ -91,7 +111,12 @@ class Campaign:
         ]
         if cell.rate_share is None:
             return [*arguments, f"--concurrency={cell.concurrency}"]
-        made = statistics.median(each.images_per_s for each in self.results(cell.closed, BARE))
+        closed = self.results(cell.closed, BARE)
+        if not closed:
+            raise ValueError(
+                f"{cell.name} takes its rate from {BARE}, which was not measured at {cell.closed.name}"
+            )
+        made = statistics.median(each.images_per_s for each in closed)
         return [*arguments, f"--rate={cell.rate_share * made}"]
 
     def _keep(self, cell: Cell, server: str, turn: int, measurement: Measurement) -> None:
@@ -125,23 +150,3 @@ def _free_port() -> int:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
-
-
-def _wait_for_answer(processes: Processes, path: str, port: int, picture: Path) -> float:
-    """Seconds from now until a picture is answered. Raises `RuntimeError` where that never happens."""
-    started = time.perf_counter()
-    jpeg = picture.read_bytes()
-    while (passed := time.perf_counter() - started) < START_TIMEOUT_S and processes.root.poll() is None:
-        try:
-            answer = httpx.post(
-                f"http://127.0.0.1:{port}{path}",
-                content=jpeg,
-                headers={"content-type": "image/jpeg"},
-                timeout=START_TIMEOUT_S,
-            )
-            if answer.status_code == 200:
-                return time.perf_counter() - started
-        except httpx.TransportError:
-            pass
-        time.sleep(0.02)
-    raise RuntimeError(f"{processes.root.args!r} gave no answer in {passed:.0f} s; its log tells more")

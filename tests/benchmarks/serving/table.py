@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from tests.benchmarks.serving.campaign import Campaign
 from tests.benchmarks.serving.contenders import BARE
-from tests.benchmarks.serving.matrix import Cell
 from tests.benchmarks.serving.measurement import Measurement
 
 HEAD = (
@@ -33,17 +32,8 @@ def write_table(campaign: Campaign) -> str:
         bare = _median(results.get(BARE, []), lambda m: m.images_per_s)
         lines = [_line(server, rounds, bare) for server, rounds in results.items() if rounds]
         if lines:
-            sections.append(
-                "\n".join([f"**{_title(cell)}**\n", _row(HEAD), _row(["---"] * len(HEAD)), *lines])
-            )
+            sections.append("\n".join([f"**{cell.title}**\n", _row(HEAD), _row(["---"] * len(HEAD)), *lines]))
     return "\n\n".join(sections) + "\n"
-
-
-def _title(cell: Cell) -> str:
-    load = f"{cell.concurrency} at a time"
-    if cell.rate_share:
-        load = f"arriving at {100 * cell.rate_share:.0f} % of the bare loop's rate"
-    return f"{cell.model}, {cell.megapixels:g} megapixels, {load}"
 
 
 def _line(server: str, rounds: Sequence[Measurement], bare: float | None) -> str:

@@ -5,7 +5,6 @@ import asyncio
 import bentoml
 import numpy as np
 from numpy.typing import NDArray
-from starlette.responses import Response
 
 from tests.benchmarks.serving.encoder import Encoder
 
@@ -31,7 +30,7 @@ class Embedding:
         self._encoder = Encoder.from_environment()
 
     @bentoml.api
-    async def embed(self, image: bytes, /) -> Response:
+    async def embed(self, image: bytes, /) -> bytes:
         pixels = await asyncio.to_thread(self._encoder.decode, image)
         vectors: NDArray[np.float32] = await self.encoding.to_async.encode(pixels[None])
-        return Response(vectors[0].tobytes(), media_type="application/octet-stream")
+        return vectors[0].tobytes()
