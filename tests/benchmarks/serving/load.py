@@ -155,6 +155,11 @@ class Load:
         _, connection = await loop.create_connection(lambda: Connection(self._request), HOST, self._port)
         return connection
 
+    def close(self) -> None:
+        """Close its connections."""
+        for connection in self._free:
+            connection.close()
+
     def _count(self, instant: float, latency_s: float, good: bool) -> None:
         if self._begin <= instant < self._end:
             if good:

@@ -57,6 +57,8 @@ class Processes:
             while self.pids() and time.monotonic() < end:
                 time.sleep(0.05)
         self.root.wait()
+        if self.root.stdout is not None:
+            self.root.stdout.close()
 
     def pids(self) -> list[int]:
         """Those that are alive."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.benchmarks.serving.load import HEADERS
 from tests.benchmarks.serving.processes import Processes
 
 START_TIMEOUT_S = 300.0
+LOOK_EVERY_S = 0.05
 LEAST_COSINE = 0.999
 
 
@@ -25,16 +27,15 @@ def wait_for_answer(processes: Processes, path: str, port: int, jpeg: bytes) -> 
     Raises `RuntimeError` where that never happens.
     """
     started = time.perf_counter()
-    while (passed := time.perf_counter() - started) < START_TIMEOUT_S and processes.root.poll() is None:
-        try:
-            answer = httpx.post(
-                f"http://127.0.0.1:{port}{path}", content=jpeg, headers=HEADERS, timeout=START_TIMEOUT_S
-            )
-            if answer.status_code == 200:
-                return time.perf_counter() - started, answer.content
-        except httpx.TransportError:
-            pass
-        time.sleep(0.02)
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=START_TIMEOUT_S
+    ) as client:
+        while (passed := time.perf_counter() - started) < START_TIMEOUT_S and processes.root.poll() is None:
+            with suppress(httpx.TransportError):
+                answer = client.post(path, content=jpeg)
+                if answer.status_code == 200:
+                    return time.perf_counter() - started, answer.content
+            time.sleep(LOOK_EVERY_S)
     raise RuntimeError(f"{processes.root.args!r} gave no answer in {passed:.0f} s; its log tells more")
 
 
