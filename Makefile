@@ -8,7 +8,7 @@ VENV := .venv
 PEERS := fastapi litserve mosec bentoml ray
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving
+.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving benchmark-scaling soak
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -50,6 +50,14 @@ benchmark: $(VENV)/dev redis-server ## Compare Redis batching with local batchin
 benchmark-serving: $(VENV)/dev redis-server $(PEERS:%=$(VENV)/peers/%/installed) ## Compare the service with other servers and a bare loop (40 minutes)
 	unshare --user --map-root-user --net sh -c 'ip link set lo up && exec "$$@"' sh \
 	  $(VENV)/bin/python -m tests.benchmarks.serving --out "$(WORK)/benchmark" $(OPTIONS)
+
+benchmark-scaling: $(VENV)/dev redis-server ## Measure how cost grows with pictures, batches, patches, tokens, workers
+	$(VENV)/bin/python -m tests.benchmarks.serving.scaling --out "$(WORK)/benchmark"
+	$(VENV)/bin/python -m tests.benchmarks.serving --out "$(WORK)/benchmark-workers" --seconds 5 \
+	  --servers bare,workers-1,workers-2,workers-4,workers-8 --concurrency 1,32
+
+soak: $(VENV)/dev redis-server ## Send 200,000 requests of all kinds and watch the memory
+	$(VENV)/bin/python -m tests.benchmarks.serving.soak --out "$(WORK)/benchmark"
 
 benchmark-training: $(VENV)/dev ## Measure one training step, and where its time goes
 	$(VENV)/bin/python -m tests.benchmarks.training_step

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import socket
 import statistics
 import subprocess
 from collections.abc import Sequence
@@ -12,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.serving.bundles import bundle_folder
-from tests.benchmarks.serving.contenders import BARE, CONTENDERS, Place, environment, module
+from tests.benchmarks.serving.contenders import BARE, CONTENDERS, FLEETS, Place, environment, module
 from tests.benchmarks.serving.matrix import Cell
 from tests.benchmarks.serving.measurement import Measurement
 from tests.benchmarks.serving.pictures import write_picture
 from tests.benchmarks.serving.processes import MemoryWatch, Processes
 from tests.benchmarks.serving.readiness import check_answer, wait_for_answer
+from tests.service.fleet.cluster import free_port
 
 WARM_S = 1.0
 AROUND_S = 1.5
@@ -81,7 +81,7 @@ class Campaign:
         return self.out / cell.name / f"{server}-{turn}.json"
 
     def _serve(self, server: str, cells: Sequence[Cell], turn: int) -> None:
-        place = Place(bundle_folder(cells[0].model, self.out), self.device, _free_port())
+        place = Place(bundle_folder(cells[0].model, self.out), self.device, free_port())
         kept = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
         log = self.out / f"{server}.log"
         if server == BARE:
@@ -90,7 +90,7 @@ class Campaign:
                 with Processes(command, kept | environment(place), log, piped=True) as loop:
                     self._keep(cell, server, turn, _observed(loop.root, loop))
             return
-        contender = CONTENDERS[server]
+        contender = (CONTENDERS | FLEETS)[server]
         with Processes(contender.command(place), kept | contender.environment(place), log) as processes:
             jpeg = write_picture(self.out / "pictures", cells[0].megapixels).read_bytes()
             start_s, answer = wait_for_answer(processes, contender.path, place.port, jpeg)
@@ -143,10 +143,3 @@ def _observed(driver: subprocess.Popen[str], processes: Processes) -> Measuremen
         else:
             raise RuntimeError(f"{driver.args!r} ended without a measurement")
     return measured.model_copy(update={"cpu_s": cpu_s[1] - cpu_s[0], "peak_mb": memory.peak_mb})
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

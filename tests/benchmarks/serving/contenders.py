@@ -90,17 +90,21 @@ def _bentoml(place: Place) -> list[str]:
     ]
 
 
+def _fleet(workers: int = 1, threads: int = 0) -> Contender:
+    """An API process, Redis, and workers of so many threads; 0: as many as there are processors."""
+    honcho = (sys.executable, "-m", "honcho", "start", "--app-root", ".", "--procfile")
+    command = [*honcho, str(HERE / "redis.Procfile"), "--concurrency", f"worker={workers}"]
+    return Contender(
+        command=lambda _: command,
+        environment=lambda place: _redis_settings(place) | {"STELLAR_THREADS": str(threads)},
+    )
+
+
 CONTENDERS = {
     "ours": Contender(
         command=lambda _: [sys.executable, "-m", "service.cli", "serve"], environment=_settings
     ),
-    "ours-redis": Contender(
-        command=lambda _: [
-            *(sys.executable, "-m", "honcho", "start", "--app-root", "."),
-            *("--procfile", str(HERE / "redis.Procfile")),
-        ],
-        environment=_redis_settings,
-    ),
+    "ours-redis": _fleet(),
     "mosec": _peer("mosec", "/inference"),
     "fastapi": _peer("fastapi"),
     "litserve": _peer("litserve"),
@@ -108,3 +112,6 @@ CONTENDERS = {
     "ray": _peer("ray"),
 }
 """By name; the bare loop is no server and stands beside them."""
+
+FLEETS = {f"workers-{count}": _fleet(count, threads=1) for count in (1, 2, 4, 8)}
+"""How a fleet grows: workers of one thread each. They are measured when they are named."""

@@ -28,11 +28,11 @@ class Encoder:
     def __init__(self, bundle: Path, settings: Settings) -> None:
         self.settings = settings
         manifest = read_bundle(bundle).manifest
-        self._side = manifest.image_size
-        graphs = {"encode": Graph(bundle / "encoder.onnx", {"image": (self._side, self._side, 3)})}
+        self.side = manifest.image_size
+        graphs = {"encode": Graph(bundle / "encoder.onnx", {"image": (self.side, self.side, 3)})}
         self._session = open_sessions(manifest, graphs, settings, tell=lambda _: None)["encode"]
         for size in range(1, settings.max_batch + 1):
-            self.run([np.zeros((self._side, self._side, 3), np.uint8)] * size)
+            self.run([np.zeros((self.side, self.side, 3), np.uint8)] * size)
 
     @staticmethod
     def settings_of_environment() -> Settings:
@@ -46,7 +46,7 @@ class Encoder:
 
     def decode(self, jpeg: bytes) -> NDArray[np.uint8]:
         """Pixels (S, S, 3)."""
-        return decode_image(jpeg, self._side, "crop", self.settings.max_image_pixels).pixels
+        return decode_image(jpeg, self.side, "crop", self.settings.max_image_pixels).pixels
 
     def run(self, pixels: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors (B, D): the mean of each picture's tokens."""

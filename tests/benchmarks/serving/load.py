@@ -121,17 +121,22 @@ class Load:
     async def _window(self, work: Awaitable[object]) -> Measurement:
         """The window's measurement; says on standard output when it begins and ends."""
         loop = asyncio.get_running_loop()
+        over = asyncio.Event()
         cpu_s: list[float] = []
 
         def tell(what: str) -> None:
             cpu_s.append(time.process_time())
             print(what, flush=True)
 
+        def finish() -> None:
+            tell("end")
+            over.set()
+
         now = time.perf_counter()
         loop.call_later(self._begin - now, tell, "begin")
-        ended = asyncio.Event()
-        loop.call_later(self._end - now, lambda: (tell("end"), ended.set()))
-        await asyncio.gather(work, ended.wait())
+        loop.call_later(self._end - now, finish)
+        await work
+        await over.wait()
         return measure(
             self._latencies_s,
             seconds=self._end - self._begin,
