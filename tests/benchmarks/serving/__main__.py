@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -36,13 +37,13 @@ def main(
     device: Annotated[str, typer.Option(help="cpu, cuda or tensorrt.")] = "cpu",
 ) -> None:
     """Compare servers on this machine, which should do nothing else meanwhile."""
-    cells = QUICK if quick else FULL
+    cells: Sequence[Cell] = QUICK if quick else FULL
     if concurrency:
-        cells = tuple(
+        cells = [
             Cell(model=model, megapixels=float(size), concurrency=int(clients))
             for size in pictures.split(",")
             for clients in concurrency.split(",")
-        )
+        ]
     names = servers.split(",")
     minutes = minutes or (QUICK_MINUTES if quick else MINUTES)
     campaign = Campaign(

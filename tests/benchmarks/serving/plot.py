@@ -74,9 +74,14 @@ def _draw_clients(campaign: Campaign) -> None:
 def _draw_line(
     axes: Axes, campaign: Campaign, cells: list[Cell], server: str, value: Callable[[Measurement], float]
 ) -> None:
-    look = {"color": "black", "linestyle": "--"} if server == BARE else {}
     values = [_median(campaign, cell, server, value) for cell in cells]
-    axes.plot([cell.concurrency for cell in cells], values, marker="o", label=server, **look)
+    axes.plot(
+        [cell.concurrency for cell in cells],
+        values,
+        marker="o",
+        label=server,
+        linestyle="--" if server == BARE else "-",
+    )
 
 
 def _rate(measurement: Measurement) -> float:
