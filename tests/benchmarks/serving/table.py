@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from tests.benchmarks.serving.campaign import Campaign
 from tests.benchmarks.serving.contenders import BARE
+from tests.benchmarks.serving.machine import describe_machine
 from tests.benchmarks.serving.measurement import Measurement
 
 HEAD = (
@@ -25,8 +26,9 @@ HEAD = (
 
 
 def write_table(campaign: Campaign) -> str:
-    """A section for each load, a line for each server."""
-    sections = []
+    """What it was made on, a section for each load, a line for each server."""
+    windows = f"Medians over {campaign.rounds} rounds of {campaign.seconds:g} s."
+    sections = [f"{describe_machine(campaign.servers, campaign.device)} {windows}"]
     for cell in campaign.cells:
         results = {server: campaign.results(cell, server) for server in campaign.servers}
         bare = _median(results.get(BARE, []), lambda m: m.images_per_s)
