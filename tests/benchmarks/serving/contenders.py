@@ -46,6 +46,7 @@ def environment(place: Place) -> dict[str, str]:
         "MOSEC_TIMEOUT": "60000",
         "MOSEC_LOG_LEVEL": "warning",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # as all others have it
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
         "BENTOML_DO_NOT_TRACK": "true",
     }

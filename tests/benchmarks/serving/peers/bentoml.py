@@ -18,7 +18,7 @@ class Encoding:
         self._encoder = Encoder.from_environment()
 
     @bentoml.api(batchable=True, max_batch_size=SETTINGS.max_batch)
-    def encode(self, pixels: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def encode(self, pixels: np.ndarray) -> np.ndarray:
         return self._encoder.run(pixels)
 
 
@@ -33,4 +33,5 @@ class Embedding:
     async def embed(self, image: bytes, /) -> bytes:
         pixels = await asyncio.to_thread(self._encoder.decode, image)
         vectors: NDArray[np.float32] = await self.encoding.to_async.encode(pixels[None])
-        return vectors[0].tobytes()
+        vector: bytes = vectors[0].tobytes()
+        return vector

@@ -41,7 +41,7 @@ class Embedder:
 def main() -> None:
     ray.init(include_dashboard=False, _node_ip_address="127.0.0.1")
     serve.start(http_options={"host": "127.0.0.1", "port": int(os.environ["PORT"])})
-    serve.run(Embedder.bind(), route_prefix="/embed")
+    serve.run(Embedder.bind(), route_prefix="/embed")  # type: ignore[attr-defined]  # the decorator adds it
     signal.sigwait([signal.SIGTERM])
     ray.shutdown()
 
