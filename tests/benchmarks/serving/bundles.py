@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from service.settings import BUNDLED_MODELS
+
+if TYPE_CHECKING:  # exporting alone takes PyTorch
+    from model.precision import Precision
 
 TINY = "stellar-tiny"
 B16 = "b16"
 
 
-def bundle_folder(model: str, out: Path) -> Path:
+def bundle_folder(model: str, out: Path, precision: Precision = "fp32") -> Path:
     """The folder of a model's bundle: the bundled one, or a preset with random weights."""
-    return BUNDLED_MODELS / TINY if model == TINY else random_bundle(model, out)
+    if model != TINY:
+        return random_bundle(model, out, precision)
+    if precision == "fp32":
+        return BUNDLED_MODELS / TINY
+    folder = out / "models" / f"{TINY}-{precision}"
+    if not folder.exists():
+        from model.checkpoint import load_checkpoint
+        from model.export import export_bundle
+
+        checkpoint = Path("training/cards") / f"{TINY}.safetensors"
+        stellar = load_checkpoint(checkpoint)
+        export_bundle(stellar, folder, name=folder.name, checkpoint=checkpoint, precision=precision)
+    return folder
 
 
-def random_bundle(preset: str, out: Path, **overrides: int) -> Path:
+def random_bundle(preset: str, out: Path, precision: Precision = "fp32", **overrides: int) -> Path:
     """The folder of a preset's bundle with random weights, on which its speed does not depend.
 
     Made where it is missing, which takes PyTorch, and a minute for B/16.
     """
-    name = "-".join([preset, *(f"{field}-{value}" for field, value in overrides.items())])
+    name = "-".join([preset, precision, *(f"{field}-{value}" for field, value in overrides.items())])
     folder = out / "models" / name
     if not folder.exists():
         import torch
@@ -34,6 +50,6 @@ def random_bundle(preset: str, out: Path, **overrides: int) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         checkpoint = folder.parent / f"{name}.safetensors"
         save_checkpoint(model, checkpoint)
-        export_bundle(model, folder, name=name, checkpoint=checkpoint)
+        export_bundle(model, folder, name=name, checkpoint=checkpoint, precision=precision)
         checkpoint.unlink()
     return folder

@@ -81,16 +81,17 @@ class Campaign:
         return self.out / cell.name / f"{server}-{turn}.json"
 
     def _serve(self, server: str, cells: Sequence[Cell], turn: int) -> None:
-        place = Place(bundle_folder(cells[0].model, self.out), self.device, free_port())
+        contender = None if server == BARE else (CONTENDERS | FLEETS)[server]
+        bundle = bundle_folder(cells[0].model, self.out, contender.precision if contender else "fp32")
+        place = Place(bundle, self.device, free_port())
         kept = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
         log = self.out / f"{server}.log"
-        if server == BARE:
+        if contender is None:
             for cell in cells:
                 command = [*module("bare"), *self._load(cell)]
                 with Processes(command, kept | environment(place), log, piped=True) as loop:
                     self._keep(cell, server, turn, _observed(loop.root, loop))
             return
-        contender = (CONTENDERS | FLEETS)[server]
         with Processes(contender.command(place), kept | contender.environment(place), log) as processes:
             jpeg = write_picture(self.out / "pictures", cells[0].megapixels).read_bytes()
             start_s, answer = wait_for_answer(processes, contender.path, place.port, jpeg)

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.benchmarks.serving.encoder import BUNDLE, DEVICE
+
+if TYPE_CHECKING:
+    from model.precision import Precision
 
 BARE = "bare"
 HERE = Path(__file__).parent
@@ -33,6 +36,7 @@ class Contender:
     command: Callable[[Place], list[str]]
     path: str = "/embed"
     environment: Callable[[Place], dict[str, str]]
+    precision: Precision = "fp32"
 
 
 def environment(place: Place) -> dict[str, str]:
@@ -101,10 +105,14 @@ def _fleet(workers: int = 1, threads: int = 0) -> Contender:
     )
 
 
+def _ours(precision: Precision = "fp32") -> Contender:
+    command = [sys.executable, "-m", "service.cli", "serve"]
+    return Contender(command=lambda _: command, environment=_settings, precision=precision)
+
+
 CONTENDERS = {
-    "ours": Contender(
-        command=lambda _: [sys.executable, "-m", "service.cli", "serve"], environment=_settings
-    ),
+    "ours": _ours(),
+    "ours-int8": _ours("int8"),
     "ours-redis": _fleet(),
     "mosec": _peer("mosec", "/inference"),
     "fastapi": _peer("fastapi"),

@@ -61,7 +61,7 @@ def _encoding(encoder: Encoder, batch: int) -> float:
 def _random(out: Path, settings: Settings, **overrides: int) -> float:
     """One image in a batch of 8 for the preset `tiny` with other sizes."""
     eight = settings.model_copy(update={"max_batch": 8})
-    return _encoding(Encoder(random_bundle("tiny", out, **overrides), eight), 8)
+    return _encoding(Encoder(random_bundle("tiny", out, "fp32", **overrides), eight), 8)
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
