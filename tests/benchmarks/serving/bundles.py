@@ -20,7 +20,7 @@ def bundle_folder(model: str, out: Path, precision: Precision = "fp32") -> Path:
         return random_bundle(model, out, precision)
     if precision == "fp32":
         return BUNDLED_MODELS / TINY
-    folder = out / "models" / f"{TINY}-{precision}"
+    folder = _folder(out, f"{TINY}-{precision}")
     if not folder.exists():
         from model.checkpoint import load_checkpoint
         from model.export import export_bundle
@@ -37,7 +37,7 @@ def random_bundle(preset: str, out: Path, precision: Precision = "fp32", **overr
     Made where it is missing, which takes PyTorch, and a minute for B/16.
     """
     name = "-".join([preset, precision, *(f"{field}-{value}" for field, value in overrides.items())])
-    folder = out / "models" / name
+    folder = _folder(out, name)
     if not folder.exists():
         import torch
 
@@ -53,3 +53,8 @@ def random_bundle(preset: str, out: Path, precision: Precision = "fp32", **overr
         export_bundle(model, folder, name=name, checkpoint=checkpoint, precision=precision)
         checkpoint.unlink()
     return folder
+
+
+def _folder(out: Path, name: str) -> Path:
+    """Each bundle is alone in a folder: the service serves all that it finds beside one."""
+    return (out / "models" / name / name).absolute()

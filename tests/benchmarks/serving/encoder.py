@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +23,13 @@ BUNDLE, DEVICE = "BENCHMARK_BUNDLE", "BENCHMARK_DEVICE"
 """Variables of the environment: the bundle's folder, and what it runs on."""
 
 
-class Encoder:
-    """Of one bundle, with the service's own settings for threads and batches."""
+class Decoder:
+    """JPEGs to what one bundle's encoder takes."""
 
     def __init__(self, bundle: Path, settings: Settings) -> None:
         self.settings = settings
-        manifest = read_bundle(bundle).manifest
-        self.side = manifest.image_size
-        graphs = {"encode": Graph(bundle / "encoder.onnx", {"image": (self.side, self.side, 3)})}
-        self._session = open_sessions(manifest, graphs, settings, tell=lambda _: None)["encode"]
-        for size in range(1, settings.max_batch + 1):
-            self.run([np.zeros((self.side, self.side, 3), np.uint8)] * size)
+        self.manifest = read_bundle(bundle).manifest
+        self.side = self.manifest.image_size
 
     @staticmethod
     def settings_of_environment() -> Settings:
@@ -40,13 +37,24 @@ class Encoder:
         return read_settings(device=os.environ[DEVICE])
 
     @classmethod
-    def from_environment(cls) -> Encoder:
-        """The encoder that the environment names."""
+    def from_environment(cls) -> Self:
+        """The one for the bundle that the environment names."""
         return cls(Path(os.environ[BUNDLE]), cls.settings_of_environment())
 
     def decode(self, jpeg: bytes) -> NDArray[np.uint8]:
         """Pixels (S, S, 3)."""
         return decode_image(jpeg, self.side, "crop", self.settings.max_image_pixels).pixels
+
+
+class Encoder(Decoder):
+    """Of one bundle, with the service's own settings for threads and batches; warm in every size."""
+
+    def __init__(self, bundle: Path, settings: Settings) -> None:
+        super().__init__(bundle, settings)
+        graphs = {"encode": Graph(bundle / "encoder.onnx", {"image": (self.side, self.side, 3)})}
+        self._session = open_sessions(self.manifest, graphs, settings, tell=lambda _: None)["encode"]
+        for size in range(1, settings.max_batch + 1):
+            self.run([np.zeros((self.side, self.side, 3), np.uint8)] * size)
 
     def run(self, pixels: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors (B, D): the mean of each picture's tokens."""

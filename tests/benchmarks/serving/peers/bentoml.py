@@ -6,9 +6,9 @@ import bentoml
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.benchmarks.serving.encoder import Encoder
+from tests.benchmarks.serving.encoder import Decoder, Encoder
 
-SETTINGS = Encoder.settings_of_environment()
+SETTINGS = Decoder.settings_of_environment()
 QUIET = {"access": {"enabled": False}}
 
 
@@ -27,11 +27,11 @@ class Embedding:
     encoding = bentoml.depends(Encoding)
 
     def __init__(self) -> None:
-        self._encoder = Encoder.from_environment()
+        self._decoder = Decoder.from_environment()
 
     @bentoml.api
     async def embed(self, image: bytes, /) -> bytes:
-        pixels = await asyncio.to_thread(self._encoder.decode, image)
+        pixels = await asyncio.to_thread(self._decoder.decode, image)
         vectors: NDArray[np.float32] = await self.encoding.to_async.encode(pixels[None])
         vector: bytes = vectors[0].tobytes()
         return vector

@@ -8,7 +8,7 @@ import numpy as np
 from mosec import Server, Worker
 from numpy.typing import NDArray
 
-from tests.benchmarks.serving.encoder import Encoder
+from tests.benchmarks.serving.encoder import Decoder, Encoder
 
 MAX_WAIT_MS = 1
 """The shortest that there is; under load batches fill while the encoder is busy."""
@@ -17,13 +17,13 @@ MAX_WAIT_MS = 1
 class Decode(Worker):
     def __init__(self) -> None:
         super().__init__()
-        self._encoder = Encoder.from_environment()
+        self._decoder = Decoder.from_environment()
 
     def deserialize(self, data: bytes) -> bytes:
         return data
 
     def forward(self, data: bytes) -> NDArray[np.uint8]:
-        return self._encoder.decode(data)
+        return self._decoder.decode(data)
 
 
 class Encode(Worker):
@@ -39,7 +39,7 @@ class Encode(Worker):
 
 
 def main() -> None:
-    settings = Encoder.settings_of_environment()
+    settings = Decoder.settings_of_environment()
     server = Server()
     server.append_worker(Decode, num=settings.decode_threads)
     server.append_worker(Encode, max_batch_size=settings.max_batch, max_wait_time=MAX_WAIT_MS)
