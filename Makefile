@@ -69,6 +69,7 @@ benchmark-storage: $(VENV)/dev ## Fetch pictures and compare compact token files
 benchmark-search: $(VENV)/dev ## Fetch pictures and measure search by tokens: recall, time, precision
 	$(VENV)/bin/python -m training.cli fetch "$(WORK)/pictures"
 	$(VENV)/bin/python -m tests.benchmarks.token_search "$(WORK)/pictures"
+
 benchmark-bulk: $(VENV)/dev ## Compare bulk jobs with the raw loop, and measure what a picture costs
 	$(VENV)/bin/python -m tests.benchmarks.bulk_throughput
 

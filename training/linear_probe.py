@@ -22,14 +22,14 @@ FLOOR = 1e-3
 
 
 class Classifier(NamedTuple):
-    """Logits are features · weight + bias."""
+    """Logits are features · weightᵀ + bias."""
 
-    weight: Float[Tensor, "D C"]
+    weight: Float[Tensor, "C D"]
     bias: Float[Tensor, " C"]
 
     def accuracy(self, features: Float[Tensor, "M D"], labels: Int[Tensor, " M"]) -> float:
         """The share of pictures that it names right, in [0, 1]."""
-        return float(((features @ self.weight + self.bias).argmax(dim=1) == labels).float().mean())
+        return float((F.linear(features, *self).argmax(dim=1) == labels).float().mean())
 
 
 def linear_probe(
@@ -50,7 +50,7 @@ def linear_probe(
     num_classes = int(torch.cat([labels, query_labels]).max()) + 1
     order = torch.randperm(len(known), generator=torch.Generator().manual_seed(0)).to(known.device)
     held, rest = order[: len(order) // HELD_OUT], order[len(order) // HELD_OUT :]
-    start = Classifier(known.new_zeros(known.shape[1], num_classes), known.new_zeros(num_classes))
+    start = Classifier(known.new_zeros(num_classes, known.shape[1]), known.new_zeros(num_classes))
     best, chosen, reached = start, PENALTIES[0], -1.0
     for penalty in PENALTIES:
         classifier = _fit(known[rest], labels[rest], penalty, best)
@@ -75,8 +75,8 @@ def _fit(
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        logits = features @ fitted.weight + fitted.bias
-        total: Tensor = F.cross_entropy(logits, labels) + penalty / 2 * fitted.weight.square().sum()
+        errors = F.cross_entropy(F.linear(features, *fitted), labels)
+        total: Tensor = errors + penalty / 2 * fitted.weight.square().sum()
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
