@@ -188,6 +188,7 @@ def show(work: Path, pictures: Path) -> None:
     pixels = raw_pixels(pictures)
     columns = (
         "arm",
+        "steps",
         "seed",
         "linear mean/tokens/CLS/dense %",
         "kNN mean/tokens/CLS/dense %",
@@ -196,8 +197,10 @@ def show(work: Path, pictures: Path) -> None:
     )
     table = Table(*columns)
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    rows = sorted(map(_row, results), key=lambda row: ([*ARMS].index(row[0]), row[1]))
-    rows.append(["raw pixels", "–", f"{100 * pixels['linear']:.1f}", f"{100 * pixels['knn']:.1f}", "–", "–"])
+    rows = sorted(map(_row, results), key=lambda row: ([*ARMS].index(row[0]), int(row[1]), int(row[2])))
+    rows.append(
+        ["raw pixels", "–", "–", f"{100 * pixels['linear']:.1f}", f"{100 * pixels['knn']:.1f}", "–", "–"]
+    )
     for result in rows:
         table.add_row(*result)
         lines.append("| " + " | ".join(result) + " |")
@@ -213,7 +216,7 @@ def _row(result: dict[str, object]) -> list[str]:
     ]
     decibels = (stored.psnr_db, stored.tokens_psnr_db, stored.dense_psnr_db)
     drawn = " / ".join("–" if value is None else f"{value:.1f}" for value in decibels)
-    return [stored.arm, str(stored.seed), *rates, drawn, f"{stored.hours:.1f}"]
+    return [stored.arm, str(stored.steps), str(stored.seed), *rates, drawn, f"{stored.hours:.1f}"]
 
 
 def _train(run: RunConfig, folder: Path) -> bool:

@@ -223,8 +223,8 @@ def claim(
 ) -> None:
     """Show the paper's claim in small on Fashion-MNIST; goes on where it stopped.
 
-    Arms: stellar-16, stellar-8, stellar-4, semantic, reconstruction and mae. Calls with different arms can
-    run side by side.
+    Arms: stellar-16, stellar-8, stellar-4, stellar-16-x4 (reconstruction weighs four times as much),
+    semantic, reconstruction and mae. Calls with different arms can run side by side.
     """
     from training.claim import ARMS, make_claim
     from training.sources import SourceError
