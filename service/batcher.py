@@ -1,7 +1,7 @@
 """From single items to batches: `submit` one item, get its result; what waits together runs together.
 
-A batch leaves as soon as the engine is free, with whatever is waiting by then: a lone item never waits for
-company, and under load batches fill by themselves while the engine is busy.
+A batch leaves as soon as a thread is free, with whatever is waiting by then: a lone item never waits for
+company, and under load batches fill by themselves while the threads are busy.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Item:
 
 
 class LocalBatcher:
-    """Batches within this process, on one thread: stages take turns and never compete for the processor."""
+    """Batches within this process, on threads of its own, each with a batch at a time; stages take turns."""
 
     reason = None
 
@@ -73,9 +73,10 @@ class LocalBatcher:
         provider: str,
         max_batch: int,
         max_queue: int,
+        threads: int,
         metrics: Metrics,
     ) -> None:
-        """Start the thread; needs a running event loop. `run` takes batches."""
+        """Start the threads, which call `run` with batches; needs a running event loop."""
         self._run = run
         self._model = model
         self.provider = provider
@@ -86,8 +87,12 @@ class LocalBatcher:
         self._arrival = threading.Condition()
         self._closed = False
         loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, args=(loop,), name=f"engine-{model}", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, args=(loop,), name=f"engine-{model}-{i}", daemon=True)
+            for i in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def ensure_capacity(self, stage: Stage, count: int, lane: Lane) -> None:
         """Raise `QueueFull` where `count` more items would not fit."""
@@ -116,22 +121,24 @@ class LocalBatcher:
             self._metrics.queue_depth.labels(self._model, stage).set_function(partial(len, waiting))
 
     async def close(self) -> None:
-        """Wait for the batch that is running, and stop."""
+        """Wait for the batches that are running, and stop."""
         with self._arrival:
             self._closed = True
-            self._arrival.notify()
-        await asyncio.to_thread(self._thread.join)
+            self._arrival.notify_all()
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        """On the engine's thread: take what waits at this very moment, run it, hand out the results."""
+        """On an engine's thread: take what waits at this very moment, run it, hand out the results."""
         turns = cycle(STAGES)
         while True:
             with self._arrival:
                 self._arrival.wait_for(lambda: self._closed or any(self._waiting.values()))
-            if self._closed:
-                return
-            stage = next(stage for stage in turns if self._waiting[stage])
-            if items := self._take(stage):
+                if self._closed:
+                    return
+                stage = next(stage for stage in turns if self._waiting[stage])
+                items = self._take(stage)
+            if items:
                 started = time.monotonic()
                 results = run_batch(
                     self._run,

@@ -26,6 +26,9 @@ GRAPH: Mapping[Stage, str] = {"encode": "encoder.onnx", "decode": "decoder.onnx"
 INPUTS: Mapping[Stage, tuple[str, ...]] = {"encode": ("image",), "decode": ("semantics", "localization")}
 OUTPUTS: Mapping[Stage, tuple[str, ...]] = {"encode": ENCODED, "decode": ("image",)}
 
+CPU_BATCHES = 2
+"""Batches at a time on a processor: while the threads of one wait for each other, the other's go on."""
+
 
 class Engine:
     """A bundle's two sessions; `run` takes any batch up to `max_batch`."""
@@ -49,6 +52,8 @@ class Engine:
         }
         self._sessions = open_sessions(self.manifest, graphs, settings, tell)
         self.provider: str = self._sessions["encode"].get_providers()[0]
+        self.concurrency = CPU_BATCHES if self.provider == CPU else 1
+        """How many batches at a time are worth running."""
         measured = self._warm_up(reference)
         logger.info(
             "model_ready",

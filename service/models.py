@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.batcher import Batcher, LocalBatcher
 from service.bundle import Bundle, BundleError, Manifest, find_bundles, read_bundle
-from service.engine import Engine
+from service.engine import CPU_BATCHES, Engine
 from service.errors import NotReady, UnknownModel
 from service.lanes import Admission, Lane
 from service.logs import logger
@@ -316,6 +316,7 @@ class Models:
             provider=engine.provider,
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
+            threads=engine.concurrency,
             metrics=self._metrics,
         )
 
@@ -329,7 +330,7 @@ class Models:
             batcher = CachedBatcher(
                 batcher, self._link, names, manifest.id, ttl_s=settings.cache_ttl_s, metrics=self._metrics
             )
-        # Beyond the queue, one batch may run.
-        max_admitted = settings.max_queue + settings.max_batch
+        # Beyond the queue, what runs.
+        max_admitted = settings.max_queue + CPU_BATCHES * settings.max_batch
         admission = Admission(max_admitted=max_admitted, small_items=settings.small_items)
         return ServedModel(manifest, batcher, admission)

@@ -132,11 +132,13 @@ def _write(axes: Axes, title: str) -> None:
     room = axes.get_window_extent().transformed(axes.figure.dpi_scale_trans.inverted())
     axes.set_title(title, loc="left", x=(0.15 - LEFT) / room.width)
     names = [str(line.get_label()) for line in axes.get_lines()]
+    if not names:
+        return
     lines = -(-sum(len(name) + 5 for name in names) // LEGEND_LETTERS)
     axes.legend(
         loc="upper left",
         bbox_to_anchor=(0, -LEGEND / room.height),
-        ncols=-(-len(names) // max(lines, 1)),
+        ncols=-(-len(names) // lines),
         frameon=False,
         borderpad=0,
         borderaxespad=0,

@@ -41,7 +41,7 @@ class Doubler:
 class Bench:
     """A batcher under test."""
 
-    def __init__(self, max_batch: int, max_queue: int) -> None:
+    def __init__(self, max_batch: int, max_queue: int, threads: int) -> None:
         self.engine = Doubler()
         self.metrics = Metrics()
         self.batcher = LocalBatcher(
@@ -50,6 +50,7 @@ class Bench:
             provider="none",
             max_batch=max_batch,
             max_queue=max_queue,
+            threads=threads,
             metrics=self.metrics,
         )
         self.batcher.show()
@@ -73,10 +74,14 @@ class Bench:
 
 
 def run(
-    work: Callable[[Bench], Coroutine[Any, Any, None]], *, max_batch: int = 4, max_queue: int = 100
+    work: Callable[[Bench], Coroutine[Any, Any, None]],
+    *,
+    max_batch: int = 4,
+    max_queue: int = 100,
+    threads: int = 1,
 ) -> None:
     async def main() -> None:
-        bench = Bench(max_batch, max_queue)
+        bench = Bench(max_batch, max_queue, threads)
         try:
             await work(bench)
         finally:
@@ -111,6 +116,21 @@ def test_items_that_wait_together_run_together() -> None:
         assert bench.sample("stellar_images_total") == 7
 
     run(work)
+
+
+def test_threads_run_a_batch_each() -> None:
+    async def work(bench: Bench) -> None:
+        first = await bench.busy()
+        bench.engine.entered.clear()
+        second = bench.submit(1)
+        await asyncio.to_thread(bench.engine.entered.wait, 60)
+        rest = [bench.submit(2), bench.submit(3)]
+        await asyncio.sleep(0)
+        assert bench.engine.batches == [("encode", [0]), ("encode", [1])]
+        bench.engine.leave.set()
+        assert await doubled(first, second, *rest) == [0, 2, 4, 6]
+
+    run(work, threads=2)
 
 
 def test_stages_are_batched_apart() -> None:

@@ -210,7 +210,7 @@ def test_keys_and_limits_are_told_in_openai_s_words(tmp_path: Path, toy_models: 
 
 def test_clients_come_again_when_the_queue_was_full(tmp_path: Path, toy_models: Path) -> None:
     arguments = ["--models", str(toy_models), "--max-queue", "1", "--max-batch", "1"]
-    with running(tmp_path / "log", {}, *arguments) as server, ThreadPoolExecutor(2) as pool:
+    with running(tmp_path / "log", {}, *arguments) as server, ThreadPoolExecutor(4) as pool:
         first = busy(server, pool)
         second = pool.submit(embed, server, BLACK)
         server.wait_until(lambda: server.metric(WAITING) == 1)

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.engine import CPU_BATCHES
 from tests.service.photos import plain
 from tests.service.server import Server, running
 
@@ -23,7 +24,7 @@ GONE = 'stellar_requests_total{route="/embed",status="499"}'
 
 @pytest.fixture
 def toy(tmp_path: Path, toy_models: Path) -> Iterator[Server]:
-    """One at a time, and one may wait."""
+    """As many as run at once, one by one, and one may wait."""
     arguments = ["--models", str(toy_models), "--max-queue", "1", "--max-batch", "1"]
     with running(tmp_path / "log", {}, *arguments) as server:
         yield server
@@ -40,10 +41,12 @@ def embed(server: Server, image: bytes) -> httpx.Response:
 
 
 def busy(server: Server, pool: ThreadPoolExecutor) -> Future[httpx.Response]:
-    """A first request that keeps the engine at work from now on."""
-    first = pool.submit(embed, server, SLOW)
-    server.wait_until(lambda: server.metric(SENT) == 1 and server.metric(WAITING) == 0)
-    return first
+    """The last of the first requests, which keep the engine at work from now on."""
+    first: list[Future[httpx.Response]] = []
+    for _ in range(CPU_BATCHES):
+        first.append(pool.submit(embed, server, SLOW))
+        server.wait_until(lambda: server.metric(SENT) == len(first) and server.metric(WAITING) == 0)
+    return first[-1]
 
 
 def test_full_queue_is_told_at_once_and_what_waits_is_served(toy: Server, pool: ThreadPoolExecutor) -> None:
@@ -54,7 +57,7 @@ def test_full_queue_is_told_at_once_and_what_waits_is_served(toy: Server, pool: 
     assert not first.done()
     assert (third.status_code, third.json()["code"]) == (503, "queue_full")
     assert int(third.headers["retry-after"]) >= 1
-    assert toy.metric(SENT) == 2  # the third was refused before it was decoded
+    assert toy.metric(SENT) == CPU_BATCHES + 1  # the third was refused before it was decoded
     assert [first.result().status_code, second.result().status_code] == [200, 200]
     assert toy.metric('stellar_rejected_total{reason="queue_full"}') == 1
 
@@ -76,7 +79,7 @@ def test_work_of_a_client_that_left_never_reaches_the_model(toy: Server, pool: T
     assert not first.done()
     assert first.result().status_code == 200
     assert embed(toy, BLACK).status_code == 200
-    assert toy.metric(ENCODED) == 2  # the first and the last
+    assert toy.metric(ENCODED) == CPU_BATCHES + 1  # the first ones and the last
 
 
 BUGGY = """
