@@ -17,6 +17,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from model import PRESETS, Stellar, save_checkpoint
 from training.evaluation import LABELLED_SETS, measure, reconstruction, semantics
+from training.grid import COLUMNS
 from training.photos import sample_photos
 
 
@@ -89,7 +90,7 @@ def test_the_command_writes_figures_and_a_picture(model: Stellar, drawings: Path
     figures = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert {"psnr_db", "ssim", "each_drop_random_share_inside", "stamp_folder_knn_cls"} <= figures.keys()
     with Image.open(tmp_path / "out" / "grid.png") as picture:
-        assert picture.size == (800, 976)
+        assert picture.size == (len(COLUMNS) * 160, 6 * 160 + 16)
 
 
 def test_the_command_judges_a_set_that_is_named_and_says_what_it_could_not_measure(
@@ -123,7 +124,7 @@ def test_the_command_judges_a_set_that_is_named_and_says_what_it_could_not_measu
         assert "stellar-service[perception]" in reason
         assert f"{name} was not measured: {reason}" in done.stdout
     with Image.open(tmp_path / "out" / "grid.png") as picture:
-        assert picture.size == (800, 2 * 160 + 16)
+        assert picture.size == (len(COLUMNS) * 160, 2 * 160 + 16)
 
 
 def test_missing_drawings_are_named(model: Stellar, tmp_path: Path) -> None:
