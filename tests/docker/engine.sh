@@ -58,7 +58,7 @@ debian() { # a Debian 13 with what the stand-ins are made of, and Compose
     --include=ca-certificates,python3,python3-pip,python3-venv,redis-server,prometheus,prometheus-redis-exporter,wget \
     --dpkgopt=path-exclude=/usr/share/doc/* --dpkgopt=path-exclude=/usr/share/man/* \
     --customize-hook='chroot "$1" sh -c "cd /tmp && apt-get -qq download docker-compose && dpkg-deb -x *.deb /compose"' \
-    --customize-hook="copy-out /compose$plugin $state" --customize-hook='rm -r "$1"/compose "$1"/tmp/*.deb' \
+    --customize-hook="copy-out /compose$plugin '$state'" --customize-hook='rm -r "$1"/compose "$1"/tmp/*.deb' \
     trixie "$state/debian.tar" ${mirror:+"$mirror"}
   podman import --quiet "$state/debian.tar" localhost/debian:trixie >/dev/null
   rm "$state/debian.tar"
