@@ -45,7 +45,7 @@ events_logger = "file"
 END
 export CONTAINERS_STORAGE_CONF=$state/storage.conf CONTAINERS_CONF=$state/containers.conf
 export BUILDAH_ISOLATION=chroot STAND_INS=1
-export DOCKER_HOST=unix://$state/engine.sock COMPOSE=$state/docker-compose
+export DOCKER_HOST=unix://$state/engine.sock COMPOSE="'$state/docker-compose'"
 
 # Names of the images that stand-ins are for, as the project's own files have them.
 image_of() { sed -nE "s|^ *image: ($1:.*)|\1|p" docker-compose.yml; }
