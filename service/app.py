@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from service.auth import Keys
+from service.dependencies import Kit
 from service.dialects import error_response
 from service.errors import ServiceError, Unavailable
 from service.images import ImageDecoder
@@ -47,13 +48,12 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.models = Models(settings, metrics)
-        app.state.decoder = ImageDecoder(
-            max_pixels=settings.max_image_pixels, threads=settings.decode_threads
-        )
+        models = app.state.models = Models(settings, metrics)
+        decoder = ImageDecoder(max_pixels=settings.max_image_pixels, threads=settings.decode_threads)
+        app.state.kit = Kit(models=models, decoder=decoder, settings=settings, metrics=metrics)
         yield
-        app.state.decoder.close()
-        await app.state.models.close()
+        decoder.close()
+        await models.close()
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
         logger.info("stopped")
@@ -80,11 +80,8 @@ def create_app(settings: Settings) -> FastAPI:
         },
     )
     app.state.settings, app.state.metrics, app.state.keys = settings, metrics, keys
-    app.include_router(images.router)
-    app.include_router(openai.router)
-    app.include_router(inference.router)
-    app.include_router(system.router)
-    app.include_router(pages.router)
+    for part in (images, openai, inference, system, pages):
+        app.router.routes += part.router.routes  # `include_router` would look for each route twice
     app.add_exception_handler(ServiceError, _answer_service_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
 from service.batch import Run, run_batch
 from service.engine import STAGES, Arrays, Stage
-from service.errors import DeadlineExceeded, InternalError, QueueFull
+from service.errors import DeadlineExceeded, InternalError, QueueFull, ServiceError
 from service.lanes import Lane, Lanes, lane_capacity
 from service.metrics import About, Metrics
 
@@ -50,14 +51,41 @@ class Batcher(Protocol):
         """Stop; items still waiting are dropped."""
 
 
+Prepare = Callable[[], Arrays]
+"""Makes an item's arrays; may raise `ServiceError`."""
+
+
 @dataclass(eq=False)
 class _Item:
-    arrays: Arrays
+    given: Arrays | Prepare
     result: asyncio.Future[Arrays]
     deadline: float
     submitted: float
     request_id: str | None
     trace: str
+
+    def arrays(self) -> Arrays | ServiceError:
+        """Its arrays, made here and now where they are not there yet; or why there are none."""
+        if not callable(self.given):
+            return self.given
+        try:
+            return self.given()
+        except ServiceError as error:
+            return error
+
+    def expire(self) -> None:
+        """On the event loop: its time is over."""
+        if not self.result.done():
+            self.result.set_exception(DeadlineExceeded())
+
+
+class _Ran(NamedTuple):
+    """When a batch was taken, run, and done."""
+
+    stage: Stage
+    taken: float
+    started: float
+    ended: float
 
 
 class LocalBatcher:
@@ -67,24 +95,34 @@ class LocalBatcher:
 
     def __init__(
         self,
-        run: Run,
+        run: Callable[..., Arrays],
         *,
         model: str,
         provider: str,
+        prepares: bool,
         max_batch: int,
         max_queue: int,
         threads: int,
         metrics: Metrics,
     ) -> None:
-        """Start the threads, which call `run` with batches; needs a running event loop."""
+        """Start the threads, which call `run` as it is an `Engine`'s; needs a running event loop.
+
+        `prepares` tells whether arrays had better be made there. A batch waits for all of its own.
+        """
         self._run = run
         self._model = model
         self.provider = provider
+        self.prepares = prepares
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._metrics = metrics
+        self._batch_size = {stage: metrics.batch_size.labels(model, stage) for stage in STAGES}
+        self._images = {stage: metrics.images.labels(model, stage) for stage in STAGES}
         self._waiting: dict[Stage, Lanes[_Item]] = {stage: Lanes() for stage in STAGES}
-        self._arrival = threading.Condition()
+        self._turns = cycle(STAGES)
+        self._taking = threading.Lock()
+        self._idle: list[threading.Lock] = []
+        """What idle threads wait for. The last to fall idle is called first: its caches are warm."""
         self._closed = False
         loop = asyncio.get_running_loop()
         self._threads = [
@@ -99,21 +137,22 @@ class LocalBatcher:
         if len(self._waiting[stage]) + count > lane_capacity(lane, self._max_queue):
             raise QueueFull(f"{self._max_queue} items may wait, and the queue is full: try again soon")
 
-    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float, lane: Lane) -> Arrays:
-        """Run one item; see `Batcher.submit`."""
+    async def submit(self, stage: Stage, arrays: Arrays | Prepare, *, deadline: float, lane: Lane) -> Arrays:
+        """Run one item; see `Batcher.submit`. Arrays that are to be made are made where they are run."""
         self.ensure_capacity(stage, 1, "small")  # what was admitted goes on
         loop = asyncio.get_running_loop()
         request_id = structlog.contextvars.get_contextvars().get("request_id")
-        trace = self._metrics.trace()
-        item = _Item(arrays, loop.create_future(), deadline, time.monotonic(), request_id, trace)
+        now = time.monotonic()
+        item = _Item(arrays, loop.create_future(), deadline, now, request_id, self._metrics.trace())
         self._waiting[stage].put(item, lane)
-        with self._arrival:
-            self._arrival.notify()
+        with self._taking:
+            if self._idle:
+                self._idle.pop().release()
+        timer = loop.call_later(deadline - now, item.expire)
         try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                return await item.result
-        except TimeoutError:
-            raise DeadlineExceeded from None
+            return await item.result
+        finally:
+            timer.cancel()
 
     def show(self) -> None:
         """See `Batcher`."""
@@ -122,64 +161,88 @@ class LocalBatcher:
 
     async def close(self) -> None:
         """Wait for the batches that are running, and stop."""
-        with self._arrival:
+        with self._taking:
             self._closed = True
-            self._arrival.notify_all()
+            for call in self._idle:
+                call.release()
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """On an engine's thread: take what waits at this very moment, run it, hand out the results."""
-        turns = cycle(STAGES)
-        while True:
-            with self._arrival:
-                self._arrival.wait_for(lambda: self._closed or any(self._waiting.values()))
-                if self._closed:
-                    return
-                stage = next(stage for stage in turns if self._waiting[stage])
-                items = self._take(stage)
+        call = threading.Lock()
+        call.acquire()
+        while not self._closed:
+            with self._taking:
+                stage, items = self._take()
+                if not items and not self._closed:
+                    self._idle.append(call)
             if items:
-                started = time.monotonic()
-                results = run_batch(
-                    self._run,
-                    stage,
-                    [item.arrays for item in items],
-                    model=self._model,
-                    request_ids=[item.request_id for item in items],
-                    traces=[item.trace for item in items],
-                )
-                ended = time.monotonic()
-                loop.call_soon_threadsafe(self._deliver, stage, items, results, started, ended)
+                self._do(loop, stage, items)
+            elif not self._closed:
+                call.acquire()
 
-    def _take(self, stage: Stage) -> list[_Item]:
-        """Up to `max_batch` items that somebody still waits for."""
+    def _do(self, loop: asyncio.AbstractEventLoop, stage: Stage, items: list[_Item]) -> None:
+        taken = time.monotonic()
+        arrays = [item.arrays() for item in items]
+        started = time.monotonic()
+        crowded = sum(map(len, self._waiting.values())) >= len(self._idle)
+        results = self._results(partial(self._run, crowded=crowded), stage, items, arrays)
+        ran = _Ran(stage, taken, started, time.monotonic())
+        loop.call_soon_threadsafe(self._deliver, items, results, ran)
+
+    def _take(self) -> tuple[Stage, list[_Item]]:
+        """Up to `max_batch` items of one stage that somebody still waits for."""
+        stage = next(self._turns)
+        if not self._waiting[stage]:
+            stage = next(self._turns)
         waiting, items = self._waiting[stage], list[_Item]()
         now = time.monotonic()
         while waiting and len(items) < self._max_batch:
             item = waiting.pop()
             if not item.result.done() and item.deadline > now:
                 items.append(item)
-        return items
+        return stage, items
 
-    def _deliver(
-        self,
-        stage: Stage,
-        items: list[_Item],
-        results: list[Arrays | Exception],
-        started: float,
-        ended: float,
-    ) -> None:
+    def _results(
+        self, run: Run, stage: Stage, items: list[_Item], arrays: list[Arrays | ServiceError]
+    ) -> list[Arrays | Exception]:
+        """What comes of running them together; the error of an item that has no arrays."""
+        sound = [
+            (item, each)
+            for item, each in zip(items, arrays, strict=True)
+            if not isinstance(each, ServiceError)
+        ]
+        if not sound:
+            return [*arrays]
+        results = iter(
+            run_batch(
+                run,
+                stage,
+                [each for _, each in sound],
+                model=self._model,
+                request_ids=[item.request_id for item, _ in sound],
+                traces=[item.trace for item, _ in sound],
+            )
+        )
+        return [each if isinstance(each, ServiceError) else next(results) for each in arrays]
+
+    def _deliver(self, items: list[_Item], results: list[Arrays | Exception], ran: _Ran) -> None:
         """On the event loop."""
-        metrics = self._metrics
-        about: About = {"model": self._model, "stage": stage, "batch_size": len(items)}
-        metrics.batch_size.labels(self._model, stage).observe(len(items))
-        metrics.images.labels(self._model, stage).inc(len(items))
-        metrics.stage("inference", started, ended, [item.trace for item in items], **about)
+        metrics, stage = self._metrics, ran.stage
+        count = sum(not isinstance(result, ServiceError) for result in results)
+        about: About = {"model": self._model, "stage": stage, "batch_size": count}
+        if count:
+            self._batch_size[stage].observe(count)
+            self._images[stage].inc(count)
+            metrics.stage("inference", ran.started, ran.ended, [item.trace for item in items], **about)
         for item, result in zip(items, results, strict=True):
-            metrics.stage("queue", item.submitted, started, [item.trace], **about)
+            metrics.stage("queue", item.submitted, ran.taken, [item.trace], **about)
             if item.result.done():
                 continue
-            if isinstance(result, Exception):
+            if isinstance(result, ServiceError):
+                item.result.set_exception(result)
+            elif isinstance(result, Exception):
                 item.result.set_exception(InternalError())
             else:
                 item.result.set_result(result)

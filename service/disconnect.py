@@ -10,6 +10,9 @@ from starlette.requests import ClientDisconnect, Request
 
 T = TypeVar("T")
 
+WATCH_AFTER_S = 0.25
+"""Work that is done sooner is not watched over, which would cost more than it saves."""
+
 
 async def run_while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is cancelled when the client goes away.
@@ -18,6 +21,7 @@ async def run_while_connected(request: Request, work: Coroutine[Any, Any, T]) ->
     """
     worker = asyncio.current_task()
     assert worker is not None
+    watcher: asyncio.Task[None] | None = None
     gone = False
 
     async def watch() -> None:
@@ -27,7 +31,11 @@ async def run_while_connected(request: Request, work: Coroutine[Any, Any, T]) ->
         gone = True
         worker.cancel()
 
-    watcher = asyncio.create_task(watch())
+    def begin() -> None:
+        nonlocal watcher
+        watcher = asyncio.create_task(watch())
+
+    beginning = asyncio.get_running_loop().call_later(WATCH_AFTER_S, begin)
     try:
         return await work
     except asyncio.CancelledError:
@@ -35,4 +43,6 @@ async def run_while_connected(request: Request, work: Coroutine[Any, Any, T]) ->
             raise ClientDisconnect from None
         raise
     finally:
-        watcher.cancel()
+        beginning.cancel()
+        if watcher is not None:
+            watcher.cancel()

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.bundle import Bundle, BundleError
 from service.logs import logger
 from service.providers import CPU
 from service.reference import ENCODED, Deviation, Reference, deviation, expect
-from service.sessions import Graph, Tell, open_sessions
+from service.sessions import Graph, Sessions, Tell, open_sessions, thread_count
 from service.settings import Settings
 
 Stage = Literal["encode", "decode"]
@@ -26,12 +27,13 @@ GRAPH: Mapping[Stage, str] = {"encode": "encoder.onnx", "decode": "decoder.onnx"
 INPUTS: Mapping[Stage, tuple[str, ...]] = {"encode": ("image",), "decode": ("semantics", "localization")}
 OUTPUTS: Mapping[Stage, tuple[str, ...]] = {"encode": ENCODED, "decode": ("image",)}
 
-CPU_BATCHES = 2
-"""Batches at a time on a processor: while the threads of one wait for each other, the other's go on."""
-
-
 class Engine:
-    """A bundle's two sessions; `run` takes any batch up to `max_batch`."""
+    """A bundle's two stages; `run` takes any batch, and may be called by several threads at a time.
+
+    A GPU is best at one large batch. A processor is best at single images, as many at a time as it has
+    threads, each on one of them: threads that share an image wait for each other, and a batch leaves the
+    cache. They share where there are fewer images than threads.
+    """
 
     def __init__(self, bundle: Bundle, settings: Settings, tell: Tell) -> None:
         """Load on the settings' device, warm up, and compare with the model's own results there.
@@ -41,19 +43,24 @@ class Engine:
         """
         self.manifest = bundle.manifest
         tell(f"{self.manifest.name} is loading")
-        self.buckets = batch_buckets(settings.max_batch)
         reference = Reference(bundle)
-        example = reference.repeated(1)
+        example = reference.batches(1)[0]
         graphs: dict[str, Graph] = {
             stage: Graph(
                 bundle.folder / GRAPH[stage], {name: example[name].shape[1:] for name in INPUTS[stage]}
             )
             for stage in STAGES
         }
-        self._sessions = open_sessions(self.manifest, graphs, settings, tell)
-        self.provider: str = self._sessions["encode"].get_providers()[0]
-        self.concurrency = CPU_BATCHES if self.provider == CPU else 1
-        """How many batches at a time are worth running."""
+        self._sharing = self._single = open_sessions(self.manifest, graphs, settings, tell)
+        self.provider: str = self._sharing["encode"].get_providers()[0]
+        self.max_batch, self.concurrency = settings.max_batch, 1
+        """What is worth running: the largest batch, and how many of them at a time."""
+        if self.provider == CPU:
+            self.max_batch, self.concurrency = 1, thread_count(settings)
+            if self.concurrency > 1:
+                one = settings.model_copy(update={"device": "cpu", "threads": 1})
+                self._single = open_sessions(self.manifest, graphs, one, tell)
+        self.buckets = batch_buckets(self.max_batch)
         measured = self._warm_up(reference)
         logger.info(
             "model_ready",
@@ -63,13 +70,16 @@ class Engine:
             **measured._asdict(),
         )
 
-    def run(self, stage: Stage, arrays: Arrays) -> Arrays:
+    def run(self, stage: Stage, arrays: Arrays, *, crowded: bool = False) -> Arrays:
         """Run a batch; arrays have the batch as their first axis.
 
-        On a GPU it is padded to the next bucket: kernels and memory are kept for few shapes there. A
-        processor takes any size, and would pay for the padding.
+        `crowded` tells a processor that there is other work for its other threads. On a GPU the batch is
+        padded to the next bucket: kernels and memory are kept for few shapes there. A processor takes any
+        size, and would pay for the padding.
         """
-        session = self._sessions[stage]
+        return self._run((self._single if crowded else self._sharing)[stage], arrays)
+
+    def _run(self, session: ort.InferenceSession, arrays: Arrays) -> Arrays:
         size = len(next(iter(arrays.values())))
         if self.provider != CPU:
             bucket = next(bucket for bucket in self.buckets if bucket >= size)
@@ -79,7 +89,13 @@ class Engine:
 
     def _warm_up(self, reference: Reference) -> Deviation:
         """Run the reference in every bucket; the largest deviations from it."""
-        measured = [self._compare(reference.repeated(size)) for size in self.buckets]
+        kinds = [self._sharing] if self._single is self._sharing else [self._sharing, self._single]
+        measured = [
+            self._compare(sessions, batch)
+            for sessions in kinds
+            for size in self.buckets
+            for batch in reference.batches(size)
+        ]
         cosine = min(each.cosine_min for each in measured)
         levels = max(each.image_mean_levels for each in measured)
         limits = self.manifest.limits
@@ -91,16 +107,17 @@ class Engine:
             )
         return Deviation(cosine, levels)
 
-    def _compare(self, want: Arrays) -> Deviation:
-        encoded = self._checked("encode", {name: want[name] for name in INPUTS["encode"]})
-        drawn = self._checked("decode", {name: want[name] for name in INPUTS["decode"]})
+    def _compare(self, sessions: Sessions, want: Arrays) -> Deviation:
+        encoded, drawn = (
+            self._checked(stage, sessions[stage], {name: want[name] for name in INPUTS[stage]})
+            for stage in STAGES
+        )
         got = {**encoded, "drawn": drawn["image"]}
         for name, array in got.items():
             expect(f"{self.manifest.name}: output {name}", array, want[name].shape, want[name].dtype)
         return deviation(got, want)
 
-    def _checked(self, stage: Stage, arrays: Arrays) -> Arrays:
-        session = self._sessions[stage]
+    def _checked(self, stage: Stage, session: ort.InferenceSession, arrays: Arrays) -> Arrays:
         for kind, want, items in (
             ("inputs", INPUTS[stage], session.get_inputs()),
             ("outputs", OUTPUTS[stage], session.get_outputs()),
@@ -110,7 +127,7 @@ class Engine:
                     f"{self.manifest.name}: {GRAPH[stage]}: expected {kind} {sorted(want)}, got {got}"
                 )
         try:
-            return self.run(stage, arrays)
+            return self._run(session, arrays)
         except Exception as error:  # whatever ONNX Runtime raises, the bundle is not fit to serve
             raise BundleError(f"{self.manifest.name}: {GRAPH[stage]} does not run: {error}") from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import struct
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -61,6 +62,29 @@ class DecodedImage:
     source: Source
 
 
+class Picture:
+    """An image as it was sent, for any thread to decode."""
+
+    decoded: DecodedImage
+    """Once there is one."""
+
+    def __init__(self, data: bytes, side: int, fit: Fit, max_pixels: int) -> None:
+        self._how = data, side, fit, max_pixels
+        self.began = self.ended = 0.0
+        """When it was decoded: `time.monotonic()` instants."""
+
+    def decode(self) -> NDArray[np.uint8]:
+        """Its pixels; see `decode_image`."""
+        self.began = time.monotonic()
+        self.decoded = decode_image(*self._how)
+        self.ended = time.monotonic()
+        return self.decoded.pixels
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """What the encoder takes."""
+        return {"image": self.decode()}
+
+
 class ImageDecoder:
     """Decodes on a few threads of its own."""
 
@@ -68,10 +92,13 @@ class ImageDecoder:
         self._max_pixels = max_pixels
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
-    async def decode(self, data: bytes, side: int, fit: Fit) -> DecodedImage:
-        """`decode_image` off the event loop."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, decode_image, data, side, fit, self._max_pixels)
+    def picture(self, data: bytes, side: int, fit: Fit) -> Picture:
+        """What was sent, not yet decoded."""
+        return Picture(data, side, fit, self._max_pixels)
+
+    async def decode(self, picture: Picture) -> NDArray[np.uint8]:
+        """`Picture.decode` off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, picture.decode)
 
     def close(self) -> None:
         """Drop what waits and stop the threads."""

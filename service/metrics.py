@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -44,6 +45,9 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
+        # To look a child up costs as much as to observe.
+        self.of_route = cache(self._of_route)
+        self._of_stage = cache(self.stage_duration.labels)
         self.batch_size = Histogram(
             "stellar_batch_size",
             "Items in a batch, without padding.",
@@ -91,6 +95,10 @@ class Metrics:
             registry=registry,
         )
 
+    def _of_route(self, route: str, status: int) -> tuple[Counter, Histogram]:
+        """What counts and times the requests of a route that end so."""
+        return self.requests.labels(route, str(status)), self.request_duration.labels(route)
+
     def show_models(self, models: Iterable[tuple[Manifest, str]]) -> None:
         """Say which models this process runs, and on which providers."""
         self.model_info.clear()
@@ -110,12 +118,14 @@ class Metrics:
         self, name: str, started: float, ended: float, traces: Sequence[str], **about: str | int
     ) -> None:
         """A stage that is over, for the requests at these places; times are `time.monotonic()` instants."""
+        if self._tracing is None:
+            self._of_stage(name).observe(ended - started)
+            return
         traced = [trace for trace in traces if ids(trace)]
-        self.stage_duration.labels(name).observe(ended - started, ids(traced[0]) if traced else None)
-        if self._tracing is not None:
-            attributes: About = {f"stellar.{key}": value for key, value in about.items()}
-            for trace in traced:
-                self._tracing.record(name, trace, started, ended, attributes)
+        self._of_stage(name).observe(ended - started, ids(traced[0]) if traced else None)
+        attributes: About = {f"stellar.{key}": value for key, value in about.items()}
+        for trace in traced:
+            self._tracing.record(name, trace, started, ended, attributes)
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The text that Prometheus scrapes, in the form that it accepts, and that form's media type.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import time
-import uuid
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -37,7 +37,7 @@ class RequestContext:
             return
         started = time.perf_counter()
         sent = _header(scope, b"x-request-id")
-        request_id = sent if SAFE_ID.fullmatch(sent) else uuid.uuid4().hex
+        request_id = sent if SAFE_ID.fullmatch(sent) else f"{random.getrandbits(128):032x}"
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         trace = self._metrics.trace()
@@ -76,8 +76,9 @@ class RequestContext:
         probe = PROBE.fullmatch(scope["path"])
         if not probe:
             route = getattr(scope.get("route"), "path", "unknown")
-            self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.request_duration.labels(route).observe(duration_s, ids(trace))
+            requests, request_duration = self._metrics.of_route(route, status)
+            requests.inc()
+            request_duration.observe(duration_s, ids(trace))
             if code := scope["state"].get("refused"):
                 self._metrics.rejected.labels(code).inc()
         log = logger.debug if probe and status < 400 else logger.info

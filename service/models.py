@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from service.batcher import Batcher, LocalBatcher
 from service.bundle import Bundle, BundleError, Manifest, find_bundles, read_bundle
-from service.engine import CPU_BATCHES, Engine
+from service.engine import Arrays, Engine
 from service.errors import NotReady, UnknownModel
+from service.images import Picture
 from service.lanes import Admission, Lane
 from service.logs import logger
 from service.metrics import Metrics
 from service.progress import Progress
 from service.providers import DeviceError
+from service.sessions import thread_count
 from service.settings import Settings
 from service.visits import Visits
 
@@ -45,6 +47,11 @@ class Tokens(NamedTuple):
     """L, (N, r): where it is; rows sum to 1."""
     cls: Floats
     """(D,): the whole image at once."""
+
+
+def _tokens(out: Arrays) -> Tokens:
+    # The engine checked names and types.
+    return Tokens(out["semantics"], out["localization"], out["cls"])  # type: ignore[arg-type]
 
 
 class ServedModel:
@@ -81,11 +88,21 @@ class ServedModel:
         with self._admission.admit(client, count):
             yield lane
 
+    @property
+    def decodes(self) -> bool:
+        """Whether pictures are best decoded by what encodes them: by `see`."""
+        return isinstance(self._batcher, LocalBatcher) and self._batcher.prepares
+
+    async def see(self, picture: Picture, *, deadline: float, lane: Lane) -> Tokens:
+        """Tokens of a picture, which is decoded first. Only where it `decodes`."""
+        assert isinstance(self._batcher, LocalBatcher)
+        return _tokens(await self._batcher.submit("encode", picture.arrays, deadline=deadline, lane=lane))
+
     async def encode(self, pixels: Pixels, *, deadline: float, lane: Lane) -> Tokens:
         """Tokens of an image (H, W, 3) of the model's own size."""
-        out = await self._batcher.submit("encode", {"image": pixels}, deadline=deadline, lane=lane)
-        # The engine checked names and types.
-        return Tokens(out["semantics"], out["localization"], out["cls"])  # type: ignore[arg-type]
+        return _tokens(
+            await self._batcher.submit("encode", {"image": pixels}, deadline=deadline, lane=lane)
+        )
 
     async def decode(self, semantics: Floats, localization: Floats, *, deadline: float, lane: Lane) -> Pixels:
         """The image (H, W, 3) that tokens stand for."""
@@ -314,7 +331,8 @@ class Models:
             engine.run,
             model=manifest.name,
             provider=engine.provider,
-            max_batch=settings.max_batch,
+            prepares=engine.max_batch == 1,
+            max_batch=engine.max_batch,
             max_queue=settings.max_queue,
             threads=engine.concurrency,
             metrics=self._metrics,
@@ -331,6 +349,6 @@ class Models:
                 batcher, self._link, names, manifest.id, ttl_s=settings.cache_ttl_s, metrics=self._metrics
             )
         # Beyond the queue, what runs.
-        max_admitted = settings.max_queue + CPU_BATCHES * settings.max_batch
+        max_admitted = settings.max_queue + max(settings.max_batch, thread_count(settings))
         admission = Admission(max_admitted=max_admitted, small_items=settings.small_items)
         return ServedModel(manifest, batcher, admission)

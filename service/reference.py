@@ -49,10 +49,11 @@ class Reference:
             where = f"{manifest.name}: {REFERENCE}: {name}"
             self._arrays[name] = expect(where, arrays.get(name), (self._count, *shape), np.dtype(dtype))
 
-    def repeated(self, size: int) -> dict[str, NDArray[Any]]:
-        """A batch of this size, made of the images and their results, over and over."""
-        index = np.arange(size) % self._count
-        return {name: array[index] for name, array in self._arrays.items()}
+    def batches(self, size: int) -> list[dict[str, NDArray[Any]]]:
+        """Batches of this size that have all images and their results; the last one begins again."""
+        firsts = range(0, self._count, size)
+        index = [np.arange(first, first + size) % self._count for first in firsts]
+        return [{name: array[of] for name, array in self._arrays.items()} for of in index]
 
 
 def expect(what: str, got: NDArray[Any] | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

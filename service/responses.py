@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -68,9 +70,16 @@ def data(results: Sequence[dict[str, Any] | ServiceError], request_id: str | Non
 
 def npy_response(arrays: Sequence[NDArray[np.float32]]) -> Response:
     """One stacked array in NumPy's format."""
+    content = b"".join([_npy_header(len(arrays), *arrays[0].shape), *(array.tobytes() for array in arrays)])
+    return Response(content, media_type=NPY)
+
+
+@lru_cache
+def _npy_header(*shape: int) -> bytes:
+    """What stands before the numbers of a float32 array of this shape."""
     buffer = io.BytesIO()
-    np.save(buffer, np.stack(arrays))
-    return Response(buffer.getvalue(), media_type=NPY)
+    np.save(buffer, np.empty(shape, np.float32))
+    return buffer.getvalue()[: -4 * math.prod(shape)]
 
 
 def tokens_item(

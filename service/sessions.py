@@ -68,7 +68,7 @@ def _open_on(
 ) -> Sessions:
     """Sessions on the first of the providers, which gives what it can't run to the others."""
     told: dict[str, dict[str, str]] = {provider: {} for provider in providers}
-    options = _options(settings.threads)
+    options = _options(thread_count(settings))
     gpu = "" if providers[0] == CPU else find_gpu(providers[0], index)
     if CUDA in told:
         # There are few sizes of batches, so what they need of memory need not grow by doubling.
@@ -105,10 +105,15 @@ def _open_on(
 
 def _options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or available_processors()
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
+
+
+def thread_count(settings: Settings) -> int:
+    """Threads of an inference on a processor."""
+    return settings.threads or available_processors()
 
 
 def available_processors() -> int:

@@ -53,21 +53,31 @@ class Work:
         """Note how long a part takes."""
         started = time.monotonic()
         yield
-        self.timings_s[part] = max(self.timings_s.get(part, 0.0), time.monotonic() - started)
+        self._note(part, time.monotonic() - started)
+
+    def _note(self, part: str, duration_s: float) -> None:
+        self.timings_s[part] = max(self.timings_s.get(part, 0.0), duration_s)
 
     async def see(self, item: Item) -> Seen:
         """Decode and encode one image. Raises `ServiceError`."""
         if isinstance(item, ServiceError):
             raise item
         started = time.monotonic()
-        try:
-            with self.timed("decode"):
+        picture = self.decoder.picture(item, self.model.manifest.image_size, self.fit)
+        if self.model.decodes:
+            tokens = await self.model.see(picture, deadline=self.deadline, lane=self.lane)
+        else:
+            try:
                 async with asyncio.timeout(self.deadline - started):
-                    image = await self.decoder.decode(item, self.model.manifest.image_size, self.fit)
-        except TimeoutError:
-            raise DeadlineExceeded from None
-        self.metrics.stage("decode", started, time.monotonic(), [self.metrics.trace()])
-        return Seen(image, await self.encode(image.pixels))
+                    pixels = await self.decoder.decode(picture)
+            except TimeoutError:
+                raise DeadlineExceeded from None
+            tokens = await self.model.encode(pixels, deadline=self.deadline, lane=self.lane)
+        self.metrics.stage("decode", picture.began, picture.ended, [self.metrics.trace()])
+        decode_s = picture.ended - picture.began
+        self._note("decode", decode_s)
+        self._note("encode", time.monotonic() - started - decode_s)
+        return Seen(picture.decoded, tokens)
 
     async def encode(self, pixels: Pixels) -> Tokens:
         """The tokens of one image (H, W, 3) of the model's own size."""
@@ -99,11 +109,12 @@ class Work:
             response = write() if small else await asyncio.to_thread(write)
         self.metrics.stage("respond", started, time.monotonic(), [self.metrics.trace()])
         manifest = self.model.manifest
-        response.headers["x-stellar-model"] = manifest.id
-        response.headers["x-stellar-precision"] = manifest.precision
-        response.headers["x-stellar-provider"] = self.model.provider
-        response.headers["server-timing"] = ", ".join(
-            f"{part};dur={1000 * duration_s:.1f}" for part, duration_s in self.timings_s.items()
+        timings = ", ".join(f"{part};dur={1000 * time_s:.1f}" for part, time_s in self.timings_s.items())
+        response.raw_headers += (
+            (b"x-stellar-model", manifest.id.encode()),
+            (b"x-stellar-precision", manifest.precision.encode()),
+            (b"x-stellar-provider", self.model.provider.encode()),
+            (b"server-timing", timings.encode()),
         )
         return response
 

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from service.dependencies import BEARER, KitDep, WorkRoute
+from service.dependencies import BEARER, DirectRoute, KitDep
 from service.disconnect import run_while_connected
 from service.edits import Edit, apply_edits, parse_edits
 from service.errors import BadEdit, BadOption, BadRequest, BadTokens, ServiceError
@@ -45,7 +45,7 @@ from service.responses import (
 from service.token_file import SAFETENSORS
 from service.work import Seen, Work, all_good, settle
 
-router = APIRouter(tags=["images"], route_class=WorkRoute, dependencies=[BEARER])
+router = APIRouter(tags=["images"], route_class=DirectRoute, dependencies=[BEARER])
 
 
 @router.post("/embed", summary="Images to vectors", openapi_extra=EMBED_DOCS)
