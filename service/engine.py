@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.bundle import Bundle, BundleError
@@ -26,6 +25,7 @@ Arrays = dict[str, NDArray[np.generic]]
 GRAPH: Mapping[Stage, str] = {"encode": "encoder.onnx", "decode": "decoder.onnx"}
 INPUTS: Mapping[Stage, tuple[str, ...]] = {"encode": ("image",), "decode": ("semantics", "localization")}
 OUTPUTS: Mapping[Stage, tuple[str, ...]] = {"encode": ENCODED, "decode": ("image",)}
+
 
 class Engine:
     """A bundle's two stages; `run` takes any batch, and may be called by several threads at a time.
@@ -77,15 +77,15 @@ class Engine:
         padded to the next bucket: kernels and memory are kept for few shapes there. A processor takes any
         size, and would pay for the padding.
         """
-        return self._run((self._single if crowded else self._sharing)[stage], arrays)
+        return self._run(self._single if crowded else self._sharing, stage, arrays)
 
-    def _run(self, session: ort.InferenceSession, arrays: Arrays) -> Arrays:
+    def _run(self, sessions: Sessions, stage: Stage, arrays: Arrays) -> Arrays:
         size = len(next(iter(arrays.values())))
         if self.provider != CPU:
             bucket = next(bucket for bucket in self.buckets if bucket >= size)
             arrays = {name: _padded(array, bucket) for name, array in arrays.items()}
-        names = [output.name for output in session.get_outputs()]
-        return {name: out[:size] for name, out in zip(names, session.run(names, arrays), strict=True)}
+        names = OUTPUTS[stage]
+        return {name: out[:size] for name, out in zip(names, sessions[stage].run(names, arrays), strict=True)}
 
     def _warm_up(self, reference: Reference) -> Deviation:
         """Run the reference in every bucket; the largest deviations from it."""
@@ -109,25 +109,24 @@ class Engine:
 
     def _compare(self, sessions: Sessions, want: Arrays) -> Deviation:
         encoded, drawn = (
-            self._checked(stage, sessions[stage], {name: want[name] for name in INPUTS[stage]})
-            for stage in STAGES
+            self._checked(sessions, stage, {name: want[name] for name in INPUTS[stage]}) for stage in STAGES
         )
         got = {**encoded, "drawn": drawn["image"]}
         for name, array in got.items():
             expect(f"{self.manifest.name}: output {name}", array, want[name].shape, want[name].dtype)
         return deviation(got, want)
 
-    def _checked(self, stage: Stage, session: ort.InferenceSession, arrays: Arrays) -> Arrays:
+    def _checked(self, sessions: Sessions, stage: Stage, arrays: Arrays) -> Arrays:
         for kind, want, items in (
-            ("inputs", INPUTS[stage], session.get_inputs()),
-            ("outputs", OUTPUTS[stage], session.get_outputs()),
+            ("inputs", INPUTS[stage], sessions[stage].get_inputs()),
+            ("outputs", OUTPUTS[stage], sessions[stage].get_outputs()),
         ):
             if (got := sorted(item.name for item in items)) != sorted(want):
                 raise BundleError(
                     f"{self.manifest.name}: {GRAPH[stage]}: expected {kind} {sorted(want)}, got {got}"
                 )
         try:
-            return self._run(session, arrays)
+            return self._run(sessions, stage, arrays)
         except Exception as error:  # whatever ONNX Runtime raises, the bundle is not fit to serve
             raise BundleError(f"{self.manifest.name}: {GRAPH[stage]} does not run: {error}") from error
 

@@ -30,6 +30,9 @@ WHITE = (255, 255, 255)
 PAD_COLOUR = (124, 116, 104)
 """ImageNet's mean colour (0.485, 0.456, 0.406 of 255): the model sees padding as nothing."""
 
+SPARE = 1.25
+"""How much larger than the model's picture a JPEG is decoded at least, where it is."""
+
 # What Pillow's decoders raise for bytes that are no sound image, beside OSError and its own types.
 DAMAGE = (
     OSError,
@@ -137,9 +140,9 @@ def decode_image(data: bytes, side: int, fit: Fit, max_pixels: int) -> DecodedIm
 
 def _fitted(image: Image.Image, side: int, fit: Fit) -> DecodedImage:
     full = image.size
-    # A JPEG decodes at an eighth, a quarter or half its size where that is still twice what is needed.
+    # A JPEG decodes at an eighth, a quarter or half its size where that is still more than is needed.
     short = min(full)
-    wanted = max(1, round(2 * side * full[0] / short)), max(1, round(2 * side * full[1] / short))
+    wanted = max(1, round(SPARE * side * full[0] / short)), max(1, round(SPARE * side * full[1] / short))
     image.draft("RGB", wanted)
     image.load()  # a TIFF turns itself upright here, and its orientation is 1 from then on
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)

@@ -100,9 +100,7 @@ class ServedModel:
 
     async def encode(self, pixels: Pixels, *, deadline: float, lane: Lane) -> Tokens:
         """Tokens of an image (H, W, 3) of the model's own size."""
-        return _tokens(
-            await self._batcher.submit("encode", {"image": pixels}, deadline=deadline, lane=lane)
-        )
+        return _tokens(await self._batcher.submit("encode", {"image": pixels}, deadline=deadline, lane=lane))
 
     async def decode(self, semantics: Floats, localization: Floats, *, deadline: float, lane: Lane) -> Pixels:
         """The image (H, W, 3) that tokens stand for."""

@@ -17,11 +17,13 @@ Pooling = Literal["mean", "cls", "tokens"]
 
 def pooled(tokens: Tokens, pooling: Pooling, *, normalize: bool) -> Floats:
     """The mean of the tokens or the CLS token, (D,), or every token, (r, D); scaled to length 1 on demand."""
-    vectors: Floats = {
-        "mean": tokens.semantics.mean(axis=0),
-        "cls": tokens.cls,
-        "tokens": tokens.semantics,
-    }[pooling]
+    vectors: Floats
+    if pooling == "mean":
+        # `mean` takes three times as long for so few numbers.
+        vectors = np.add.reduce(tokens.semantics, axis=0) / np.float32(len(tokens.semantics))
+    else:
+        vectors = tokens.cls if pooling == "cls" else tokens.semantics
     if normalize:
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+        lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+        vectors = vectors / np.maximum(lengths, np.float32(1e-12))
     return vectors

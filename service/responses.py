@@ -30,7 +30,8 @@ PICTURES = (PNG, WEBP, JPEG)
 Encoding = Literal["float", "base64"]
 
 
-def negotiate(accept: str | None, offered: Sequence[str]) -> str:
+@lru_cache
+def negotiate(accept: str | None, offered: tuple[str, ...]) -> str:
     """The offered type that the Accept header likes best; the first offered one wins a draw.
 
     Raises `NotAcceptable` (RFC 9110, 12.5.1).

@@ -17,7 +17,7 @@ from service.bulk.record import Record
 from service.bulk.rows import AT_ONCE, Reader, Row
 from service.bulk.shards import Shard
 from service.bundle import choose_bundle
-from service.engine import Engine
+from service.engine import Arrays, Engine
 from service.errors import ServiceError
 from service.images import DecodedImage, decode_image
 from service.logs import configure_logs, logger
@@ -25,14 +25,18 @@ from service.settings import read_settings
 
 
 class Seen(NamedTuple):
-    """A row's picture, or why there is none."""
+    """A row's picture, or why there is none; and its tokens where it was encoded on the same thread."""
 
     id: str
     image: DecodedImage | ServiceError
+    encoded: Arrays | None = None
 
 
 class Worker:
-    """Reads a shard, decodes and encodes its pictures, writes its part; each on threads of their own."""
+    """Reads a shard, decodes and encodes its pictures, writes its part; each on threads of their own.
+
+    What runs single pictures best decodes each where it encodes it.
+    """
 
     def __init__(
         self, record: Record, source: str, root: str, destination: str, settings: dict[str, Any]
@@ -49,7 +53,9 @@ class Worker:
         )
         self._destination = Destination(destination)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="read")
-        self._decoding = ThreadPoolExecutor(self._settings.decode_threads, thread_name_prefix="decode")
+        self._single = self._engine.max_batch == 1
+        threads = self._engine.concurrency if self._single else self._settings.decode_threads
+        self._seeing = ThreadPoolExecutor(threads, thread_name_prefix="see")
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Do a shard; its number, its rows, those that failed, when it began and ended, what went wrong."""
@@ -79,28 +85,33 @@ class Worker:
         }
 
     def _do(self, shard: Shard, part: Part) -> None:
-        good: list[tuple[str, DecodedImage]] = []
-        for row, image in self._seen(shard):
-            if isinstance(image, ServiceError):
-                part.fail(row, image)
+        good: list[Seen] = []
+        for seen in self._seen(shard):
+            if isinstance(seen.image, ServiceError):
+                part.fail(seen.id, seen.image)
                 continue
-            good.append((row, image))
+            good.append(seen)
             if len(good) == self._settings.max_batch:
-                self._encode(good, part)
+                self._add(good, part)
                 good.clear()
         if good:
-            self._encode(good, part)
+            self._add(good, part)
 
-    def _encode(self, batch: list[tuple[str, DecodedImage]], part: Part) -> None:
-        encoded = self._engine.run("encode", {"image": np.stack([image.pixels for _, image in batch])})
-        part.add(self._layout.rows([row for row, _ in batch], [image.source for _, image in batch], encoded))
+    def _add(self, batch: list[Seen], part: Part) -> None:
+        images = [seen.image for seen in batch if isinstance(seen.image, DecodedImage)]
+        alone = [seen.encoded for seen in batch if seen.encoded is not None]
+        if alone:
+            encoded = {name: np.concatenate([each[name] for each in alone]) for name in alone[0]}
+        else:
+            encoded = self._engine.run("encode", {"image": np.stack([image.pixels for image in images])})
+        part.add(self._layout.rows([seen.id for seen in batch], [image.source for image in images], encoded))
 
     def _seen(self, shard: Shard) -> Iterator[Seen]:
-        """The shard's pictures in order, decoded some batches ahead."""
+        """The shard's pictures in order, some batches ahead."""
         ahead = 2 * self._settings.max_batch
         held: deque[Future[Seen]] = deque()
         for row in self._read(shard):
-            held.append(self._decoding.submit(self._decode, row))
+            held.append(self._seeing.submit(self._see, row))
             if len(held) > ahead:
                 yield held.popleft().result()
         while held:
@@ -118,14 +129,15 @@ class Worker:
             following = self._reading.submit(some)
             yield from ready
 
-    def _decode(self, row: Row) -> Seen:
+    def _see(self, row: Row) -> Seen:
         if isinstance(row.content, ServiceError):
             return Seen(row.id, row.content)
-        manifest = self._engine.manifest
+        side, most = self._engine.manifest.image_size, self._settings.max_image_pixels
         try:
-            return Seen(
-                row.id,
-                decode_image(row.content, manifest.image_size, self._fit, self._settings.max_image_pixels),
-            )
+            image = decode_image(row.content, side, self._fit, most)
         except ServiceError as error:
             return Seen(row.id, error)
+        if not self._single:
+            return Seen(row.id, image)
+        encoded = self._engine.run("encode", {"image": image.pixels[np.newaxis]}, crowded=True)
+        return Seen(row.id, image, encoded)

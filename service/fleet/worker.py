@@ -1,8 +1,8 @@
-"""The worker: takes items from Redis, runs them in batches, answers; alone or as one of many.
+"""The worker: takes items from Redis, runs as many as its engines like, answers; alone or as one of many.
 
-While a batch runs it fetches what already waits, so that the device has no pause under load and a lone item
-never waits for company. An item is answered, acknowledged and deleted in one step; one whose worker died is
-claimed by another after `claim_idle_ms`, runs alone then, and is buried after `max_deliveries`.
+While all its threads are busy it fetches what already waits, so that the device has no pause under load and a
+lone item never waits for company. An item is answered, acknowledged and deleted in one step; one whose worker
+died is claimed by another after `claim_idle_ms`, runs alone then, and is buried after `max_deliveries`.
 """
 
 from __future__ import annotations
@@ -72,11 +72,15 @@ class Worker:
             (model, stage): Lanes() for model in self._engines for stage in STAGES
         }
         self._suspects: deque[Job] = deque()
-        """Items whose last worker died, perhaps of them."""
+        """Items whose last worker died, perhaps of them. The first may be running: alone."""
+        self._concurrency = max(engine.concurrency for engine in engines)
+        self._at_once = self._concurrency * max(engine.max_batch for engine in engines)
+        """Items that run at a time, and that are fetched at a time: others wait for work, too."""
+        self._running: set[asyncio.Task[None]] = set()
         self._held: dict[tuple[str, bytes], Job] = {}
         """All that this worker has claimed and not yet answered."""
         self._outbox = Outbox(self._link, self._names, metrics, settled=self._forget)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="engine")
         self._away = False
         self._stopping = asyncio.Event()
         for (model, stage), line in self._ready.items():
@@ -98,13 +102,14 @@ class Worker:
         tasks = [asyncio.create_task(self._repeat(work, pause_s)) for work, pause_s in self._chores()]
         logger.info("worker_ready", worker=self.name, models=sorted(self._engines))
         idle = False
-        while self._has_ready() or not self._stopping.is_set():
-            if not self._has_ready():
-                await self._fetch(wait=idle)
+        while self._running or self._has_ready() or not self._stopping.is_set():
+            self._collect()
+            self._start()
+            if not self._has_ready() and not self._stopping.is_set():
+                await self._fetch(wait=idle and not self._is_full())
                 idle = not self._has_ready()
-            if self._has_ready():
-                await self._turn()
-                idle = not self._has_ready()
+            if self._running and (self._is_full() or self._stopping.is_set()):
+                await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
         await self._outbox.drain()
         for task in tasks:
             task.cancel()
@@ -116,7 +121,7 @@ class Worker:
 
     async def _fetch(self, *, wait: bool) -> None:
         """Take what waits, small items first; with `wait`, wait a moment for the first one."""
-        count = self._settings.max_batch
+        count = self._at_once
         small = [source.stream for source in self._sources.values() if source.lane == "small"]
         bulk = [source.stream for source in self._sources.values() if source.lane == "bulk"]
         try:
@@ -170,25 +175,40 @@ class Worker:
     def _has_ready(self) -> bool:
         return bool(self._suspects) or any(self._ready.values())
 
-    async def _turn(self) -> None:
-        """Run one batch, and meanwhile fetch what waits for the next."""
-        jobs = self._next_batch()
-        if not jobs:
-            return
-        work = asyncio.get_running_loop().run_in_executor(self._thread, self._run_batch, jobs)
-        if not self._has_ready() and not self._stopping.is_set():
-            await self._fetch(wait=False)
-        self._answer(jobs, await work)
+    def _is_full(self) -> bool:
+        return len(self._running) >= (1 if self._suspects else self._concurrency)
+
+    def _start(self) -> None:
+        """Run what is ready on the threads that are free."""
+        while self._has_ready() and not self._is_full():
+            if jobs := self._next_batch():
+                others = len(self._running) + sum(map(len, self._ready.values()))
+                work = self._do(jobs, crowded=others + 1 >= self._concurrency)
+                self._running.add(asyncio.create_task(work))
+
+    def _collect(self) -> None:
+        """Forget what has ended; an error that nobody foresaw ends the worker, and others take its items."""
+        for task in [task for task in self._running if task.done()]:
+            self._running.remove(task)
+            task.result()
+
+    async def _do(self, jobs: Sequence[Job], *, crowded: bool) -> None:
+        loop = asyncio.get_running_loop()
+        finished = await loop.run_in_executor(self._threads, self._run_batch, jobs, crowded)
+        if self._suspects and self._suspects[0] is jobs[0]:
+            self._suspects.popleft()
+        self._answer(jobs, finished)
 
     def _next_batch(self) -> list[Job]:
-        """Up to `max_batch` items of one stage that somebody still waits for, of the longest line."""
-        while self._suspects:
-            job = self._suspects.popleft()
-            if self._awaited(job):
-                return [job]
-        line = max(self._ready.values(), key=len)
+        """A batch of the longest line: items that somebody still waits for."""
+        if self._suspects:
+            if self._awaited(self._suspects[0]):
+                return [self._suspects[0]]
+            self._suspects.popleft()
+            return []
+        (model, _), line = max(self._ready.items(), key=lambda entry: len(entry[1]))
         jobs: list[Job] = []
-        while line and len(jobs) < self._settings.max_batch:
+        while line and len(jobs) < self._engines[model].max_batch:
             job = line.pop()
             if self._awaited(job):
                 jobs.append(job)
@@ -205,13 +225,13 @@ class Worker:
     def _redis_now_ms(self) -> float:
         return 1000 * (time.monotonic() + self._member.redis_ahead_s)
 
-    def _run_batch(self, jobs: Sequence[Job]) -> _Finished:
-        """On the engine's thread."""
+    def _run_batch(self, jobs: Sequence[Job], crowded: bool) -> _Finished:
+        """On one of the engines' threads."""
         source = jobs[0].source
         engine = self._engines[source.model]
         started = time.monotonic()
         results = run_batch(
-            engine.run,
+            partial(engine.run, crowded=crowded),
             source.stage,
             [job.request.arrays for job in jobs],
             model=engine.manifest.name,
@@ -307,7 +327,7 @@ class Worker:
         except QueueAway:
             logger.warning("left_without_a_word", worker=self.name)
         await self._link.close()
-        self._thread.shutdown()
+        self._threads.shutdown()
 
     def _note(self, error: QueueAway | ResponseError | None) -> None:
         """Log when Redis goes and when it is back."""

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from service.dependencies import BEARER, DirectRoute, KitDep, ModelsDep, WorkRoute
+from service.dependencies import BEARER, KitDep, ModelsDep, WorkRoute
 from service.disconnect import run_while_connected
 from service.embeddings import EmbeddingsOptions, read_embeddings
 from service.errors import BadImage, BadOption

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.batcher import LocalBatcher
+from service.batcher import LocalBatcher, Prepare
 from service.engine import Arrays, Stage
-from service.errors import DeadlineExceeded, InternalError, QueueFull
+from service.errors import CorruptImage, DeadlineExceeded, InternalError, QueueFull
 from service.metrics import Metrics
 
 BAD = 13.0
@@ -24,12 +24,14 @@ class Doubler:
 
     def __init__(self) -> None:
         self.batches: list[tuple[Stage, list[float]]] = []
+        self.crowded: list[bool] = []
         self.entered = threading.Event()
         self.leave = threading.Event()
         self.leave.set()
 
-    def __call__(self, stage: Stage, arrays: Arrays) -> Arrays:
+    def __call__(self, stage: Stage, arrays: Arrays, *, crowded: bool) -> Arrays:
         values = arrays["x"]
+        self.crowded.append(crowded)
         self.batches.append((stage, [float(v) for v in values]))
         self.entered.set()
         self.leave.wait(60)
@@ -48,6 +50,7 @@ class Bench:
             self.engine,
             model="m",
             provider="none",
+            prepares=True,
             max_batch=max_batch,
             max_queue=max_queue,
             threads=threads,
@@ -55,8 +58,10 @@ class Bench:
         )
         self.batcher.show()
 
-    def submit(self, value: float, stage: Stage = "encode", within_s: float = 60) -> asyncio.Task[Arrays]:
-        item = {"x": np.float32(value)}
+    def submit(
+        self, value: float | Prepare, stage: Stage = "encode", within_s: float = 60
+    ) -> asyncio.Task[Arrays]:
+        item = value if callable(value) else {"x": np.float32(value)}
         return asyncio.create_task(
             self.batcher.submit(stage, item, deadline=time.monotonic() + within_s, lane="small")  # type: ignore[arg-type]
         )
@@ -116,6 +121,72 @@ def test_items_that_wait_together_run_together() -> None:
         assert bench.sample("stellar_images_total") == 7
 
     run(work)
+
+
+def test_arrays_are_made_on_the_thread_that_runs_them() -> None:
+    made: list[str] = []
+
+    def make() -> Arrays:
+        made.append(threading.current_thread().name)
+        return {"x": np.array(3, np.float32)}
+
+    async def work(bench: Bench) -> None:
+        assert await doubled(bench.submit(make)) == [6]
+        assert made == ["engine-m-0"]
+
+    run(work)
+
+
+def test_error_in_the_making_is_that_item_s_alone() -> None:
+    def damaged() -> Arrays:
+        raise CorruptImage("it is damaged")
+
+    async def work(bench: Bench) -> None:
+        first = await bench.busy()
+        good, bad = bench.submit(1), bench.submit(damaged)
+        await asyncio.sleep(0)
+        bench.engine.leave.set()
+        assert await doubled(first, good) == [0, 2]
+        with pytest.raises(CorruptImage, match="it is damaged"):
+            await bad
+        assert [values for _, values in bench.engine.batches] == [[0], [1]]
+        with pytest.raises(CorruptImage):
+            await bench.submit(damaged)
+        assert bench.sample("stellar_images_total") == 2
+        assert bench.sample("stellar_batch_size_count") == 2
+
+    run(work)
+
+
+def test_engine_hears_whether_other_threads_have_work() -> None:
+    async def work(bench: Bench) -> None:
+        await doubled(bench.submit(0))
+        assert bench.engine.crowded == [False]
+        first = await bench.busy()
+        bench.engine.entered.clear()
+        second = bench.submit(1)
+        await asyncio.to_thread(bench.engine.entered.wait, 60)
+        assert bench.engine.crowded == [False, False, True]
+        bench.engine.leave.set()
+        await doubled(first, second)
+
+    run(work, threads=2)
+
+
+def test_thread_that_was_busy_last_is_called_first() -> None:
+    names: list[str] = []
+
+    def make() -> Arrays:
+        names.append(threading.current_thread().name)
+        return {"x": np.array(1, np.float32)}
+
+    async def work(bench: Bench) -> None:
+        for _ in range(8):
+            await bench.submit(make)
+            await asyncio.sleep(0.01)  # until the thread has fallen idle
+        assert len(set(names)) == 1
+
+    run(work, threads=3)
 
 
 def test_threads_run_a_batch_each() -> None:

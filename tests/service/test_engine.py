@@ -21,8 +21,8 @@ from tests.service.toy import DECODER, ENCODER, HEADER, results, write_toy
 SOURCE = np.random.default_rng(0)
 
 
-def load(folder: Path, device: str = "cpu", *, allow_fallback: bool = False) -> Engine:
-    settings = {"device": device, "allow_fallback": allow_fallback, "threads": 1, "max_batch": 4}
+def load(folder: Path, device: str = "cpu", *, allow_fallback: bool = False, threads: int = 1) -> Engine:
+    settings = {"device": device, "allow_fallback": allow_fallback, "threads": threads, "max_batch": 4}
     return Engine(read_bundle(folder), Settings.model_validate(settings), tell=print)
 
 
@@ -69,6 +69,17 @@ def test_padding_never_shows(engine: Engine) -> None:
         alone = run(engine, "encode", image=images[i : i + 1])
         for name, array in alone.items():
             np.testing.assert_allclose(array[0], together[name][i], atol=1e-6)
+
+
+def test_processor_runs_single_images_a_thread_each(toy_models: Path) -> None:
+    engine = load(toy_models / "toy", threads=3)
+    assert (engine.max_batch, engine.concurrency) == (1, 3)
+    image = dark(1)
+    alone, beside_others = (
+        engine.run("encode", {"image": image}, crowded=crowded) for crowded in (False, True)
+    )
+    for name, array in alone.items():
+        np.testing.assert_array_equal(array, beside_others[name])
 
 
 @pytest.mark.parametrize(

@@ -319,7 +319,9 @@ def test_decoder_gives_what_a_plain_call_gives() -> None:
     async def main() -> list[DecodedImage]:
         decoder = ImageDecoder(max_pixels=MAX_PIXELS, threads=2)
         try:
-            return await asyncio.gather(*(decoder.decode(photo(name), 32, "crop") for name in names))
+            pictures = [decoder.picture(photo(name), 32, "crop") for name in names]
+            await asyncio.gather(*map(decoder.decode, pictures))
+            return [picture.decoded for picture in pictures]
         finally:
             decoder.close()
 

@@ -11,21 +11,20 @@ from typing import Any
 import httpx
 import pytest
 
-from service.engine import CPU_BATCHES
 from tests.service.photos import plain
 from tests.service.server import Server, running
 
 BLACK, SLOW = plain(0), plain(255)
 ENCODED = 'stellar_images_total{model="toy",stage="encode"}'
-SENT = 'stellar_stage_duration_seconds_count{stage="decode"}'
+DECODED = 'stellar_stage_duration_seconds_count{stage="decode"}'
 WAITING = 'stellar_queue_depth{model="toy",stage="encode"}'
 GONE = 'stellar_requests_total{route="/embed",status="499"}'
 
 
 @pytest.fixture
 def toy(tmp_path: Path, toy_models: Path) -> Iterator[Server]:
-    """As many as run at once, one by one, and one may wait."""
-    arguments = ["--models", str(toy_models), "--max-queue", "1", "--max-batch", "1"]
+    """One image at a time, and two may wait."""
+    arguments = ["--models", str(toy_models), "--max-queue", "2", "--threads", "1"]
     with running(tmp_path / "log", {}, *arguments) as server:
         yield server
 
@@ -40,30 +39,28 @@ def embed(server: Server, image: bytes) -> httpx.Response:
     return httpx.post(f"{server.url}/embed", files={"image": image}, timeout=60)
 
 
-def busy(server: Server, pool: ThreadPoolExecutor) -> Future[httpx.Response]:
-    """The last of the first requests, which keep the engine at work from now on."""
-    first: list[Future[httpx.Response]] = []
-    for _ in range(CPU_BATCHES):
-        first.append(pool.submit(embed, server, SLOW))
-        server.wait_until(lambda: server.metric(SENT) == len(first) and server.metric(WAITING) == 0)
-    return first[-1]
+def busy(server: Server, pool: ThreadPoolExecutor) -> list[Future[httpx.Response]]:
+    """Two requests: one that the engine is at work on, and one that waits."""
+    both = [pool.submit(embed, server, SLOW) for _ in range(2)]
+    server.wait_until(lambda: server.metric(WAITING) == 1)
+    return both
 
 
 def test_full_queue_is_told_at_once_and_what_waits_is_served(toy: Server, pool: ThreadPoolExecutor) -> None:
-    first = busy(toy, pool)
-    second = pool.submit(embed, toy, BLACK)
-    toy.wait_until(lambda: toy.metric(WAITING) == 1)
-    third = embed(toy, BLACK)
-    assert not first.done()
-    assert (third.status_code, third.json()["code"]) == (503, "queue_full")
-    assert int(third.headers["retry-after"]) >= 1
-    assert toy.metric(SENT) == CPU_BATCHES + 1  # the third was refused before it was decoded
-    assert [first.result().status_code, second.result().status_code] == [200, 200]
+    both = busy(toy, pool)
+    third = pool.submit(embed, toy, BLACK)
+    toy.wait_until(lambda: toy.metric(WAITING) == 2)
+    fourth = embed(toy, BLACK)
+    assert not all(each.done() for each in both)
+    assert (fourth.status_code, fourth.json()["code"]) == (503, "queue_full")
+    assert int(fourth.headers["retry-after"]) >= 1
+    assert [each.result().status_code for each in (*both, third)] == [200, 200, 200]
+    assert toy.metric(DECODED) == 3  # the fourth was refused before that
     assert toy.metric('stellar_rejected_total{reason="queue_full"}') == 1
 
 
 def test_work_of_a_client_that_left_never_reaches_the_model(toy: Server, pool: ThreadPoolExecutor) -> None:
-    first = busy(toy, pool)
+    both = busy(toy, pool)
     leaving = httpx.Client(base_url=toy.url, timeout=60)
     left = threading.Event()
 
@@ -76,10 +73,11 @@ def test_work_of_a_client_that_left_never_reaches_the_model(toy: Server, pool: T
     pool.submit(leave)
     toy.wait_until(lambda: toy.metric(GONE) == 1)
     assert left.wait(60)
-    assert not first.done()
-    assert first.result().status_code == 200
+    assert not all(each.done() for each in both)
+    assert [each.result().status_code for each in both] == [200, 200]
     assert embed(toy, BLACK).status_code == 200
-    assert toy.metric(ENCODED) == CPU_BATCHES + 1  # the first ones and the last
+    assert toy.metric(ENCODED) == 3  # the first ones and the last
+    assert toy.metric(DECODED) == 3
 
 
 BUGGY = """
