@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import cycle
 from typing import NamedTuple, Protocol
 
@@ -116,8 +116,8 @@ class LocalBatcher:
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._metrics = metrics
-        self._batch_size = {stage: metrics.batch_size.labels(model, stage) for stage in STAGES}
-        self._images = {stage: metrics.images.labels(model, stage) for stage in STAGES}
+        self._batch_size = cache(partial(metrics.batch_size.labels, model))
+        self._images = cache(partial(metrics.images.labels, model))
         self._waiting: dict[Stage, Lanes[_Item]] = {stage: Lanes() for stage in STAGES}
         self._turns = cycle(STAGES)
         self._taking = threading.Lock()
@@ -233,8 +233,8 @@ class LocalBatcher:
         count = sum(not isinstance(result, ServiceError) for result in results)
         about: About = {"model": self._model, "stage": stage, "batch_size": count}
         if count:
-            self._batch_size[stage].observe(count)
-            self._images[stage].inc(count)
+            self._batch_size(stage).observe(count)
+            self._images(stage).inc(count)
             metrics.stage("inference", ran.started, ran.ended, [item.trace for item in items], **about)
         for item, result in zip(items, results, strict=True):
             metrics.stage("queue", item.submitted, ran.taken, [item.trace], **about)

@@ -44,7 +44,7 @@ def serve(
     threads: Annotated[
         int | None, typer.Option(help="Threads of an inference.", show_default="the processors")
     ] = None,
-    max_batch: Annotated[int | None, typer.Option(help="Largest batch.", show_default="8")] = None,
+    max_batch: Annotated[int | None, typer.Option(help="Largest batch on a GPU.", show_default="8")] = None,
     max_queue: Annotated[int | None, typer.Option(help="Items that may wait.", show_default="256")] = None,
     batcher: Annotated[
         str | None, typer.Option(help="local, or redis: workers run the models.", show_default="local")
@@ -87,7 +87,7 @@ def worker(
     threads: Annotated[
         int | None, typer.Option(help="Threads of an inference.", show_default="the processors")
     ] = None,
-    max_batch: Annotated[int | None, typer.Option(help="Largest batch.", show_default="8")] = None,
+    max_batch: Annotated[int | None, typer.Option(help="Largest batch on a GPU.", show_default="8")] = None,
     redis_url: RedisUrl = None,
     metrics_port: Annotated[
         int | None, typer.Option(help="Port of its metrics; 0 takes a free one.", show_default="9400")

@@ -51,15 +51,17 @@ class Engine:
             )
             for stage in STAGES
         }
-        self._sharing = self._single = open_sessions(self.manifest, graphs, settings, tell)
+        self._sharing = self._apart = open_sessions(self.manifest, graphs, settings, tell)
         self.provider: str = self._sharing["encode"].get_providers()[0]
+        self.single = self.provider == CPU
+        """Whether single images, as many at a time as there are threads, are better than batches."""
         self.max_batch, self.concurrency = settings.max_batch, 1
         """What is worth running: the largest batch, and how many of them at a time."""
-        if self.provider == CPU:
+        if self.single:
             self.max_batch, self.concurrency = 1, thread_count(settings)
             if self.concurrency > 1:
                 one = settings.model_copy(update={"device": "cpu", "threads": 1})
-                self._single = open_sessions(self.manifest, graphs, one, tell)
+                self._apart = open_sessions(self.manifest, graphs, one, tell)
         self.buckets = batch_buckets(self.max_batch)
         measured = self._warm_up(reference)
         logger.info(
@@ -77,7 +79,7 @@ class Engine:
         padded to the next bucket: kernels and memory are kept for few shapes there. A processor takes any
         size, and would pay for the padding.
         """
-        return self._run(self._single if crowded else self._sharing, stage, arrays)
+        return self._run(self._apart if crowded else self._sharing, stage, arrays)
 
     def _run(self, sessions: Sessions, stage: Stage, arrays: Arrays) -> Arrays:
         size = len(next(iter(arrays.values())))
@@ -89,7 +91,7 @@ class Engine:
 
     def _warm_up(self, reference: Reference) -> Deviation:
         """Run the reference in every bucket; the largest deviations from it."""
-        kinds = [self._sharing] if self._single is self._sharing else [self._sharing, self._single]
+        kinds = [self._sharing] if self._apart is self._sharing else [self._sharing, self._apart]
         measured = [
             self._compare(sessions, batch)
             for sessions in kinds

@@ -6,6 +6,7 @@ H, W pixels · N patches · r sparse tokens · D width
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -226,6 +227,9 @@ class Models:
             reason = "the models could not be loaded; the log tells why"
             logger.exception("models_failed")
         else:
+            if not self._served:
+                gc.collect()
+                gc.freeze()  # what is loaded by now stays: no request has to wait while it is looked through
             self._swap(serving)
             return
         finally:
@@ -329,7 +333,7 @@ class Models:
             engine.run,
             model=manifest.name,
             provider=engine.provider,
-            prepares=engine.max_batch == 1,
+            prepares=engine.single,
             max_batch=engine.max_batch,
             max_queue=settings.max_queue,
             threads=engine.concurrency,

@@ -35,8 +35,12 @@ class Settings(BaseSettings):
     engine_cache_dir: Path = Field(
         Path("~/.cache/stellar-service"), description="Folder of the engines that TensorRT builds."
     )
-    threads: int = Field(0, ge=0, description="Threads of an inference; 0: the processors it may use.")
-    max_batch: int = Field(8, ge=1, le=256, description="Largest batch.")
+    threads: int = Field(
+        0, ge=0, description="Threads that run images on processors; 0: the processors it may use."
+    )
+    max_batch: int = Field(
+        8, ge=1, le=256, description="Largest batch on a GPU; processors run single images, a thread each."
+    )
     max_queue: int = Field(256, ge=1, description="Items that may wait for each stage; beyond: 503.")
     small_items: int = Field(
         8, ge=0, description="Images that a client may have at work ahead of the bulk of others."
@@ -71,7 +75,11 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(50_000_000, ge=1, description="Largest image, in pixels.")
     max_images: int = Field(32, ge=1, description="Most images in one request.")
     max_edits: int = Field(64, ge=0, description="Most edits in one request.")
-    decode_threads: int = Field(2, ge=1, description="Threads that decode images.")
+    decode_threads: int = Field(
+        2,
+        ge=1,
+        description="Threads that decode images for a GPU or workers; processors decode what they run.",
+    )
 
     api_keys: SecretStr | None = Field(None, description="Accepted keys, separated by commas.")
     api_keys_file: Path | None = Field(None, description="File with one accepted key a line.")

@@ -53,8 +53,8 @@ class Worker:
         )
         self._destination = Destination(destination)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="read")
-        self._single = self._engine.max_batch == 1
-        threads = self._engine.concurrency if self._single else self._settings.decode_threads
+        single = self._engine.single
+        threads = self._engine.concurrency if single else self._settings.decode_threads
         self._seeing = ThreadPoolExecutor(threads, thread_name_prefix="see")
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class Worker:
             image = decode_image(row.content, side, self._fit, most)
         except ServiceError as error:
             return Seen(row.id, error)
-        if not self._single:
+        if not self._engine.single:
             return Seen(row.id, image)
         encoded = self._engine.run("encode", {"image": image.pixels[np.newaxis]}, crowded=True)
         return Seen(row.id, image, encoded)

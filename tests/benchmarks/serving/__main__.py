@@ -10,7 +10,7 @@ import typer
 
 from tests.benchmarks.serving.bundles import TINY
 from tests.benchmarks.serving.campaign import Campaign, window_s
-from tests.benchmarks.serving.contenders import BARE, CONTENDERS
+from tests.benchmarks.serving.contenders import BARES, CONTENDERS
 from tests.benchmarks.serving.matrix import FULL, QUICK, Cell
 from tests.benchmarks.serving.plot import draw_plots
 from tests.benchmarks.serving.table import write_table
@@ -22,7 +22,9 @@ def main(
     out: Annotated[
         Path, typer.Option(help="Folder of results; what is there for the same seconds is kept.")
     ] = Path("work/benchmark"),
-    servers: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join([BARE, *CONTENDERS]),
+    servers: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join(
+        [*BARES, *CONTENDERS]
+    ),
     quick: Annotated[bool, typer.Option("--quick", help="Four loads in ten minutes.")] = False,
     minutes: Annotated[
         float | None, typer.Option(help="How long it may take in all.", show_default="40; 10 if quick")

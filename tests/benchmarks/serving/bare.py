@@ -1,6 +1,8 @@
 """The limit: decoding on threads, batches through ONNX Runtime meanwhile, in one process without HTTP.
 
-It takes pictures and prints what `load.py` does, so many at work at a time or at a fixed rate.
+Where the encoder has one thread, each of as many threads as there are processors decodes and runs single
+pictures instead, and there are no batches. It takes pictures and prints what `load.py` does, so many at work
+at a time or at a fixed rate.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from service.sessions import available_processors
 from tests.benchmarks.serving.arrivals import arrivals
 from tests.benchmarks.serving.encoder import Encoder
 from tests.benchmarks.serving.measurement import Measurement, measure
@@ -31,7 +34,10 @@ class BareLoop:
         self._encoder = encoder
         self._picture = picture
         self._decoded: SimpleQueue[Decoded | None] = SimpleQueue()
-        self._threads = ThreadPoolExecutor(encoder.settings.decode_threads)
+        self._single = encoder.settings.threads == 1
+        self._threads = ThreadPoolExecutor(
+            available_processors() if self._single else encoder.settings.decode_threads
+        )
 
     def run(self, *, concurrency: int, rate: float | None, seconds: float, warm_s: float) -> Measurement:
         """As in `load.py`: what ends within the window counts, with a rate what was due in it."""
@@ -51,7 +57,8 @@ class BareLoop:
         at_work = concurrency
         latencies: list[float] = []
         while at_work and (batch := self._next_batch()):
-            self._encoder.run([pixels for _, pixels in batch])
+            if not self._single:
+                self._encoder.run([pixels for _, pixels in batch])
             now = time.perf_counter()
             latencies += [now - due for due, _ in batch if begin <= (now if rate is None else due) < end]
             if rate is None:
@@ -69,7 +76,10 @@ class BareLoop:
         self._threads.submit(self._decode, due)
 
     def _decode(self, due: float) -> None:
-        self._decoded.put((due, self._encoder.decode(self._picture)))
+        pixels = self._encoder.decode(self._picture)
+        if self._single:
+            self._encoder.run([pixels])
+        self._decoded.put((due, pixels))
 
     def _schedule(self, rate: float, first: float, seconds: float) -> None:
         for instant in arrivals(rate, seconds):

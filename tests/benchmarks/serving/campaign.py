@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.serving.bundles import bundle_folder
-from tests.benchmarks.serving.contenders import BARE, CONTENDERS, FLEETS, Place, environment, module
+from tests.benchmarks.serving.contenders import BARE, BARES, CONTENDERS, FLEETS, Place, environment, module
 from tests.benchmarks.serving.matrix import Cell
 from tests.benchmarks.serving.measurement import Measurement
 from tests.benchmarks.serving.pictures import write_picture
@@ -81,7 +81,7 @@ class Campaign:
         return self.out / cell.name / f"{server}-{turn}.json"
 
     def _serve(self, server: str, cells: Sequence[Cell], turn: int) -> None:
-        contender = None if server == BARE else (CONTENDERS | FLEETS)[server]
+        contender = None if server in BARES else (CONTENDERS | FLEETS)[server]
         bundle = bundle_folder(cells[0].model, self.out, contender.precision if contender else "fp32")
         place = Place(bundle, self.device, free_port())
         kept = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
@@ -89,7 +89,8 @@ class Campaign:
         if contender is None:
             for cell in cells:
                 command = [*module("bare"), *self._load(cell)]
-                with Processes(command, kept | environment(place), log, piped=True) as loop:
+                own = environment(place, BARES[server])
+                with Processes(command, kept | own, log, piped=True) as loop:
                     self._keep(cell, server, turn, _observed(loop.root, loop))
             return
         with Processes(contender.command(place), kept | contender.environment(place), log) as processes:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.benchmarks.serving.encoder import BUNDLE, DEVICE
+from tests.benchmarks.serving.encoder import BUNDLE, DEVICE, THREADS
 
 if TYPE_CHECKING:
     from model.precision import Precision
 
 BARE = "bare"
+BARES = {BARE: 0, "bare-single": 1}
+"""Loops without a server, and the threads of their sessions; 0: all processors. With one thread, each of as
+many threads as there are processors decodes and runs a picture after the other."""
 HERE = Path(__file__).parent
 PEERS = Path(sys.prefix) / "peers"
 """Their virtual environments: `make benchmark-serving` installs them."""
@@ -39,11 +43,12 @@ class Contender:
     precision: Precision = "fp32"
 
 
-def environment(place: Place) -> dict[str, str]:
+def environment(place: Place, threads: int = 0) -> dict[str, str]:
     """What the bare loop and the peers read, and what makes each listen and keep to itself."""
     return {
         BUNDLE: str(place.bundle.absolute()),
         DEVICE: place.device,
+        THREADS: str(threads),
         "PORT": str(place.port),
         "MOSEC_ADDRESS": "127.0.0.1",
         "MOSEC_PORT": str(place.port),
@@ -116,11 +121,12 @@ CONTENDERS = {
     "ours-redis": _fleet(),
     "mosec": _peer("mosec", "/inference"),
     "fastapi": _peer("fastapi"),
+    "fastapi-single": replace(_peer("fastapi"), environment=partial(environment, threads=1)),
     "litserve": _peer("litserve"),
     "bentoml": Contender(command=_bentoml, environment=environment),
     "ray": _peer("ray"),
 }
-"""By name; the bare loop is no server and stands beside them."""
+"""By name; the bare loops are no servers and stand beside them."""
 
 FLEETS = {f"workers-{count}": _fleet(count, threads=1) for count in (1, 2, 4, 8)}
 """How a fleet grows: workers of one thread each. They are measured when they are named."""

@@ -19,8 +19,8 @@ from service.images import decode_image
 from service.sessions import Graph, open_sessions
 from service.settings import Settings, read_settings
 
-BUNDLE, DEVICE = "BENCHMARK_BUNDLE", "BENCHMARK_DEVICE"
-"""Variables of the environment: the bundle's folder, and what it runs on."""
+BUNDLE, DEVICE, THREADS = "BENCHMARK_BUNDLE", "BENCHMARK_DEVICE", "BENCHMARK_THREADS"
+"""Variables of the environment: the bundle's folder, what it runs on, and with how many threads."""
 
 
 class Decoder:
@@ -33,8 +33,8 @@ class Decoder:
 
     @staticmethod
     def settings_of_environment() -> Settings:
-        """The service's settings, on the device that the environment names."""
-        return read_settings(device=os.environ[DEVICE])
+        """The service's settings, on the device and with the threads that the environment names."""
+        return read_settings(device=os.environ[DEVICE], threads=int(os.environ[THREADS]))
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -12,7 +12,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 
 from tests.benchmarks.serving.campaign import Campaign
-from tests.benchmarks.serving.contenders import BARE
+from tests.benchmarks.serving.contenders import BARE, BARES
 from tests.benchmarks.serving.matrix import Cell
 from tests.benchmarks.serving.measurement import Measurement
 
@@ -80,7 +80,7 @@ def _draw_line(
         values,
         marker="o",
         label=server,
-        linestyle="--" if server == BARE else "-",
+        linestyle="--" if server in BARES else "-",
     )
 
 

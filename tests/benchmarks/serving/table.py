@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from tests.benchmarks.serving.campaign import Campaign
-from tests.benchmarks.serving.contenders import BARE
+from tests.benchmarks.serving.contenders import BARE, BARES
 from tests.benchmarks.serving.machine import describe_machine
 from tests.benchmarks.serving.measurement import Measurement
 
@@ -55,7 +55,7 @@ def _line(server: str, rounds: Sequence[Measurement], bare: float | None) -> str
             median(lambda m: m.cpu_ms_per_image, 2),
             median(lambda m: 100 * m.client_cpu_s / m.seconds, 0),
             f"{max(each.peak_mb for each in rounds):.0f}",
-            "–" if server == BARE else median(lambda m: m.start_s, 1),
+            "–" if server in BARES else median(lambda m: m.start_s, 1),
             str(sum(each.failed for each in rounds)),
         ]
     )

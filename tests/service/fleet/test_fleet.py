@@ -15,6 +15,7 @@ import httpx
 import pytest
 import trustme
 
+from service.disconnect import WATCH_AFTER_S
 from service.settings import BUNDLED_MODELS
 from tests.service.fleet.cluster import Cluster, WorkerProcess, cluster_of, free_port, wait_until
 from tests.service.fleet.load import picture
@@ -278,6 +279,8 @@ def test_image_comes_again_just_when_the_last_who_waited_has_left(tmp_path: Path
         server = cluster.ready()
         for _ in range(3):
             with pytest.raises(httpx.ReadTimeout):
-                httpx.post(f"{server.url}/tokens", files={"image": picture(SLOW)}, timeout=0.2)
+                httpx.post(
+                    f"{server.url}/tokens", files={"image": picture(SLOW)}, timeout=WATCH_AFTER_S + 0.1
+                )
         assert right(ask(server, SLOW), SLOW)
         assert "unexpected_error" not in server.log
