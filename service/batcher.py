@@ -21,6 +21,7 @@ from service.batch import Run, run_batch
 from service.engine import STAGES, Arrays, Stage
 from service.errors import DeadlineExceeded, InternalError, QueueFull, ServiceError
 from service.lanes import Lane, Lanes, lane_capacity
+from service.logs import logger
 from service.metrics import About, Metrics
 
 
@@ -72,6 +73,9 @@ class _Item:
             return self.given()
         except ServiceError as error:
             return error
+        except Exception:  # whatever it is, the thread has others to serve
+            logger.exception("unexpected_error", request_ids=[self.request_id])
+            return InternalError()
 
     def expire(self) -> None:
         """On the event loop: its time is over."""

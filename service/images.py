@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import io
 import struct
+import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +32,11 @@ WHITE = (255, 255, 255)
 PAD_COLOUR = (124, 116, 104)
 """ImageNet's mean colour (0.485, 0.456, 0.406 of 255): the model sees padding as nothing."""
 
+LARGE_PIXELS = 4_000_000
+"""A picture that is decoded to more takes so much memory that few are decoded at a time."""
 SPARE = 1.25
 """How much larger than the model's picture a JPEG is decoded at least, where it is."""
+NO_LIMIT = nullcontext()
 
 # What Pillow's decoders raise for bytes that are no sound image, beside OSError and its own types.
 DAMAGE = (
@@ -71,8 +76,10 @@ class Picture:
     decoded: DecodedImage
     """Once there is one."""
 
-    def __init__(self, data: bytes, side: int, fit: Fit, max_pixels: int) -> None:
-        self._how = data, side, fit, max_pixels
+    def __init__(
+        self, data: bytes, side: int, fit: Fit, max_pixels: int, large: AbstractContextManager[Any]
+    ) -> None:
+        self._how = data, side, fit, max_pixels, large
         self.began = self.ended = 0.0
         """When it was decoded: `time.monotonic()` instants."""
 
@@ -89,15 +96,16 @@ class Picture:
 
 
 class ImageDecoder:
-    """Decodes on a few threads of its own."""
+    """Decodes on a few threads of its own; wherever pictures are decoded, as few large ones at a time."""
 
     def __init__(self, *, max_pixels: int, threads: int) -> None:
         self._max_pixels = max_pixels
+        self._large = threading.Semaphore(threads)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
     def picture(self, data: bytes, side: int, fit: Fit) -> Picture:
         """What was sent, not yet decoded."""
-        return Picture(data, side, fit, self._max_pixels)
+        return Picture(data, side, fit, self._max_pixels, self._large)
 
     async def decode(self, picture: Picture) -> NDArray[np.uint8]:
         """`Picture.decode` off the event loop."""
@@ -108,8 +116,14 @@ class ImageDecoder:
         self._threads.shutdown(cancel_futures=True)
 
 
-def decode_image(data: bytes, side: int, fit: Fit, max_pixels: int) -> DecodedImage:
-    """Pixels (side, side, 3) of the image in `data`.
+def decode_image(
+    data: bytes,
+    side: int,
+    fit: Fit,
+    max_pixels: int,
+    large: AbstractContextManager[Any] = NO_LIMIT,
+) -> DecodedImage:
+    """Pixels (side, side, 3) of the image in `data`; one beyond `LARGE_PIXELS` is decoded within `large`.
 
     Raises `EmptyImage`, `UnknownImageFormat`, `CorruptImage` and `TooManyPixels`.
     """
@@ -130,20 +144,26 @@ def decode_image(data: bytes, side: int, fit: Fit, max_pixels: int) -> DecodedIm
             raise TooManyPixels(
                 f"The image has {image.width} × {image.height} pixels; at most {max_pixels} are accepted."
             )
+        full = image.size
         try:
-            return _fitted(image, side, fit)
+            _draft(image, side)
+            with large if image.width * image.height > LARGE_PIXELS else NO_LIMIT:
+                return _fitted(image, full, side, fit)
         except Image.DecompressionBombError:
             raise TooManyPixels(f"The image is larger than {max_pixels} pixels.") from None
         except DAMAGE:
             raise CorruptImage("The image is truncated or damaged.") from None
 
 
-def _fitted(image: Image.Image, side: int, fit: Fit) -> DecodedImage:
-    full = image.size
-    # A JPEG decodes at an eighth, a quarter or half its size where that is still more than is needed.
-    short = min(full)
-    wanted = max(1, round(SPARE * side * full[0] / short)), max(1, round(SPARE * side * full[1] / short))
-    image.draft("RGB", wanted)
+def _draft(image: Image.Image, side: int) -> None:
+    """Have a JPEG decoded at an eighth, a quarter or half its size where that is more than is needed."""
+    short = min(image.size)
+    image.draft(
+        "RGB", (round(SPARE * side * image.width / short), round(SPARE * side * image.height / short))
+    )
+
+
+def _fitted(image: Image.Image, full: tuple[int, int], side: int, fit: Fit) -> DecodedImage:
     image.load()  # a TIFF turns itself upright here, and its orientation is 1 from then on
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     width, height = reversed(full) if turned else full

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,6 +70,9 @@ def _open_on(
     """Sessions on the first of the providers, which gives what it can't run to the others."""
     told: dict[str, dict[str, str]] = {provider: {} for provider in providers}
     options = _options(thread_count(settings))
+    if providers[0] == CPU:
+        _register_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
     gpu = "" if providers[0] == CPU else find_gpu(providers[0], index)
     if CUDA in told:
         # There are few sizes of batches, so what they need of memory need not grow by doubling.
@@ -109,6 +113,13 @@ def _options(threads: int) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
+
+
+@cache
+def _register_arena() -> None:
+    """One arena for all sessions of the process: what one of them has let go of, another takes."""
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(memory, None)
 
 
 def thread_count(settings: Settings) -> int:

@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     decode_threads: int = Field(
         2,
         ge=1,
-        description="Threads that decode images for a GPU or workers; processors decode what they run.",
+        description="Threads that decode images for a GPU or workers; and how many large ones at once.",
     )
 
     api_keys: SecretStr | None = Field(None, description="Accepted keys, separated by commas.")

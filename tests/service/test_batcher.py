@@ -141,6 +141,9 @@ def test_error_in_the_making_is_that_item_s_alone() -> None:
     def damaged() -> Arrays:
         raise CorruptImage("it is damaged")
 
+    def unforeseen() -> Arrays:
+        raise RuntimeError("a bug")
+
     async def work(bench: Bench) -> None:
         first = await bench.busy()
         good, bad = bench.submit(1), bench.submit(damaged)
@@ -150,10 +153,11 @@ def test_error_in_the_making_is_that_item_s_alone() -> None:
         with pytest.raises(CorruptImage, match="it is damaged"):
             await bad
         assert [values for _, values in bench.engine.batches] == [[0], [1]]
-        with pytest.raises(CorruptImage):
-            await bench.submit(damaged)
-        assert bench.sample("stellar_images_total") == 2
-        assert bench.sample("stellar_batch_size_count") == 2
+        with pytest.raises(InternalError):
+            await bench.submit(unforeseen)
+        assert await doubled(bench.submit(2)) == [4]
+        assert bench.sample("stellar_images_total") == 3
+        assert bench.sample("stellar_batch_size_count") == 3
 
     run(work)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -311,6 +312,24 @@ def test_mutated_images_give_pixels_or_the_service_s_errors() -> None:
             assert image.pixels.shape == (16, 16, 3)
             assert image.pixels.dtype == np.uint8
     assert 200 < refused < 1900
+
+
+def test_large_pictures_wait_for_each_other_and_small_ones_do_not() -> None:
+    large = encoded(Image.new("RGB", (2500, 2500), RED), "PNG")
+    halved = encoded(Image.new("RGB", (2500, 2500), RED), "JPEG")
+    decoder = ImageDecoder(max_pixels=MAX_PIXELS, threads=1)
+    try:
+        with decoder._large, ThreadPoolExecutor(1) as pool:
+            decoder.picture(photo("coffee"), 32, "crop").decode()
+            decoder.picture(halved, 32, "crop").decode()  # it is decoded to an eighth
+            waiting = pool.submit(decoder.picture(large, 32, "crop").decode)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.5)
+            decoder._large.release()
+            assert close(waiting.result(60), RED)
+            decoder._large.acquire()
+    finally:
+        decoder.close()
 
 
 def test_decoder_gives_what_a_plain_call_gives() -> None:
