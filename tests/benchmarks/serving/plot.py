@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable
 
 import matplotlib
+from cycler import cycler
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -16,10 +17,20 @@ from tests.benchmarks.serving.contenders import BARE, BARES
 from tests.benchmarks.serving.matrix import Cell
 from tests.benchmarks.serving.measurement import Measurement
 
+COLOURS = ["black", "gray"] + [
+    f"tab:{name}" for name in ("blue", "green", "purple", "brown", "orange", "red", "pink", "olive", "cyan")
+]
+
 
 def draw_plots(campaign: Campaign) -> None:
     """Write `throughput.png` and `clients.png` beside the results."""
-    with pyplot.style.context({"figure.dpi": 110, "axes.spines.top": False, "axes.spines.right": False}):
+    style = {
+        "figure.dpi": 110,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.prop_cycle": cycler(color=COLOURS),
+    }
+    with pyplot.style.context(style):
         _draw_throughput(campaign)
         _draw_clients(campaign)
 
@@ -55,7 +66,7 @@ def _draw_clients(campaign: Campaign) -> None:
         for cell in campaign.cells
         if not cell.rate_share and (cell.model, cell.megapixels) == (first.model, first.megapixels)
     ]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for server in campaign.servers:
         _draw_line(left, campaign, cells, server, _rate)
         _draw_line(right, campaign, cells, server, lambda m: m.p99_ms)
@@ -66,7 +77,7 @@ def _draw_clients(campaign: Campaign) -> None:
         axes.set_xscale("log", base=2)
         axes.set_xticks([cell.concurrency for cell in cells], [str(cell.concurrency) for cell in cells])
         axes.set_xlabel(f"clients at a time ({first.model}, {first.megapixels:g} megapixels)")
-    left.legend(fontsize=8, frameon=False)
+    right.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(campaign.out / "clients.png")
     pyplot.close(figure)
 
