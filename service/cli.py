@@ -42,7 +42,7 @@ def serve(
         str | None, typer.Option(help="cpu, cuda or tensorrt; cuda:1 for another GPU.", show_default="cpu")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="Threads of an inference.", show_default="the processors")
+        int | None, typer.Option(help="Threads that run images.", show_default="the processors")
     ] = None,
     max_batch: Annotated[int | None, typer.Option(help="Largest batch on a GPU.", show_default="8")] = None,
     max_queue: Annotated[int | None, typer.Option(help="Items that may wait.", show_default="256")] = None,
@@ -85,7 +85,7 @@ def worker(
         Path | None, typer.Option(help="Folder of bundles.", show_default="the bundled stellar-tiny")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="Threads of an inference.", show_default="the processors")
+        int | None, typer.Option(help="Threads that run images.", show_default="the processors")
     ] = None,
     max_batch: Annotated[int | None, typer.Option(help="Largest batch on a GPU.", show_default="8")] = None,
     redis_url: RedisUrl = None,

@@ -123,7 +123,7 @@ def _register_arena() -> None:
 
 
 def thread_count(settings: Settings) -> int:
-    """Threads of an inference on a processor."""
+    """Threads that run images on processors."""
     return settings.threads or available_processors()
 
 
