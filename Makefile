@@ -29,6 +29,7 @@ $(MODELS)/%/bundle.json:
 test: $(VENV)/dev $(VENV)/kserve/installed redis-server prometheus helm chromium c++ ## Set everything up and run all checks and tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest
 
@@ -76,6 +77,7 @@ benchmark-bulk: $(VENV)/dev ## Compare bulk jobs with the raw loop, and measure 
 lint: $(VENV)/dev ## Format the code and check it, without the tests
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+	$(VENV)/bin/lint-imports
 	$(VENV)/bin/mypy
 
 stellar-tiny: $(VENV)/dev ## Fetch pictures, train and evaluate stellar-tiny and make its bundle (hours)

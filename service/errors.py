@@ -29,7 +29,7 @@
     └── InternalError 500         anything unexpected; the log has the trace under the request id
 
 Answers are problem documents (RFC 9457); `code` is stable and made for programs, `detail` is made for people.
-Under /v1 and /v2 the same errors are told in the words of those protocols: see `service/dialects.py`.
+Under /v1 and /v2 the same errors are told in the words of those protocols: see `service/http/dialects.py`.
 """
 
 from __future__ import annotations

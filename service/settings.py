@@ -9,8 +9,6 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.logs import logger
-
 BUNDLED_MODELS = Path(__file__).parent / "bundles"
 SECRETS = ("api_keys", "redis_url")
 """Settings that no message may quote."""
@@ -114,9 +112,11 @@ def read_settings(**given: Any) -> Settings:
         raise ValueError("\n".join(lines)) from None
 
 
-def warn_of_unknown_variables() -> None:
-    """Log each `STELLAR_…` variable that sets nothing: it may be misspelt."""
-    for variable in sorted(os.environ):
-        name = variable.removeprefix("STELLAR_")
-        if name != variable and name.lower() not in Settings.model_fields:
-            logger.warning("unknown_setting", variable=variable)
+def unknown_variables() -> list[str]:
+    """The `STELLAR_…` variables that set nothing: they may be misspelt."""
+    names = {variable: variable.removeprefix("STELLAR_") for variable in sorted(os.environ)}
+    return [
+        variable
+        for variable, name in names.items()
+        if name != variable and name.lower() not in Settings.model_fields
+    ]

@@ -20,9 +20,9 @@ from training.config_file import (
     preset_run,
     read_changes,
 )
-from training.processes import joined
-from training.state import CHECKPOINT_FILE
-from training.trainer import DivergedError, Trainer
+from training.run.processes import joined
+from training.run.state import CHECKPOINT_FILE
+from training.run.trainer import DivergedError, Trainer
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
 
@@ -135,8 +135,8 @@ def fetch(
     folder: Annotated[Path, typer.Argument(help="Where sources, training pictures and labelled sets go.")],
 ) -> None:
     """Fetch the openly licensed pictures of stellar-tiny and prepare them; goes on where it stopped."""
-    from training.prepare import prepare
-    from training.sources import SourceError
+    from training.data.prepare import prepare
+    from training.data.sources import SourceError
 
     try:
         counts = prepare(folder)
@@ -165,15 +165,15 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and grid.png.")] = None,
 ) -> None:
     """Measure reconstruction, edits and, on the pictures that are named, what frozen features are worth."""
-    from training.evaluation import (
+    from training.data.labelled import examples
+    from training.evaluation.evaluation import (
         measure,
         measure_labelled,
         save_evaluation,
         show_evaluation,
         untrained_like,
     )
-    from training.labelled import examples
-    from training.segmentation import segmentation
+    from training.evaluation.segmentation import segmentation
 
     missing: dict[str, str] = {}
     shown = None
@@ -199,8 +199,8 @@ def tiny(
     work: Annotated[Path, typer.Option(help="Folder for pictures, runs and the bundle.")] = Path("work"),
 ) -> None:
     """Make stellar-tiny: fetch pictures, train, evaluate, export; goes on where it stopped."""
-    from training.sources import SourceError
-    from training.tiny import make_tiny
+    from training.data.sources import SourceError
+    from training.experiments.tiny import make_tiny
 
     try:
         make_tiny(work)
@@ -226,8 +226,8 @@ def claim(
     Arms: stellar-16, stellar-8, stellar-4, stellar-16-x4 (reconstruction weighs four times as much),
     semantic, reconstruction and mae. Calls with different arms can run side by side.
     """
-    from training.claim import ARMS, make_claim
-    from training.sources import SourceError
+    from training.data.sources import SourceError
+    from training.experiments.claim import ARMS, make_claim
 
     try:
         make_claim(work, arm or [*ARMS], seed=seed, steps=steps)

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from service.bulk.part import Part
 from service.bulk.record import Record
-from service.table import written_whole
+from service.bulk.table import written_whole
 
 ERRORS = pa.schema({"id": pa.string(), "code": pa.string(), "detail": pa.string()})
 

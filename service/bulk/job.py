@@ -13,10 +13,10 @@ from service.bulk.record import Options, Record
 from service.bulk.rows import Reader
 from service.bulk.shards import Shard, plan
 from service.bulk.worker import Worker
-from service.bundle import choose_bundle
 from service.client.stream import progress_bar
-from service.providers import PROVIDERS, find_gpu
-from service.sessions import available_processors
+from service.runtime.bundle import choose_bundle
+from service.runtime.providers import PROVIDERS, find_gpu
+from service.runtime.sessions import available_processors
 from service.settings import Settings
 
 FOR_WORKERS = {

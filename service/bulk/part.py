@@ -14,15 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from service.bundle import Manifest
-from service.engine import Arrays
+from service.bulk.table import ROWS_AT_ONCE
 from service.errors import ServiceError
-from service.images import Fit, Source
-from service.models import Tokens
-from service.pooling import Pooling, pooled
-from service.reference import ENCODED
-from service.table import ROWS_AT_ONCE
-from service.token_file import shares_to_uint8
+from service.runtime.bundle import Manifest
+from service.runtime.engine import Arrays
+from service.runtime.reference import ENCODED
+from service.tokens.pictures import Fit, Source
+from service.tokens.pooling import Pooling, pooled
+from service.tokens.token_file import shares_to_uint8
+from service.tokens.types import Tokens
 
 
 class Layout:

@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from service.bulk.shards import Kind
-from service.images import Fit
-from service.pooling import Pooling
+from service.tokens.pictures import Fit
+from service.tokens.pooling import Pooling
 
 
 class Options(BaseModel):

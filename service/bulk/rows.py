@@ -14,7 +14,7 @@ from fsspec.core import url_to_fs
 
 from service.bulk.shards import Kind, Shard
 from service.errors import BadImage, EmptyImage, NoImage, ServiceError
-from service.images import SUFFIXES
+from service.tokens.pictures import SUFFIXES
 
 AT_ONCE = 32
 """Files that are fetched together, and rows that are read together."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from fsspec.core import url_to_fs
 
-from service.images import SUFFIXES
+from service.tokens.pictures import SUFFIXES
 
 Kind = Literal["pictures", "parquet", "webdataset"]
 KINDS: dict[str, Kind] = {

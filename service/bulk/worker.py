@@ -16,12 +16,12 @@ from service.bulk.part import Layout, Part
 from service.bulk.record import Record
 from service.bulk.rows import AT_ONCE, Reader, Row
 from service.bulk.shards import Shard
-from service.bundle import choose_bundle
-from service.engine import Arrays, Engine
 from service.errors import ServiceError
-from service.images import DecodedImage, decode_image
-from service.logs import configure_logs, logger
+from service.runtime.bundle import choose_bundle
+from service.runtime.engine import Arrays, Engine
 from service.settings import read_settings
+from service.tokens.pictures import DecodedImage, decode_image
+from service.watch.logs import configure_logs, logger
 
 
 class Seen(NamedTuple):

@@ -5,8 +5,8 @@ from service.client.blocking import StellarClient
 from service.client.errors import StellarError
 from service.client.pictures import Picture
 from service.client.stream import Result
-from service.images import Source
-from service.token_file import ImageTokens, pack, unpack
+from service.tokens.pictures import Source
+from service.tokens.token_file import ImageTokens, pack, unpack
 
 __all__ = [
     "AsyncStellarClient",

@@ -25,9 +25,9 @@ from service.client.patience import patience
 from service.client.pictures import Picture, decoded, encoded
 from service.client.served import ServedModels
 from service.client.stream import Result, in_order
-from service.images import Fit
-from service.pooling import Pooling
-from service.token_file import SAFETENSORS, ImageTokens, Storage, pack, unpack
+from service.tokens.pictures import Fit
+from service.tokens.pooling import Pooling
+from service.tokens.token_file import SAFETENSORS, ImageTokens, Storage, pack, unpack
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 JSON, NPY, PNG = "application/json", "application/x-npy", "image/png"

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from service.bundle import Manifest
 
+class Served(BaseModel):
+    """A model that is served. A newer service may tell more of it than this client knows."""
 
-class Served(Manifest):
-    """A model that is served: its manifest, and ONNX Runtime's name of what it runs on."""
-
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+    version: str
+    """The hash of its content."""
+    precision: str
+    """fp32, fp16 or int8."""
+    image_size: int
+    """Side of the picture that it sees, in pixels."""
+    grid: tuple[int, int]
+    """Rows and columns of patches."""
+    num_sparse_tokens: int
+    width: int
+    """Numbers of a token."""
+    quality: dict[str, float]
+    """What was measured, by name."""
+    licence: str
     provider: str
+    """ONNX Runtime's name of what it runs on."""
+
+    @property
+    def id(self) -> str:
+        """What the service calls this very content: name@version."""
+        return f"{self.name}@{self.version}"
 
 
 class ServedModels(BaseModel):

@@ -6,14 +6,14 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
-from service.bundle import Manifest
-from service.engine import STAGES, Arrays, Stage
+from service.batching.lanes import LANES, Lane, lane_capacity
 from service.errors import NoWorker, QueueAway, QueueFull
 from service.fleet.link import Command
 from service.fleet.names import GROUP, Names
 from service.fleet.scripts import STATUS, call
-from service.lanes import LANES, Lane, lane_capacity
-from service.metrics import Metrics
+from service.runtime.bundle import Manifest
+from service.runtime.engine import STAGES, Arrays, Stage
+from service.watch.metrics import Metrics
 
 Ask = Callable[[str, Arrays, float], Awaitable[Arrays]]
 """Stream, inputs and deadline to outputs."""

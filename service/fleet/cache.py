@@ -15,16 +15,16 @@ from functools import partial
 
 from redis.exceptions import ResponseError
 
-from service.batcher import Batcher
-from service.engine import Arrays, Stage
+from service.batching.batcher import Batcher
+from service.batching.lanes import Lane
 from service.errors import DeadlineExceeded, QueueAway
 from service.fleet.link import Link
 from service.fleet.names import Names
 from service.fleet.scripts import RELEASE, call
 from service.fleet.wire import Malformed, pack, unpack
-from service.lanes import Lane
-from service.logs import logger
-from service.metrics import Metrics
+from service.runtime.engine import Arrays, Stage
+from service.watch.logs import logger
+from service.watch.metrics import Metrics
 
 POLL_S = 0.01
 """How often a process looks for the result that another one computes."""

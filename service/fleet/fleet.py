@@ -16,18 +16,18 @@ from dataclasses import dataclass, replace
 import structlog
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from service.bundle import Manifest
-from service.engine import Arrays
 from service.errors import DeadlineExceeded, InternalError, ItemBuried, QueueAway, QueueFull
 from service.fleet.batcher import RedisBatcher
 from service.fleet.link import Link
 from service.fleet.names import Names
 from service.fleet.scripts import LOST, call
 from service.fleet.wire import Malformed, Reply, Request
-from service.logs import logger
-from service.metrics import Metrics
+from service.runtime.bundle import Manifest
+from service.runtime.engine import Arrays
 from service.settings import Settings
-from service.tracing import ids
+from service.watch.logs import logger
+from service.watch.metrics import Metrics
+from service.watch.tracing import ids
 
 BLOCK_MS = 500
 REPLIES_AT_ONCE = 256

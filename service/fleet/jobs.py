@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from service.engine import Stage
+from service.batching.lanes import Lane
 from service.fleet.wire import Request
-from service.lanes import Lane
+from service.runtime.engine import Stage
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from service.engine import STAGES, Stage
-from service.lanes import LANES, Lane
+from service.batching.lanes import LANES, Lane
+from service.runtime.engine import STAGES, Stage
 
 GROUP = "workers"
 """The consumer group of every stream of requests."""

@@ -14,9 +14,9 @@ from service.fleet.link import Command, Link
 from service.fleet.names import GROUP, Names
 from service.fleet.scripts import FINISH, call
 from service.fleet.wire import Fields, Reply
-from service.logs import logger
-from service.metrics import Metrics
-from service.tracing import ids
+from service.watch.logs import logger
+from service.watch.metrics import Metrics
+from service.watch.tracing import ids
 
 RETRY_S = 0.25
 REPLY_TTL_MS = 60_000

@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from service.progress import Progress
+from service.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment

@@ -11,16 +11,16 @@ import os
 import signal
 from collections.abc import Sequence
 
-from service.bundle import BundleError, find_bundles, read_bundle
-from service.engine import Engine
 from service.fleet.port import Port
 from service.fleet.worker import Worker
-from service.logs import logger
-from service.metrics import Metrics
-from service.progress import Progress
-from service.providers import DeviceError
+from service.runtime.bundle import BundleError, find_bundles, read_bundle
+from service.runtime.engine import Engine
+from service.runtime.progress import Progress
+from service.runtime.providers import DeviceError
 from service.settings import Settings
-from service.tracing import Tracing
+from service.watch.logs import logger
+from service.watch.metrics import Metrics
+from service.watch.tracing import Tracing
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

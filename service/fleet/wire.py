@@ -8,8 +8,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from service.bundle import Manifest
-from service.engine import Arrays, Stage
+from service.runtime.bundle import Manifest
+from service.runtime.engine import Arrays, Stage
 
 Fields = dict[bytes, bytes]
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from service.batch import run_batch
-from service.engine import STAGES, Arrays, Engine, Stage
+from service.batching.batch import run_batch
+from service.batching.lanes import BULK_TURN, LANES, Lanes
 from service.errors import InternalError, ItemBuried, QueueAway
 from service.fleet.jobs import Job, Source
 from service.fleet.link import Link
@@ -28,10 +28,10 @@ from service.fleet.names import GROUP, Names
 from service.fleet.outbox import RETRY_S, Outbox
 from service.fleet.scripts import CLAIM, call
 from service.fleet.wire import Fields, Malformed, Reply, Request
-from service.lanes import BULK_TURN, LANES, Lanes
-from service.logs import logger
-from service.metrics import About, Metrics
+from service.runtime.engine import STAGES, Arrays, Engine, Stage
 from service.settings import Settings
+from service.watch.logs import logger
+from service.watch.metrics import About, Metrics
 
 BLOCK_MS = 500
 

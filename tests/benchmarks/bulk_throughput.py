@@ -31,12 +31,12 @@ from sklearn.datasets import load_sample_images
 from service.bulk.job import Job
 from service.bulk.part import Layout, Part
 from service.bulk.record import Options
-from service.bundle import choose_bundle
-from service.engine import Engine
-from service.images import decode_image
+from service.runtime.bundle import choose_bundle
+from service.runtime.engine import Engine
 from service.settings import BUNDLED_MODELS, Settings
+from service.tokens.pictures import decode_image
 from tests.service.photos import encoded
-from training.photos import PHOTOS
+from training.data.photos import PHOTOS
 
 PICTURES, ROUNDS = 1200, 3
 TIMED_PICTURES, BATCH = 240, 8

@@ -23,16 +23,16 @@ from rich.progress import track
 from rich.table import Table
 from sklearn.datasets import load_sample_images
 
-from service.bundle import read_bundle
-from service.edits import apply_edits, parse_edits
-from service.engine import Engine
-from service.images import Source, decode_image
+from service.runtime.bundle import read_bundle
+from service.runtime.engine import Engine
 from service.settings import BUNDLED_MODELS, Settings
-from service.token_file import Arrays, ImageTokens, Storage, compact, expand, pack
+from service.tokens.edits import apply_edits, parse_edits
+from service.tokens.pictures import Source, decode_image
+from service.tokens.token_file import Arrays, ImageTokens, Storage, compact, expand, pack
 from tests.service.photos import encoded
-from training.evaluation import LABELLED_SETS
-from training.knn import knn_accuracy
-from training.photos import PHOTOS
+from training.data.photos import PHOTOS
+from training.evaluation.evaluation import LABELLED_SETS
+from training.evaluation.knn import knn_accuracy
 
 BATCH = 32
 GALLERY, QUERIES = LABELLED_SETS[:2]

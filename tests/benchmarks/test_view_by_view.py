@@ -7,10 +7,10 @@ import torch
 from model import Stellar, get_preset
 from tests.benchmarks.view_by_view import ViewByView, plain_pytorch
 from training.config import get_recipe
-from training.draws import Draws
-from training.masking import draw_kept
-from training.objective import Objective
-from training.views import Views
+from training.data.draws import Draws
+from training.data.masking import draw_kept
+from training.data.views import Views
+from training.losses.objective import Objective
 
 
 def test_views_in_one_batch_give_what_they_give_one_by_one() -> None:

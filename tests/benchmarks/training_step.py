@@ -25,13 +25,13 @@ from torch.optim import AdamW
 from model import Stellar, get_preset
 from model.clustering import ClusteringHead
 from tests.benchmarks.view_by_view import ViewByView, plain_pytorch
-from training import objective as objective_module
 from training.config import get_recipe
-from training.draws import Draws
-from training.masking import draw_kept
-from training.memory import keep_freed_memory
-from training.objective import Objective
-from training.views import make_views
+from training.data.draws import Draws
+from training.data.masking import draw_kept
+from training.data.views import make_views
+from training.losses import objective as objective_module
+from training.losses.objective import Objective
+from training.run.memory import keep_freed_memory
 
 BATCH_SIZES = {"tiny": 16, "b16": 2}
 """Pictures of a step on a CPU; a GPU gets 8 times as many."""

@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model import Encoding, Stellar, vit
-from training.clustering import assign, cross_entropy
-from training.koleo import koleo
-from training.losses import Losses
-from training.matching import match
-from training.objective import Objective
-from training.views import Views
+from training.data.views import Views
+from training.losses.clustering import assign, cross_entropy
+from training.losses.koleo import koleo
+from training.losses.matching import match
+from training.losses.named import Losses
+from training.losses.objective import Objective
 
 
 class ViewByView(Objective):

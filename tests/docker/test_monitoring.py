@@ -22,7 +22,7 @@ from tests.docker.test_helm import VALUES, of_kind, render
 from tests.docker.watch import SHIPPED, GpuExporter, Line, Prometheus, gpu_exporter, watching
 from tests.service.fleet.cluster import Cluster, cluster_of, wait_until
 from tests.service.photos import plain
-from tests.service.test_tracing import Collector, collecting
+from tests.service.watch.test_tracing import Collector, collecting
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = ROOT / "docker" / "grafana" / "dashboards"

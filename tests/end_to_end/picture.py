@@ -14,13 +14,13 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from service.bundle import read_bundle
-from service.edits import apply_edits, parse_edits
-from service.engine import Engine
-from service.heatmaps import region_map, tile, token_map
-from service.images import decode_image
-from service.models import Floats, Pixels
+from service.runtime.bundle import read_bundle
+from service.runtime.engine import Engine
 from service.settings import BUNDLED_MODELS, Settings
+from service.tokens.edits import apply_edits, parse_edits
+from service.tokens.heatmaps import region_map, tile, token_map
+from service.tokens.pictures import decode_image
+from service.tokens.types import Floats, Pixels
 
 PHOTOS = ("rocket", "chelsea", "coffee", "astronaut")
 NUM_MAPS = 3

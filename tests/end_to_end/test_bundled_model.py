@@ -10,12 +10,12 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from service.bundle import Bundle, read_bundle
-from service.edits import apply_edits, parse_edits
-from service.engine import Engine
-from service.images import decode_image
-from service.models import Floats, Pixels
+from service.runtime.bundle import Bundle, read_bundle
+from service.runtime.engine import Engine
 from service.settings import BUNDLED_MODELS, Settings
+from service.tokens.edits import apply_edits, parse_edits
+from service.tokens.pictures import decode_image
+from service.tokens.types import Floats, Pixels
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 
@@ -103,7 +103,7 @@ def test_dropping_a_token_changes_its_region_most(engine: Engine) -> None:
 
 
 def test_card_names_every_source(bundle: Bundle) -> None:
-    from training.sources import SOURCES
+    from training.data.sources import SOURCES
 
     card = (BUNDLED_MODELS.parents[1] / "training/cards/stellar-tiny.md").read_text()
     for source in SOURCES:

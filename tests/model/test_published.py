@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from model import Stellar, get_preset, save_checkpoint
 from model.digest import sha256
 from model.published import NAMES, REPOSITORY, VQGAN_FILE, VQGAN_REPOSITORY
-from service.bundle import read_bundle
+from service.runtime.bundle import read_bundle
 from tests.model.hub import TOKEN, Hub, commit
 
 FILE = "stellar-b16.safetensors"

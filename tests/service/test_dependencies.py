@@ -28,7 +28,7 @@ def loaded_by(*modules: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("module", ["service.app", "service.cli", "service.server"])
+@pytest.mark.parametrize("module", ["service.http.app", "service.cli", "service.http.server"])
 def test_serving_imports_neither_torch_nor_model_nor_training(module: str) -> None:
     loaded = loaded_by(module)
     assert "service" in loaded
@@ -36,7 +36,7 @@ def test_serving_imports_neither_torch_nor_model_nor_training(module: str) -> No
 
 
 def test_serving_needs_nothing_of_the_client_s() -> None:
-    assert not loaded_by("service.app", "service.cli", "service.server") & {
+    assert not loaded_by("service.http.app", "service.cli", "service.http.server") & {
         "httpx",
         "pyarrow",
         "fsspec",
@@ -45,7 +45,7 @@ def test_serving_needs_nothing_of_the_client_s() -> None:
 
 
 def test_redis_client_is_loaded_only_where_redis_is_used() -> None:
-    assert "redis" not in loaded_by("service.app", "service.cli", "service.server")
+    assert "redis" not in loaded_by("service.http.app", "service.cli", "service.http.server")
     assert "redis" in loaded_by("service.fleet.process")
 
 

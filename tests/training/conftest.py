@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from training.views import Views
+from training.data.views import Views
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import read_bundle
-from service.images import decode_image
-from service.sessions import Graph, open_sessions
+from service.runtime.bundle import read_bundle
+from service.runtime.sessions import Graph, open_sessions
 from service.settings import Settings, read_settings
+from service.tokens.pictures import decode_image
 
 BUNDLE, DEVICE, THREADS = "BENCHMARK_BUNDLE", "BENCHMARK_DEVICE", "BENCHMARK_THREADS"
 """Variables of the environment: the bundle's folder, what it runs on, and with how many threads."""

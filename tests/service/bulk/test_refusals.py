@@ -14,7 +14,7 @@ import pytest
 from service.bulk.destination import Destination
 from service.bulk.record import Record
 from service.bulk.shards import plan
-from service.bundle import read_bundle
+from service.runtime.bundle import read_bundle
 from service.settings import BUNDLED_MODELS
 from tests.service.bulk.command import Bulk
 from tests.service.bulk.sources import write_folder

@@ -13,8 +13,8 @@ import httpx
 import numpy as np
 import pytest
 
-from service.engine import Arrays
 from service.fleet.wire import Request
+from service.runtime.engine import Arrays
 from tests.service.fleet.chaos import run_chaos
 from tests.service.fleet.cluster import Cluster, wait_until
 from tests.service.fleet.load import GONE, RIGHT, WRONG, Tally, is_right, load, picture

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import trustme
 
-from service.disconnect import WATCH_AFTER_S
+from service.http.disconnect import WATCH_AFTER_S
 from service.settings import BUNDLED_MODELS
 from tests.service.fleet.cluster import Cluster, WorkerProcess, cluster_of, free_port, wait_until
 from tests.service.fleet.load import picture

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.bundle import Manifest, read_bundle
 from service.fleet.wire import Fields, Malformed, Reply, Request, pack
+from service.runtime.bundle import Manifest, read_bundle
 
 IMAGE = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
 

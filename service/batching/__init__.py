@@ -1,0 +1,1 @@
+"""Single items to batches, in fair order."""

@@ -1,0 +1,196 @@
+"""What the command line does to a folder of pictures, by a client of a service elsewhere or here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.bulk.table import table, written_whole
+from service.client import AsyncStellarClient, ImageTokens, Result, pack, unpack
+from service.client.served import Served
+from service.tokens.pictures import SUFFIXES, Fit
+from service.tokens.pooling import Pooling
+
+P = TypeVar("P")
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def job(
+    server: str | None, *, api_key: str | None, model: str | None, concurrency: int
+) -> AsyncIterator[Job]:
+    """A job with a client of the service at `server`, or in this process where it is None.
+
+    Raises `StellarError`, and `ValueError` for settings, models and names that can't be used.
+    """
+    async with (
+        _transport(server) as transport,
+        AsyncStellarClient(
+            server or "http://localhost",
+            api_key=api_key,
+            model=model,
+            concurrency=concurrency,
+            transport=transport,
+        ) as client,
+    ):
+        try:
+            served = (await client.models()).find(model)
+        except KeyError as error:
+            raise ValueError(error.args[0]) from None
+        yield Job(client, served)
+
+
+@asynccontextmanager
+async def _transport(server: str | None) -> AsyncIterator[httpx.AsyncBaseTransport | None]:
+    """The way to the application in this process; None, httpx's own, to a server."""
+    if server is not None:
+        yield None
+        return
+    try:
+        from service.http.app import create_app
+        from service.settings import read_settings
+        from service.watch.logs import configure_logs
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{error.name} is missing: pip install 'stellar-service[cpu]', or name a --server"
+        ) from None
+    configure_logs("warning", "auto")
+    app = create_app(read_settings(api_keys=None, api_keys_file=None))
+    async with app.router.lifespan_context(app):
+        await app.state.models.loaded()
+        if app.state.models.reason is not None:
+            raise ValueError(app.state.models.reason)
+        yield httpx.ASGITransport(app)
+
+
+class Job:
+    """A command's work; tells of pictures that fail on standard error and goes on."""
+
+    def __init__(self, client: AsyncStellarClient, served: Served) -> None:
+        self._client = client
+        self._served = served
+        self.done = 0
+        self.failed = 0
+
+    async def embed(self, source: Path, out: Path, pooling: Pooling, fit: Fit) -> None:
+        """Write path and embedding of each picture: D numbers, or r times D."""
+        kind = pa.list_(pa.float32(), self._served.width)
+        if pooling == "tokens":
+            kind = pa.list_(kind, self._served.num_sparse_tokens)
+        metadata = {"model": self._served.id, "pooling": pooling, "fit": fit}
+        names, paths = _pictures(source)
+        results = self._client.embed_all(paths, pooling=pooling, fit=fit, progress=True)
+        with table(out, pa.schema({"path": pa.string(), "embedding": kind}, metadata)) as add:
+
+            def keep(name: str, vector: NDArray[np.float32]) -> None:
+                add({"path": name, "embedding": vector.tolist()})
+
+            await self._each(names, results, keep)
+
+    async def tokens(self, source: Path, out: Path, fit: Fit) -> None:
+        """Write path and tokens of each picture, the latter as a compact safetensors file."""
+        names, paths = _pictures(source)
+        results = self._client.tokens_all(paths, storage="compact", fit=fit, progress=True)
+        schema = pa.schema(
+            {"path": pa.string(), "tokens": pa.binary()}, {"model": self._served.id, "fit": fit}
+        )
+        with table(out, schema) as add:
+
+            def keep(name: str, tokens: ImageTokens) -> None:
+                add({"path": name, "tokens": pack([tokens], "compact")})
+
+            await self._each(names, results, keep)
+
+    async def reconstruct(
+        self, source: Path, out: Path, edits: str, donors: Sequence[Path], fit: Fit
+    ) -> None:
+        """Draw each picture, or each row of a table that `tokens` has written, into the folder `out`."""
+        try:
+            decoded = json.loads(edits)
+        except ValueError as error:
+            raise ValueError(f"--edits: expected a list of edits in JSON: {error}") from None
+
+        def keep(name: str, image: Image.Image) -> None:
+            path = out / (name if name.lower().endswith(".png") else f"{name}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(path) as file:
+                image.save(file, "PNG")
+
+        if source.suffix == ".parquet":
+            rows = _TokenTable(source, self._served)
+            drawn = self._client.reconstruct_all(rows, edits=decoded, donors=donors, progress=True)
+            await self._each(rows.names, drawn, keep)
+        else:
+            names, paths = _pictures(source)
+            results = self._client.reconstruct_all(
+                paths, edits=decoded, donors=donors, fit=fit, progress=True
+            )
+            await self._each(names, results, keep)
+
+    async def _each(
+        self,
+        names: Sequence[str],
+        results: AsyncGenerator[Result[P, T], None],
+        keep: Callable[[str, T], None],
+    ) -> None:
+        """Keep every result under its name; tell of those that failed, and count both."""
+        following = iter(names)
+        async with aclosing(results):
+            async for result in results:
+                name = next(following)
+                if result.error is not None:
+                    self.failed += 1
+                    typer.echo(f"{name}: {result.error}", err=True)
+                else:
+                    keep(name, result.value)
+                    self.done += 1
+
+
+class _TokenTable:
+    """The rows of a table that `Job.tokens` has written."""
+
+    def __init__(self, path: Path, served: Served) -> None:
+        """Raises `ValueError` where it is another table, or one of another model."""
+        try:
+            self._file = pq.ParquetFile(path)
+            self.names: list[str] = self._file.read(["path"])["path"].to_pylist()
+            model = self._file.schema_arrow.metadata[b"model"].decode()
+        except (pa.ArrowException, KeyError, TypeError):
+            raise ValueError(f"{path}: expected a table that stellar-service tokens has written") from None
+        if model != served.id:
+            raise ValueError(
+                f"{path} has tokens of {model}, which {served.id} can't draw; name it by --model"
+            )
+        for name in self.names:
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise ValueError(f"{path}: expected paths within a folder, got {name!r}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[ImageTokens]:
+        for batch in self._file.iter_batches(batch_size=64, columns=["tokens"]):
+            for value in batch["tokens"].to_pylist():
+                (tokens,) = unpack(value)
+                yield tokens
+
+
+def _pictures(source: Path) -> tuple[list[str], list[Path]]:
+    """Paths within `source` in their order, and the files; of a lone file its name. Raises `ValueError`."""
+    if source.is_file():
+        return [source.name], [source]
+    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
+        raise ValueError(f"{source} has no pictures: expected files with {', '.join(sorted(SUFFIXES))}")
+    return [path.relative_to(source).as_posix() for path in paths], paths

@@ -1,0 +1,40 @@
+"""An error as an answer, in the words of the protocol that the caller speaks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.responses import Response
+
+from service.errors import PROBLEM_TYPE, ServiceError
+from service.http.responses import JSON
+
+OPENAI_CODES = {"unauthorized": "invalid_api_key", "unknown_model": "model_not_found"}
+"""What OpenAI calls an error for which its clients' users look; all others keep our code."""
+
+
+def error_response(path: str, error: ServiceError, request_id: str) -> Response:
+    """The answer to a request of `path`: OpenAI's, the Open Inference Protocol's, or a problem document."""
+    if path.startswith("/v1/"):
+        return _openai(error)
+    if path == "/v2" or path.startswith("/v2/"):
+        return _answer({"error": error.detail}, error.status, error)
+    return _answer(error.problem(request_id), error.status, error, PROBLEM_TYPE)
+
+
+def _openai(error: ServiceError) -> Response:
+    """OpenAI knows no 422: input that can't be used is a 400 there."""
+    status = 400 if error.status == 422 else error.status
+    document = {
+        "message": error.detail,
+        "type": "server_error" if status >= 500 else "invalid_request_error",
+        "param": error.param,
+        "code": OPENAI_CODES.get(error.code, error.code),
+    }
+    return _answer({"error": document}, status, error)
+
+
+def _answer(document: dict[str, Any], status: int, error: ServiceError, media_type: str = JSON) -> Response:
+    """It may quote text that is no sound Unicode, which the standard library's JSON escapes."""
+    return Response(json.dumps(document, separators=(",", ":")), status, error.headers, media_type)

@@ -1,0 +1,191 @@
+"""Requests and answers of the protocol: a JSON document, and behind it the bytes of its binary tensors."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from service.errors import BadRequest, BadTensor
+from service.http.oip.compression import accepted_encoding, compress
+from service.http.oip.tensors import Tensor, TensorSpec
+from service.http.requests import limit_images, read_object, validated
+from service.http.responses import JSON
+
+HEADER_LENGTH = "inference-header-content-length"
+OCTETS = "application/octet-stream"
+
+
+class InputField(BaseModel):
+    """An input; of its parameters only `binary_data_size` counts."""
+
+    name: str
+    datatype: str
+    shape: list[Annotated[int, Field(ge=0, strict=True)]]
+    parameters: dict[str, Any] = {}
+    data: Any = None
+
+
+class OutputParameters(BaseModel):
+    """How an output is to be written."""
+
+    model_config = ConfigDict(extra="forbid")
+    binary_data: bool | None = None
+
+
+class OutputField(BaseModel):
+    """An output that is asked for."""
+
+    name: str
+    parameters: OutputParameters = OutputParameters()
+
+
+class InferRequest(BaseModel):
+    """The JSON of a request."""
+
+    id: str | None = None
+    parameters: dict[str, Any] = {}
+    inputs: list[InputField]
+    outputs: list[OutputField] = []
+
+
+class Parameters(BaseModel):
+    """Parameters that every model takes."""
+
+    model_config = ConfigDict(extra="forbid")
+    binary_data_output: bool = False
+    timeout: int = Field(0, ge=0, description="In microseconds; 0: the service's own limit.")
+
+    @property
+    def timeout_s(self) -> float:
+        """The timeout in seconds; infinite where there is none."""
+        return self.timeout / 1e6 or math.inf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A request, understood."""
+
+    id: str | None
+    inputs: dict[str, Tensor]
+    parameters: Parameters
+    outputs: list[tuple[TensorSpec, bool]]
+    """What to answer, and whether in bytes."""
+
+    @property
+    def batch(self) -> int:
+        """The size of the inputs' first axis."""
+        return len(next(iter(self.inputs.values())))
+
+
+def read_call(
+    body: bytes,
+    json_bytes: str | None,
+    *,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    parameters: type[Parameters],
+    max_images: int,
+) -> Call:
+    """Read a request to a model that takes and gives these tensors.
+
+    `json_bytes` is the header that says how long the JSON is; without it all of the body is JSON.
+    Raises errors under `BadRequest`.
+    """
+    if json_bytes is None:
+        length = len(body)
+    elif (
+        json_bytes.isascii()
+        and json_bytes.isdigit()
+        and len(json_bytes) < 20
+        and int(json_bytes) <= len(body)
+    ):
+        length = int(json_bytes)
+    else:
+        raise BadRequest(
+            f"{HEADER_LENGTH}: expected 0 to {len(body)}, the body's length, got {json_bytes!r}."
+        )
+    request = validated(InferRequest, read_object(body[:length]))
+    wanted = validated(parameters, request.parameters)
+    return Call(
+        id=request.id,
+        inputs=_read_inputs(request.inputs, memoryview(body)[length:], inputs, max_images),
+        parameters=wanted,
+        outputs=_chosen(request.outputs, outputs, wanted.binary_data_output),
+    )
+
+
+def _read_inputs(
+    fields: Sequence[InputField], sections: memoryview, specs: Sequence[TensorSpec], max_images: int
+) -> dict[str, Tensor]:
+    expected, got = sorted(spec.name for spec in specs), sorted(field.name for field in fields)
+    if got != expected:
+        raise BadTensor(f"inputs: expected {expected}, got {got}.")
+    by_name = {spec.name: spec for spec in specs}
+    tensors, at = dict[str, Tensor](), 0
+    for field in fields:
+        spec = by_name[field.name]
+        spec.check(field.datatype, field.shape)
+        limit_images(field.shape[0], max_images)
+        size = field.parameters.get("binary_data_size")
+        if size is None:
+            tensors[field.name] = spec.from_json(field.data, field.shape)
+            continue
+        left = len(sections) - at
+        if type(size) is not int or not 0 <= size <= left:
+            raise BadTensor(
+                f"input {field.name}: binary_data_size: the body has {left} bytes for it, got {size!r}."
+            )
+        tensors[field.name] = spec.from_bytes(sections[at : at + size], field.shape)
+        at += size
+    if at != len(sections):
+        raise BadTensor(f"The body has {len(sections) - at} bytes behind its last tensor.")
+    if len({len(tensor) for tensor in tensors.values()}) > 1:
+        raise BadTensor("inputs: expected the same first axis in all, which is the batch.")
+    return tensors
+
+
+def _chosen(
+    fields: Sequence[OutputField], specs: Sequence[TensorSpec], binary: bool
+) -> list[tuple[TensorSpec, bool]]:
+    """The outputs that are asked for, or all."""
+    if not fields:
+        return [(spec, binary) for spec in specs]
+    by_name = {spec.name: spec for spec in specs}
+    names = [field.name for field in fields]
+    if len(set(names)) < len(names) or not set(names) <= set(by_name):
+        raise BadTensor(f"outputs: expected some of {sorted(by_name)}, each once, got {names}.")
+    return [
+        (by_name[f.name], binary if f.parameters.binary_data is None else f.parameters.binary_data)
+        for f in fields
+    ]
+
+
+def write_answer(
+    call: Call, arrays: Mapping[str, Tensor], *, model: str, version: str, accept_encoding: str
+) -> Response:
+    """The answer to a call, compressed where the client takes it."""
+    fields, sections = list[dict[str, Any]](), list[bytes]()
+    for spec, binary in call.outputs:
+        array = arrays[spec.name]
+        field = {"name": spec.name, "datatype": spec.datatype, "shape": list(array.shape)}
+        if binary:
+            sections.append(array.tobytes())
+            fields.append(field | {"parameters": {"binary_data_size": len(sections[-1])}})
+        else:
+            fields.append(field | {"data": array.ravel().tolist()})
+    document: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": fields}
+    if call.id is not None:
+        document["id"] = call.id
+    header = json.dumps(document, separators=(",", ":")).encode()
+    headers = {HEADER_LENGTH: str(len(header))} if sections else {}
+    body = b"".join((header, *sections))
+    if encoding := accepted_encoding(accept_encoding):
+        body = compress(body, encoding)
+        headers["content-encoding"] = encoding
+    return Response(body, headers=headers, media_type=OCTETS if sections else JSON)

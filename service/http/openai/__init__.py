@@ -1,0 +1,1 @@
+"""OpenAI's convention: what its clients send."""

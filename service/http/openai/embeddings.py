@@ -1,0 +1,110 @@
+"""What callers send to /v1/embeddings: images where OpenAI has text, in the forms that other servers take."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, WithJsonSchema
+
+from service.errors import BadRequest, NoImage, ServiceError
+from service.http.requests import Options, from_base64, limit_images, read_object, validated
+
+
+class ImageUrl(BaseModel):
+    """An image of a message; other fields, such as `detail`, mean nothing here."""
+
+    url: str
+
+
+class Part(BaseModel):
+    """A part of a message."""
+
+    type: str
+    image_url: ImageUrl | str | None = None
+    text: str | None = None
+
+
+class Message(BaseModel):
+    """A message of a chat; who says it means nothing here."""
+
+    content: str | list[Part]
+
+    @property
+    def parts(self) -> list[Part]:
+        """Its parts, without empty texts."""
+        whole = [Part(type="text", text=self.content)] if isinstance(self.content, str) else self.content
+        return [part for part in whole if part.type != "text" or part.text]
+
+
+class EmbeddingsOptions(Options):
+    """The body of /v1/embeddings: OpenAI's fields, and some of /embed."""
+
+    input: Any = Field(
+        None, description="A data URI of an image (data:image/jpeg;base64,…), or a list of them."
+    )
+    messages: Annotated[list[Message] | None, WithJsonSchema({"type": "array"})] = Field(
+        None, description="In place of input: a chat with one image_url part, as vLLM takes it."
+    )
+    modality: Literal["image"] = Field("image", description="What input holds, as Infinity has it.")
+    encoding_format: Literal["float", "base64"] = Field(
+        "float", description="Numbers, or base64 of little-endian float32."
+    )
+    dimensions: int | None = Field(
+        None, description="The model's own width; shorter vectors are not offered."
+    )
+    user: str | None = Field(None, description="Taken and not used.")
+    pooling: Literal["mean", "cls"] = Field("mean", description="The mean of the tokens, or the CLS token.")
+    normalize: bool = Field(True, description="Scale vectors to length 1.")
+
+    @property
+    def field(self) -> Literal["input", "messages"]:
+        """Where the images stand."""
+        return "input" if self.messages is None else "messages"
+
+
+def read_embeddings(body: bytes, max_images: int) -> tuple[EmbeddingsOptions, list[bytes]]:
+    """The options and the images' bytes. Raises errors under `BadRequest` and `BadImage`."""
+    options = validated(EmbeddingsOptions, read_object(body))
+    if options.messages is not None and options.input:
+        raise BadRequest("Send either input or messages, not both.", param="input")
+    if options.messages is not None:
+        given = [_image_of(options.messages)]
+    else:
+        given = options.input if isinstance(options.input, list) else [options.input]
+    if given in ([], [None]):
+        raise NoImage(
+            "The request has no image: input is a data URI of an image, or a list of them.",
+            param=options.field,
+        )
+    limit_images(len(given), max_images)
+    return options, [
+        _from_data_uri(value, f"{options.field} {i}", options.field) for i, value in enumerate(given)
+    ]
+
+
+def _image_of(messages: list[Message]) -> str | None:
+    """The one image of a chat: a chat has one vector, and the model reads nothing but one image."""
+    parts = [part for message in messages for part in message.parts]
+    kinds = [part.type for part in parts]
+    if kinds != ["image_url"]:
+        raise BadRequest(
+            f"messages: expected one image_url part and no text, got {kinds}; several images go into input.",
+            param="messages",
+        )
+    url = parts[0].image_url
+    return url.url if isinstance(url, ImageUrl) else url
+
+
+def _from_data_uri(value: Any, place: str, param: str) -> bytes:
+    if not isinstance(value, str) or not value.startswith(("data:", "http://", "https://")):
+        raise BadRequest(
+            f"{place}: expected a data URI of an image (data:image/jpeg;base64,…), got {value!r}; "
+            "the model reads images, not text.",
+            param=param,
+        )
+    item = from_base64(value)
+    if isinstance(item, ServiceError):
+        item.detail = f"{place}: {item.detail}"
+        item.param = param
+        raise item
+    return item

@@ -1,0 +1,263 @@
+"""What callers send, in any of its forms: multipart files, a raw body, or JSON with base64 or data URIs.
+
+Options may stand in the query string, in form fields or in the JSON, under the same names everywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import Request
+
+from service.errors import (
+    BadOption,
+    BadRequest,
+    BadTokens,
+    CorruptImage,
+    NoImage,
+    RemoteImage,
+    ServiceError,
+    TooManyImages,
+    UnsupportedMediaType,
+)
+from service.runtime.bundle import Manifest
+from service.tokens.pictures import Fit
+from service.tokens.token_file import SAFETENSORS, Storage, load_arrays
+from service.tokens.types import Floats
+
+FILE_FIELDS = {
+    "image": "images",
+    "images": "images",
+    "donor": "donors",
+    "donors": "donors",
+    "tokens": "tokens",
+}
+RAW_TYPES = ("image/", "application/octet-stream", "application/x-www-form-urlencoded")
+"""Types of a raw image body; the last is what curl says of `--data-binary` unless told otherwise."""
+
+Item = bytes | ServiceError
+"""An image's bytes, or why there are none."""
+
+
+class Options(BaseModel):
+    """Options of every route."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    model: str | None = Field(None, description="name or name@version; the default model if absent.")
+    fit: Fit = Field("crop", description="How a picture becomes square: crop the middle, stretch, or pad.")
+
+
+class EmbedOptions(Options):
+    """Options of /embed."""
+
+    pooling: Literal["mean", "cls", "tokens"] = Field(
+        "mean", description="The mean of the tokens, the CLS token, or every token (r vectors)."
+    )
+    normalize: bool = Field(True, description="Scale vectors to length 1.")
+    encoding_format: Literal["float", "base64"] = Field(
+        "float", description="Numbers, or base64 of little-endian float32."
+    )
+
+
+class TokensOptions(Options):
+    """Options of /tokens."""
+
+    encoding_format: Literal["float", "base64"] = Field(
+        "float", description="Numbers, or base64 of little-endian float32."
+    )
+    heatmaps: bool = Field(False, description="Add PNGs: the regions in colour and each token's map.")
+    storage: Storage = Field(
+        "full", description="Of safetensors: float32, or compact: a quarter of it, in 8-bit numbers."
+    )
+
+
+class ReconstructOptions(Options):
+    """Options of /reconstruct."""
+
+    edits: Annotated[Any, Field(description="A list of edits, applied in order.")] = ()
+    quality: int = Field(90, ge=1, le=100, description="Of WebP and JPEG.")
+
+
+AnyOptions = TypeVar("AnyOptions", bound=BaseModel)
+
+
+def validated(model: type[AnyOptions], given: dict[str, Any]) -> AnyOptions:
+    """What was given, as a model. Raises `BadOption`, which names the first bad field."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            known = ", ".join(model.model_fields)
+            raise BadOption(f"{name}: there is no such option here; there are {known}.", param=name) from None
+        raise BadOption(f"{name}: {first['msg']}, got {first['input']!r}.", param=name) from None
+
+
+@dataclass
+class Upload:
+    """A request's content, whatever its form was."""
+
+    images: list[Item] = field(default_factory=list)
+    donors: list[Item] = field(default_factory=list)
+    tokens: bytes | dict[str, Any] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def parse_options(self, model: type[AnyOptions]) -> AnyOptions:
+        """The options, validated. Raises `BadOption`."""
+        return validated(model, self.options)
+
+
+async def read_upload(request: Request, max_images: int) -> Upload:
+    """Read the body. Raises errors under `BadRequest`, and `UnsupportedMediaType`."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    upload = Upload(options=dict(request.query_params))
+    if kind == "multipart/form-data":
+        async with request.form(max_files=4 * max_images + 4, max_fields=100) as form:
+            await _read_form(form, upload)
+    elif kind == "application/json":
+        _read_json(await request.body(), upload)
+    elif kind == SAFETENSORS:
+        upload.tokens = await request.body()
+    elif not kind or kind.startswith(RAW_TYPES):
+        if body := await request.body():
+            upload.images.append(body)
+    else:
+        raise UnsupportedMediaType(
+            f"A body of type {kind!r} is not read here; "
+            "send multipart/form-data, application/json or an image."
+        )
+    if not upload.images and upload.tokens is None:
+        raise NoImage(
+            "The request has no image: send a multipart file named image, the image as the body, "
+            'or JSON {"image": "<base64>"}.'
+        )
+    for images in (upload.images, upload.donors):
+        limit_images(len(images), max_images)
+    return upload
+
+
+def limit_images(count: int, max_images: int) -> None:
+    """Raise `TooManyImages` where a request has more than it may."""
+    if count > max_images:
+        raise TooManyImages(f"At most {max_images} images are taken in one request, got {count}.")
+
+
+async def _read_form(form: FormData, upload: Upload) -> None:
+    for name, value in form.multi_items():
+        target = FILE_FIELDS.get(name)
+        if isinstance(value, UploadFile):
+            if target is None:
+                known = ", ".join(FILE_FIELDS)
+                raise BadRequest(f"There is no file field {name!r} here; there are {known}.")
+            content = await value.read()
+            if target == "tokens":
+                upload.tokens = content
+            else:
+                getattr(upload, target).append(content)
+        elif target in ("images", "donors"):
+            getattr(upload, target).append(from_base64(value))
+        else:
+            upload.options[name] = value
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """A JSON object. Raises `BadRequest`."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadRequest("The body is no valid JSON.") from None
+    if not isinstance(document, dict):
+        raise BadRequest("The JSON body: expected an object.")
+    return document
+
+
+def _read_json(body: bytes, upload: Upload) -> None:
+    for name, value in read_object(body).items():
+        target = FILE_FIELDS.get(name)
+        if target == "tokens":
+            upload.tokens = value if isinstance(value, dict) else _strict(from_base64(value))
+        elif target is not None:
+            values = value if isinstance(value, list) else [value]
+            getattr(upload, target).extend(map(from_base64, values))
+        else:
+            upload.options[name] = value
+
+
+def from_base64(value: Any) -> Item:
+    """Bytes of a base64 string or a data URI; an error in their place where there are none."""
+    if not isinstance(value, str):
+        return CorruptImage("An image in JSON is a base64 string or a data URI.")
+    text = value.strip()
+    if text.startswith(("http://", "https://")):
+        return RemoteImage("Images are not fetched from addresses: send the image itself.")
+    if text.startswith("data:"):
+        header, _, text = text.partition(",")
+        if not header.endswith(";base64"):
+            return CorruptImage("The data URI is not base64.")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return CorruptImage("The image is no valid base64.")
+
+
+def _strict(item: Item) -> bytes:
+    if isinstance(item, ServiceError):
+        raise BadTokens(
+            "tokens: expected an object with semantics and localization, or a base64 safetensors file."
+        )
+    return item
+
+
+def read_tokens(
+    tokens: bytes | dict[str, Any], manifest: Manifest, max_images: int
+) -> list[tuple[Floats, Floats]]:
+    """Pairs of semantics (r, D) and localization (N, r) from what /tokens answers, in either form.
+
+    Rows of the localization are scaled to sum to 1. Raises `BadTokens` and `TooManyImages`.
+    """
+    if isinstance(tokens, bytes):
+        try:
+            arrays: dict[str, Any] = load_arrays(tokens)
+        except ValueError as error:
+            raise BadTokens(f"tokens: {error}.") from None
+    else:
+        arrays = tokens
+    missing = [name for name in ("semantics", "localization") if name not in arrays]
+    if missing:
+        raise BadTokens(f"tokens: {' and '.join(missing)} expected, got {sorted(arrays)}.")
+    r, width, n = manifest.num_sparse_tokens, manifest.width, manifest.num_patches
+    semantics = _array("semantics", arrays["semantics"], (r, width))
+    localization = _array("localization", arrays["localization"], (n, r))
+    if len(semantics) != len(localization):
+        raise BadTokens(f"tokens: {len(semantics)} semantics for {len(localization)} localizations.")
+    limit_images(len(semantics), max_images)
+    mass = localization.sum(axis=2, keepdims=True, dtype=np.float64)
+    if (localization < 0).any() or (mass <= 0).any():
+        raise BadTokens("localization: expected no negative number and some mass in every row.")
+    return list(zip(semantics, (localization / mass).astype(np.float32), strict=True))
+
+
+def _array(name: str, value: Any, shape: tuple[int, int]) -> Floats:
+    """Any number of arrays of a shape, (n, *shape), finite and float32."""
+    size = shape[0] * shape[1]
+    try:
+        if isinstance(value, str):
+            flat = np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4")
+        else:
+            with np.errstate(over="ignore"):  # what overflows is refused below
+                flat = np.asarray(value, dtype=np.float32).ravel()
+    except (binascii.Error, ValueError, TypeError, OverflowError):
+        raise BadTokens(f"{name}: expected numbers, or base64 of little-endian float32.") from None
+    if flat.size == 0 or flat.size % size:
+        raise BadTokens(f"{name}: expected {shape[0]} × {shape[1]} numbers an image, got {flat.size}.")
+    if not np.isfinite(flat).all():
+        raise BadTokens(f"{name}: expected finite numbers.")
+    return flat.astype(np.float32).reshape(-1, *shape)

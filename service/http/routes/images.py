@@ -1,0 +1,218 @@
+"""POST /embed, /tokens, /reconstruct: pictures in; vectors, tokens or pictures out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from service.errors import BadEdit, BadOption, BadRequest, BadTokens, ServiceError
+from service.http.dependencies import BEARER, DirectRoute, KitDep
+from service.http.disconnect import run_while_connected
+from service.http.openapi import EMBED_DOCS, RECONSTRUCT_DOCS, TOKENS_DOCS
+from service.http.requests import (
+    EmbedOptions,
+    Item,
+    ReconstructOptions,
+    TokensOptions,
+    Upload,
+    read_tokens,
+    read_upload,
+)
+from service.http.responses import (
+    JSON,
+    NPY,
+    PICTURES,
+    PNG,
+    data,
+    encode_picture,
+    json_response,
+    negotiate,
+    npy_response,
+    numbers,
+    picture_item,
+    safetensors_response,
+    sheet_response,
+    tokens_item,
+)
+from service.http.work import Seen, Work, all_good, settle
+from service.models.served import ServedModel
+from service.tokens.edits import Edit, apply_edits, parse_edits
+from service.tokens.pooling import pooled
+from service.tokens.token_file import SAFETENSORS
+from service.tokens.types import Floats, Pixels
+
+router = APIRouter(tags=["images"], route_class=DirectRoute, dependencies=[BEARER])
+
+
+@router.post("/embed", summary="Images to vectors", openapi_extra=EMBED_DOCS)
+async def embed(request: Request, kit: KitDep) -> Response:
+    """One vector for each image, for search: similar pictures have a high cosine."""
+    kind = negotiate(request.headers.get("accept"), (JSON, NPY))
+    upload = await read_upload(request, kit.settings.max_images)
+    _refuse_extras(upload)
+    options = upload.parse_options(EmbedOptions)
+    work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
+    with work.admitted(len(upload.images)):
+        seen = await run_while_connected(request, work.see_all(upload.images))
+    if kind == JSON:
+        work.count_refused(seen)
+    return await work.respond(
+        partial(_embed_response, kind, work.model, seen, options, request.state.request_id),
+        small=len(seen) == 1,
+    )
+
+
+@router.post("/tokens", summary="Images to tokens and their places", openapi_extra=TOKENS_DOCS)
+async def tokens(request: Request, kit: KitDep) -> Response:
+    """What is in each image (semantics) and where (localization), as numbers, as a file, or as heat maps."""
+    kind = negotiate(request.headers.get("accept"), (JSON, SAFETENSORS, "application/octet-stream", PNG))
+    upload = await read_upload(request, kit.settings.max_images)
+    _refuse_extras(upload)
+    options = upload.parse_options(TokensOptions)
+    work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
+    if kind in (JSON, PNG) and options.storage == "compact":
+        raise BadOption(f"storage: compact is a form of safetensors; accept {SAFETENSORS}, not {kind}.")
+    if kind == PNG and len(upload.images) > 1:
+        raise BadRequest(
+            "A sheet of heat maps shows one image; send one, or ask for JSON with heatmaps=true."
+        )
+    with work.admitted(len(upload.images)):
+        seen = await run_while_connected(request, work.see_all(upload.images))
+    if kind == JSON:
+        work.count_refused(seen)
+    return await work.respond(
+        partial(_tokens_response, kind, work.model, seen, options, request.state.request_id),
+        small=len(seen) == 1 and kind != PNG and not options.heatmaps,
+    )
+
+
+@router.post("/reconstruct", summary="Images or tokens to pictures", openapi_extra=RECONSTRUCT_DOCS)
+async def reconstruct(request: Request, kit: KitDep) -> Response:
+    """The picture that tokens stand for, after edits.
+
+    Edits: drop, keep, scale, swap, replace, blend, move, paint.
+    """
+    kind = negotiate(request.headers.get("accept"), (*PICTURES, JSON))
+    upload = await read_upload(request, kit.settings.max_images)
+    options = upload.parse_options(ReconstructOptions)
+    edits = parse_edits(_decoded(options.edits), kit.settings.max_edits)
+    work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
+    given: list[tuple[Floats, Floats]] = []
+    if upload.tokens is not None:
+        given = read_tokens(upload.tokens, work.model.manifest, kit.settings.max_images)
+    with work.admitted(len(upload.images) + len(upload.donors) + len(given)):
+        pictures = await run_while_connected(request, _reconstruct_all(work, upload, given, edits))
+    if len(pictures) > 1:
+        kind = negotiate(request.headers.get("accept"), (JSON,))
+    if kind == JSON:
+        work.count_refused(pictures)
+    return await work.respond(
+        partial(_pictures_response, kind, work.model, pictures, options, request.state.request_id)
+    )
+
+
+async def _reconstruct_all(
+    work: Work, upload: Upload, given: Sequence[tuple[Floats, Floats]], edits: Sequence[Edit]
+) -> list[Pixels | ServiceError]:
+    """Every image's or token set's picture, or its error."""
+    donors = [seen.tokens.semantics for seen in all_good(await work.see_all(upload.donors))]
+    if given and upload.images:
+        raise BadTokens("Send images or tokens, not both.")
+
+    async def draw(semantics: Floats, localization: Floats) -> Pixels:
+        edited = apply_edits(semantics, localization, work.model.manifest.grid, edits, donors)
+        return await work.draw(*edited)
+
+    async def redraw(item: Item) -> Pixels:
+        seen = await work.see(item)
+        return await draw(seen.tokens.semantics, seen.tokens.localization)
+
+    return await settle([draw(*pair) for pair in given] or [redraw(item) for item in upload.images])
+
+
+def _embed_response(
+    kind: str,
+    model: ServedModel,
+    seen: Sequence[Seen | ServiceError],
+    options: EmbedOptions,
+    request_id: str,
+) -> Response:
+    vectors = [
+        s if isinstance(s, ServiceError) else pooled(s.tokens, options.pooling, normalize=options.normalize)
+        for s in seen
+    ]
+    if kind == NPY:
+        return npy_response(all_good(vectors))
+    items = [
+        v if isinstance(v, ServiceError) else {"embedding": numbers(v, options.encoding_format)}
+        for v in vectors
+    ]
+    document = {
+        "model": model.id,
+        "pooling": options.pooling,
+        "dimension": model.manifest.width,
+        "data": data(items, request_id),
+    }
+    return json_response(document)
+
+
+def _tokens_response(
+    kind: str,
+    model: ServedModel,
+    seen: Sequence[Seen | ServiceError],
+    options: TokensOptions,
+    request_id: str,
+) -> Response:
+    if kind == PNG:
+        return sheet_response(model, *all_good(seen)[0])
+    if kind != JSON:
+        good = all_good(seen)
+        return safetensors_response(model, [s.image for s in good], [s.tokens for s in good], options.storage)
+    items = [
+        s
+        if isinstance(s, ServiceError)
+        else tokens_item(model, s.image, s.tokens, options.encoding_format, options.heatmaps)
+        for s in seen
+    ]
+    manifest = model.manifest
+    document = {
+        "model": model.id,
+        "grid": manifest.grid,
+        "num_sparse_tokens": manifest.num_sparse_tokens,
+        "width": manifest.width,
+        "data": data(items, request_id),
+    }
+    return json_response(document)
+
+
+def _pictures_response(
+    kind: str,
+    model: ServedModel,
+    pictures: Sequence[Pixels | ServiceError],
+    options: ReconstructOptions,
+    request_id: str,
+) -> Response:
+    if kind != JSON:
+        return Response(encode_picture(all_good(pictures)[0], kind, options.quality), media_type=kind)
+    items = [p if isinstance(p, ServiceError) else picture_item(p, options.quality) for p in pictures]
+    return json_response({"model": model.id, "data": data(items, request_id)})
+
+
+def _decoded(edits: Any) -> Any:
+    """Edits as JSON sends them, or as a form's text."""
+    if not isinstance(edits, str):
+        return list(edits) if isinstance(edits, tuple) else edits
+    try:
+        return json.loads(edits)
+    except (ValueError, RecursionError):
+        raise BadEdit("edits: the text is no valid JSON.") from None
+
+
+def _refuse_extras(upload: Upload) -> None:
+    if upload.tokens is not None or upload.donors:
+        raise BadRequest("Tokens and donor images are taken by /reconstruct only.")

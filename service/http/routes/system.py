@@ -1,0 +1,66 @@
+"""What operators ask: is it alive, is it ready, what does it serve, how does it fare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from service.errors import NotReady
+from service.http.dependencies import MetricsDep, ModelsDep, require_key
+from service.models.served import ServedModel
+
+router = APIRouter()
+
+
+@router.get("/healthz/live", tags=["operations"], summary="Is the process up?")
+async def live() -> dict[str, str]:
+    """200 as long as the process answers at all."""
+    return {"status": "live"}
+
+
+@router.get("/healthz/ready", tags=["operations"], summary="Can it serve?")
+async def ready(models: ModelsDep) -> dict[str, Any]:
+    """200 once every model is loaded, verified and warm, or has a live worker; else 503 with the reason."""
+    if models.reason is not None:
+        raise NotReady(models.reason)
+    return {"status": "ready", "models": [model.id for model in models]}
+
+
+@router.get("/v2/health/live", tags=["Open Inference Protocol"], summary="Is the process up?")
+async def protocol_live() -> dict[str, bool]:
+    """The same as /healthz/live in the protocol's words."""
+    return {"live": True}
+
+
+@router.get("/v2/health/ready", tags=["Open Inference Protocol"], summary="Can it serve?")
+async def protocol_ready(models: ModelsDep) -> dict[str, bool]:
+    """The same as /healthz/ready in the protocol's words."""
+    await ready(models)
+    return {"ready": True}
+
+
+@router.get("/metrics", tags=["operations"], summary="Prometheus metrics")
+async def metrics(request: Request, metrics: MetricsDep) -> Response:
+    """The text that Prometheus scrapes."""
+    text, media_type = metrics.render(request.headers.get("accept", ""))
+    return Response(text, media_type=media_type)
+
+
+@router.get("/models", tags=["models"], summary="What is served", dependencies=[Depends(require_key)])
+async def list_models(models: ModelsDep) -> dict[str, Any]:
+    """Every model: sizes, precision, measured quality and deviation, active provider.
+
+    `refused` says, by folder, why the bundle that is there now is not the one that is served.
+    """
+    default = models.get(None)
+    return {
+        "default": default.manifest.name,
+        "models": [_describe(model) for model in models],
+        "refused": models.refused,
+    }
+
+
+def _describe(model: ServedModel) -> dict[str, Any]:
+    return {"id": model.id, "provider": model.provider, **model.manifest.model_dump(mode="json")}

@@ -1,0 +1,1 @@
+"""What is served: every bundle of a folder, each behind its batcher."""

@@ -1,0 +1,84 @@
+"""One bundle behind its batcher, as requests use it.
+
+H, W pixels · N patches · r sparse tokens · D width
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.batching.batcher import Batcher, LocalBatcher
+from service.batching.lanes import Admission, Lane
+from service.runtime.bundle import Manifest
+from service.runtime.engine import Arrays
+from service.tokens.pictures import Picture
+from service.tokens.types import Floats, Pixels, Tokens
+
+
+class ServedModel:
+    """One bundle behind its batcher."""
+
+    def __init__(self, manifest: Manifest, batcher: Batcher, admission: Admission) -> None:
+        self.manifest = manifest
+        self._batcher = batcher
+        self._admission = admission
+
+    @property
+    def id(self) -> str:
+        """name@version."""
+        return self.manifest.id
+
+    @property
+    def provider(self) -> str:
+        """ONNX Runtime's name of what it runs on."""
+        return self._batcher.provider
+
+    @property
+    def reason(self) -> str | None:
+        """Why it can't be used at the moment, or None where it can."""
+        return self._batcher.reason
+
+    @contextmanager
+    def admit(self, client: str, count: int) -> Iterator[Lane]:
+        """Keep places for `count` images until they are done, from before they are decoded; in which lane.
+
+        Raises `Unavailable` where they would not fit: what waits to be decoded is bounded too.
+        """
+        lane = self._admission.lane(client, count)
+        self._batcher.ensure_capacity("encode", count, lane)
+        with self._admission.admit(client, count):
+            yield lane
+
+    @property
+    def decodes(self) -> bool:
+        """Whether pictures are best decoded by what encodes them: by `see`."""
+        return isinstance(self._batcher, LocalBatcher) and self._batcher.prepares
+
+    async def see(self, picture: Picture, *, deadline: float, lane: Lane) -> Tokens:
+        """Tokens of a picture, which is decoded first. Only where it `decodes`."""
+        assert isinstance(self._batcher, LocalBatcher)
+        return _tokens(await self._batcher.submit("encode", picture.arrays, deadline=deadline, lane=lane))
+
+    async def encode(self, pixels: Pixels, *, deadline: float, lane: Lane) -> Tokens:
+        """Tokens of an image (H, W, 3) of the model's own size."""
+        return _tokens(await self._batcher.submit("encode", {"image": pixels}, deadline=deadline, lane=lane))
+
+    async def decode(self, semantics: Floats, localization: Floats, *, deadline: float, lane: Lane) -> Pixels:
+        """The image (H, W, 3) that tokens stand for."""
+        arrays = {"semantics": semantics, "localization": localization}
+        out = await self._batcher.submit("decode", arrays, deadline=deadline, lane=lane)  # type: ignore[arg-type]
+        return out["image"]  # type: ignore[return-value]
+
+    def show(self) -> None:
+        """Let the metrics tell of this one, among the versions of its name."""
+        self._batcher.show()
+
+    async def close(self) -> None:
+        """Stop its batcher."""
+        await self._batcher.close()
+
+
+def _tokens(out: Arrays) -> Tokens:
+    # The engine checked names and types.
+    return Tokens(out["semantics"], out["localization"], out["cls"])  # type: ignore[arg-type]

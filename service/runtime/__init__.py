@@ -1,0 +1,1 @@
+"""A bundle on a device: what it must be, and what runs it."""

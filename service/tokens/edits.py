@@ -1,0 +1,277 @@
+"""Editing an image through its tokens.
+
+With Z = L S, L says where and S says what. Changing rows of S changes what is shown, changing columns of L
+changes where; every row of L keeps summing to 1.
+
+N = h·w patches · r sparse tokens · D width · k, m indices of tokens
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from service.errors import BadEdit
+from service.tokens.types import Floats
+
+Index = Annotated[int, Field(ge=0, strict=True)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+Number = Annotated[float, Field(ge=-FLOAT32_MAX, le=FLOAT32_MAX, allow_inf_nan=False)]
+
+
+class _Edit(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Token(_Edit):
+    """A token from elsewhere: one of a donor image, or given by its numbers."""
+
+    donor: Index | None = Field(None, description="Which donor image.")
+    token: Index | None = Field(None, description="Which of its tokens.")
+    semantics: list[Number] | None = Field(None, description="The token itself: D numbers.")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Token:
+        from_donor = self.donor is not None and self.token is not None
+        if from_donor == (self.semantics is not None) or (self.donor is None) != (self.token is None):
+            raise ValueError("expected either donor and token, or semantics")
+        return self
+
+
+class Drop(_Edit):
+    """Remove a token; its places go to the others."""
+
+    op: Literal["drop"]
+    token: Index
+
+
+class Keep(_Edit):
+    """Remove all tokens but these."""
+
+    op: Literal["keep"]
+    tokens: list[Index] = Field(min_length=1)
+
+
+class Scale(_Edit):
+    """Give a token more or less of every place."""
+
+    op: Literal["scale"]
+    token: Index
+    factor: Finite = Field(ge=0)
+
+
+class Swap(_Edit):
+    """Exchange what two tokens show; the places stay."""
+
+    op: Literal["swap"]
+    tokens: tuple[Index, Index]
+
+
+class Replace(_Edit):
+    """Show another token in a token's places."""
+
+    op: Literal["replace"]
+    token: Index
+    with_: Token = Field(alias="with")
+
+
+class Blend(_Edit):
+    """Move a token towards another one: alpha 0 changes nothing, 1 replaces."""
+
+    op: Literal["blend"]
+    token: Index
+    toward: Token
+    alpha: Finite = Field(ge=0, le=1)
+
+
+class Move(_Edit):
+    """Shift a token's places by whole cells of the grid; what leaves the picture is gone."""
+
+    op: Literal["move"]
+    token: Index
+    dx: int = Field(strict=True)
+    dy: int = Field(strict=True)
+
+
+class Paint(_Edit):
+    """Give a token some places whole.
+
+    The places are a rectangle of cells (left, top, right, bottom; the latter two excluded)
+    or a list of cells (x, y).
+    """
+
+    op: Literal["paint"]
+    token: Index
+    rectangle: tuple[Index, Index, Index, Index] | None = None
+    cells: list[tuple[Index, Index]] | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_region(self) -> Paint:
+        if (self.rectangle is None) == (self.cells is None):
+            raise ValueError("expected either rectangle or cells")
+        return self
+
+
+Edit = Annotated[Drop | Keep | Scale | Swap | Replace | Blend | Move | Paint, Field(discriminator="op")]
+_EDITS: TypeAdapter[list[Edit]] = TypeAdapter(list[Edit])
+
+
+def parse_edits(data: Any, max_edits: int) -> list[Edit]:
+    """Edits from decoded JSON. Raises `BadEdit`, which names the edit, the field, got and expected."""
+    if not isinstance(data, list):
+        raise BadEdit("edits: expected a list of edits.")
+    if len(data) > max_edits:
+        raise BadEdit(f"edits: expected at most {max_edits}, got {len(data)}.")
+    try:
+        return _EDITS.validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        index, *place = first["loc"]
+        where = ".".join(str(part) for part in place[1:]) if len(place) > 1 else ""
+        got = f", got {first['input']!r}" if isinstance(first["input"], int | float | str) else ""
+        raise BadEdit(f"edits[{index}]{'.' + where if where else ''}: {first['msg']}{got}.") from None
+
+
+def apply_edits(
+    semantics: Floats,
+    localization: Floats,
+    grid: tuple[int, int],
+    edits: Sequence[Edit],
+    donors: Sequence[Floats] = (),
+) -> tuple[Floats, Floats]:
+    """S (r, D) and L (N, r) after all edits, in their order; the arguments are not changed.
+
+    `donors` holds the semantics of other images. Raises `BadEdit` for indices that don't exist and for edits
+    that leave no token.
+    """
+    canvas = _Canvas(semantics, localization, grid, donors)
+    for i, edit in enumerate(edits):
+        try:
+            canvas.apply(edit)
+        except _Impossible as error:
+            raise BadEdit(f"edits[{i}] ({edit.op}): {error}.") from None
+    return canvas.semantics.astype(np.float32), canvas.localization.astype(np.float32)
+
+
+class _Impossible(ValueError):
+    """An edit that is well formed but can't be done here."""
+
+
+class _Canvas:
+    """Tokens and localization while they are edited, in double precision."""
+
+    def __init__(
+        self, semantics: Floats, localization: Floats, grid: tuple[int, int], donors: Sequence[Floats]
+    ) -> None:
+        self.semantics: NDArray[np.float64] = semantics.astype(np.float64)
+        self.localization: NDArray[np.float64] = localization.astype(np.float64)
+        # The softmax's logits, up to a constant in each row.
+        self._logits = np.log(np.maximum(self.localization, np.finfo(np.float32).tiny))
+        self._remaining = np.ones(len(semantics), dtype=bool)
+        self._grid = grid
+        self._donors = donors
+
+    def apply(self, edit: Edit) -> None:
+        match edit:
+            case Drop(token=k):
+                self._remove([self._token(k)])
+            case Keep(tokens=tokens):
+                kept = {self._token(k) for k in tokens}
+                self._remove([k for k in range(len(self._remaining)) if k not in kept])
+            case Scale(token=k, factor=0.0):
+                self._remove([self._token(k)])
+            case Scale(token=k, factor=factor):
+                self.localization[:, self._token(k)] *= factor
+                self._renormalize()
+            case Swap(tokens=(a, b)):
+                self.semantics[[self._token(a), self._token(b)]] = self.semantics[[b, a]]
+            case Replace(token=k, with_=other):
+                self.semantics[self._token(k)] = self._foreign(other)
+            case Blend(token=k, toward=other, alpha=alpha):
+                row = self.semantics[self._token(k)]
+                self.semantics[k] = (1 - alpha) * row + alpha * self._foreign(other)
+            case Move(token=k, dx=dx, dy=dy):
+                self.localization[:, self._token(k)] = self._shifted(self.localization[:, k], dx, dy)
+                self._renormalize(without=k)
+            case Paint(token=k):
+                rows = self._region(edit)
+                self.localization[rows] = 0
+                self.localization[rows, self._token(k)] = 1
+
+    def _token(self, k: int) -> int:
+        if k >= len(self._remaining):
+            raise _Impossible(f"there are tokens 0 to {len(self._remaining) - 1}, got {k}")
+        if not self._remaining[k]:
+            raise _Impossible(f"token {k} was dropped before")
+        return k
+
+    def _foreign(self, token: Token) -> NDArray[np.float64]:
+        width = self.semantics.shape[1]
+        if token.semantics is not None:
+            if len(token.semantics) != width:
+                raise _Impossible(f"semantics: expected {width} numbers, got {len(token.semantics)}")
+            return np.asarray(token.semantics, dtype=np.float64)
+        assert token.donor is not None
+        assert token.token is not None
+        if token.donor >= len(self._donors):
+            raise _Impossible(f"donor {token.donor} was not sent: there are {len(self._donors)} donor images")
+        donor = self._donors[token.donor]
+        if token.token >= len(donor):
+            raise _Impossible(f"the donor has tokens 0 to {len(donor) - 1}, got {token.token}")
+        foreign: NDArray[np.float64] = donor[token.token].astype(np.float64)
+        return foreign
+
+    def _remove(self, tokens: list[int]) -> None:
+        self._remaining[tokens] = False
+        if not self._remaining.any():
+            raise _Impossible("no token would be left")
+        self.localization[:, ~self._remaining] = 0
+        self._renormalize()
+
+    def _shifted(self, column: NDArray[np.float64], dx: int, dy: int) -> NDArray[np.float64]:
+        height, width = self._grid
+        plane = column.reshape(height, width)
+        moved = np.zeros_like(plane)
+        if abs(dx) < width and abs(dy) < height:
+            target = (slice(max(0, dy), height + min(0, dy)), slice(max(0, dx), width + min(0, dx)))
+            origin = (slice(max(0, -dy), height - max(0, dy)), slice(max(0, -dx), width - max(0, dx)))
+            moved[target] = plane[origin]
+        return moved.ravel()
+
+    def _region(self, edit: Paint) -> list[int]:
+        height, width = self._grid
+        if edit.rectangle is not None:
+            left, top, right, bottom = edit.rectangle
+            if not (left < right <= width and top < bottom <= height):
+                raise _Impossible(
+                    f"rectangle: expected left < right ≤ {width} and top < bottom ≤ {height}, "
+                    f"got {list(edit.rectangle)}"
+                )
+            return [y * width + x for y in range(top, bottom) for x in range(left, right)]
+        assert edit.cells is not None
+        for x, y in edit.cells:
+            if x >= width or y >= height:
+                raise _Impossible(f"cells: the grid has {width} × {height} cells, got {[x, y]}")
+        return [y * width + x for x, y in edit.cells]
+
+    def _renormalize(self, without: int | None = None) -> None:
+        """Make rows sum to 1; one without mass takes the masked softmax over the remaining tokens' logits.
+
+        `without` is a token that has just left such rows and does not come back into them.
+        """
+        mass = self.localization.sum(axis=1)
+        lost = mass == 0
+        if lost.any():
+            heirs = self._remaining.copy()
+            if without is not None and heirs.sum() > 1:
+                heirs[without] = False
+            logits = np.where(heirs, self._logits[lost], -np.inf)
+            weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+            self.localization[lost] = weights
+            mass = self.localization.sum(axis=1)
+        self.localization /= mass[:, None]

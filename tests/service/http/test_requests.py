@@ -1,0 +1,252 @@
+"""What callers send, sound and unsound: options in three places, odd bodies, tokens in every form."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from service.errors import BadTokens, ServiceError, TooManyImages
+from service.http.requests import read_tokens
+from service.runtime.bundle import Manifest, read_bundle
+from service.tokens.token_file import compact
+
+SOURCE = np.random.default_rng(0)
+S = SOURCE.normal(size=(2, 3, 4)).astype(np.float32)
+L = SOURCE.dirichlet([1, 1, 1], (2, 4)).astype(np.float32)
+JSON_TYPE = {"content-type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def manifest(toy_models: Path) -> Manifest:
+    return read_bundle(toy_models / "toy").manifest
+
+
+def coded(array: Any) -> str:
+    return base64.b64encode(np.asarray(array, "<f4").tobytes()).decode()
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        save({"semantics": S, "localization": L}),
+        save({"semantics": S, "localization": L.reshape(2, 2, 2, 3), "cls": np.zeros((2, 4), np.float32)}),
+        save({"semantics": S.astype(np.float64), "localization": L.astype(np.float64)}),
+        {"semantics": S.tolist(), "localization": L.reshape(2, 2, 2, 3).tolist()},
+        {"semantics": coded(S), "localization": coded(L), "source": {}},
+    ],
+)
+def test_tokens_are_read_from_every_form(manifest: Manifest, tokens: Any) -> None:
+    pairs = read_tokens(tokens, manifest, 2)
+    np.testing.assert_allclose([pair[0] for pair in pairs], S, atol=1e-6)
+    np.testing.assert_allclose([pair[1] for pair in pairs], L, atol=1e-6)
+
+
+def test_rows_of_sent_localizations_are_made_to_sum_to_1(manifest: Manifest) -> None:
+    ((_, places),) = read_tokens(
+        {"semantics": S[0].tolist(), "localization": (L[0] * 7).tolist()}, manifest, 1
+    )
+    np.testing.assert_allclose(places, L[0], atol=1e-6)
+
+
+def test_rows_may_hold_the_largest_numbers(manifest: Manifest) -> None:
+    largest = np.full((4, 3), 3e38).tolist()
+    ((_, places),) = read_tokens({"semantics": S[0].tolist(), "localization": largest}, manifest, 1)
+    np.testing.assert_allclose(places, 1 / 3, atol=1e-6)
+
+
+def test_more_token_sets_than_allowed_are_refused(manifest: Manifest) -> None:
+    with pytest.raises(TooManyImages):
+        read_tokens({"semantics": S.tolist(), "localization": L.tolist()}, manifest, 1)
+
+
+ONES = np.ones((4, 3))
+
+
+@pytest.mark.parametrize(
+    ("semantics", "localization", "message"),
+    [
+        (S[0].tolist(), None, "localization: expected"),
+        ([[1, 2]], ONES.tolist(), "semantics: expected 3 × 4 numbers an image, got 2."),
+        ([], ONES.tolist(), "semantics: expected 3 × 4 numbers an image, got 0."),
+        ([[1, 2], [3]], ONES.tolist(), "semantics: expected numbers"),
+        ("%%%", ONES.tolist(), "semantics: expected numbers"),
+        ("AAA=", ONES.tolist(), "semantics: expected numbers"),
+        ([["one"] * 4] * 3, ONES.tolist(), "semantics: expected numbers"),
+        ({"a": 1}, ONES.tolist(), "semantics: expected numbers"),
+        ([[float("nan")] * 4] * 3, ONES.tolist(), "semantics: expected finite numbers."),
+        ([[1e300] * 4] * 3, ONES.tolist(), "semantics: expected finite numbers."),
+        ([[10**400] * 4] * 3, ONES.tolist(), "semantics: expected numbers"),
+        (S.tolist(), ONES.tolist(), "2 semantics for 1 localizations."),
+        (S[0].tolist(), (ONES - 2).tolist(), "expected no negative number and some mass in every row."),
+        (S[0].tolist(), (ONES * 0).tolist(), "expected no negative number and some mass in every row."),
+    ],
+)
+def test_tokens_that_do_not_fit_are_named(
+    manifest: Manifest, semantics: Any, localization: Any, message: str
+) -> None:
+    with pytest.raises(BadTokens) as caught:
+        read_tokens({"semantics": semantics, "localization": localization}, manifest, 2)
+    assert message in caught.value.detail
+
+
+def compact_file(**changes: Any) -> bytes:
+    arrays = {"semantics": S, "localization": L.reshape(2, 2, 2, 3), "cls": np.zeros((2, 4), np.float32)}
+    return save(compact(arrays) | changes)
+
+
+def test_compact_tokens_are_read_as_full_ones(manifest: Manifest) -> None:
+    pairs = read_tokens(compact_file(), manifest, 2)
+    np.testing.assert_allclose([pair[0] for pair in pairs], S, atol=0.02)
+    np.testing.assert_allclose([pair[1] for pair in pairs], L, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"semantics.scale": np.full((2, 3), np.inf, np.float32)}, "semantics: expected finite numbers."),
+        ({"semantics.scale": np.zeros((2, 4), np.float32)}, "semantics: expected int8 and a float32 scale"),
+        ({"localization": np.zeros((2, 2, 2, 3), np.uint8)}, "some mass in every row."),
+        ({"localization": np.ones((2, 2, 2, 3), np.float16)}, "expected uint8 in the compact form"),
+        ({"localization": np.ones((1, 2, 2, 3), np.uint8)}, "2 semantics for 1 localizations."),
+        ({"localization": np.ones((2, 2, 2, 2), np.uint8)}, "expected 4 × 3 numbers an image, got 16."),
+    ],
+)
+def test_unsound_compact_tokens_are_named(manifest: Manifest, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadTokens) as caught:
+        read_tokens(compact_file(**changes), manifest, 2)
+    assert message in caught.value.detail
+
+
+@pytest.mark.parametrize("form", ["full", "compact"])
+@pytest.mark.filterwarnings("ignore")  # damaged numbers overflow
+def test_damaged_safetensors_give_tokens_or_the_service_s_errors(manifest: Manifest, form: str) -> None:
+    source = random.Random(3)
+    sound = save({"semantics": S, "localization": L}) if form == "full" else compact_file()
+    types = [b"F64", b"F16", b"I64", b"I8", b"U8", b"BF1", b"F8_", b"C64"]
+    refused = 0
+    for i in range(1000):
+        data = bytearray(sound)
+        for _ in range(source.randint(1, 4)):
+            data[source.randrange(min(len(data), 250))] = source.randrange(256)
+        data = data.replace(b"F32", source.choice(types)) if i % 4 == 0 else data
+        try:
+            read_tokens(bytes(data[: source.choice((len(data), 100))]), manifest, 2)
+        except ServiceError:
+            refused += 1
+    assert refused > 500
+
+
+def test_options_stand_in_the_query_the_form_or_the_json(client: httpx.Client, photo: bytes) -> None:
+    image = base64.b64encode(photo).decode()
+    answers = [
+        client.post("/tokens?fit=pad&encoding_format=base64", files={"image": photo}),
+        client.post("/tokens", files={"image": photo}, data={"fit": "pad", "encoding_format": "base64"}),
+        client.post("/tokens", json={"image": image, "fit": "pad", "encoding_format": "base64"}),
+        client.post("/tokens?fit=pad", json={"image": image, "encoding_format": "base64"}),
+        client.post("/tokens?fit=pad&encoding_format=base64", content=photo),
+    ]
+    first, *others = [answer.json()["data"] for answer in answers]
+    assert first[0]["source"]["rectangle"] == [0, -75.5, 451, 375.5]
+    assert all(other == first for other in others)
+
+
+def test_edits_stand_in_the_query_the_form_or_the_json(client: httpx.Client, photo: bytes) -> None:
+    edits = [{"op": "drop", "token": 3}, {"op": "swap", "tokens": [1, 2]}]
+    text, image = json.dumps(edits), base64.b64encode(photo).decode()
+    pictures = {
+        client.post("/reconstruct", params={"edits": text}, content=photo).content,
+        client.post("/reconstruct", files={"image": photo}, data={"edits": text}).content,
+        client.post("/reconstruct", json={"image": image, "edits": edits}).content,
+        client.post("/reconstruct", json={"image": image, "edits": text}).content,
+    }
+    assert len(pictures) == 1
+
+
+FORM = {"content-type": "multipart/form-data; boundary=b"}
+PART = b'--b\r\ncontent-disposition: form-data; name="image"; filename="a"\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status", "code"),
+    [
+        ({"content-type": "multipart/form-data"}, b"x", 400, "bad_request"),
+        (FORM, b"no parts at all", 400, "bad_request"),
+        (FORM, b"--c\r\n\r\n", 400, "bad_request"),
+        (FORM, b"--b\r\nno header\r\n\r\nx\r\n--b--\r\n", 400, "bad_request"),
+        (FORM, b"--b\r\ncontent-disposition: form-data\r\n\r\nx\r\n--b--\r\n", 400, "bad_request"),
+        (FORM, PART + b"\r\n--b--\r\n", 422, "empty_image"),
+        (FORM, b"--b--\r\n", 400, "no_image"),
+        (FORM, b"", 400, "no_image"),
+        ({"content-type": "image/png"}, b"", 400, "no_image"),
+        ({"content-type": "application/octet-stream"}, b"x", 422, "unknown_image_format"),
+        ({"content-type": "IMAGE/PNG; a=b"}, b"x", 422, "unknown_image_format"),
+        ({"content-type": "application/xml"}, b"<a/>", 415, "unsupported_media_type"),
+        ({"content-type": "nonsense"}, b"x", 415, "unsupported_media_type"),
+        (JSON_TYPE, b"", 400, "bad_request"),
+        (JSON_TYPE, b"\xff\xfe{}", 400, "bad_request"),
+        (JSON_TYPE, b"[" * 100_000, 400, "bad_request"),
+        (JSON_TYPE, b'{"image": ' + b"[" * 100_000, 400, "bad_request"),
+        (JSON_TYPE, b"{}", 400, "no_image"),
+        (JSON_TYPE, b'{"images": []}', 400, "no_image"),
+        (JSON_TYPE, b'{"image": "data:image/png,abc"}', 422, "corrupt_image"),
+        (JSON_TYPE, b'{"image": "data:image/png;base64,"}', 422, "empty_image"),
+        (JSON_TYPE, b'{"image": null}', 422, "corrupt_image"),
+        (JSON_TYPE, b'{"image": [["AAAA"]]}', 422, "corrupt_image"),
+        (JSON_TYPE, b'{"image": "\\u00e9"}', 422, "corrupt_image"),
+        (JSON_TYPE, b'{"image": "AAAA", "\\ud800": 1}', 400, "bad_option"),
+        (JSON_TYPE, b'{"image": "AAAA", "fit": "\\ud800"}', 400, "bad_option"),
+        (JSON_TYPE, b'{"image": "AAAA", "model": "\\ud800"}', 404, "unknown_model"),
+        (JSON_TYPE, b'{"image": "AAAA", "normalize": {"a": [1]}}', 400, "bad_option"),
+        (JSON_TYPE, b'{"image": ["file:///etc/passwd"]}', 422, "corrupt_image"),
+        (JSON_TYPE, b'{"image": "http://127.0.0.1/"}', 400, "remote_image"),
+    ],
+)
+def test_odd_bodies_are_refused_with_a_reason(
+    client: httpx.Client, headers: dict[str, str], body: bytes, status: int, code: str
+) -> None:
+    answer = client.post("/embed", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"edits": [{"op": "drop", "token": 0, "\ud800": 1}]}, "bad_edit"),
+        ({"edits": {"op": "drop"}}, "bad_edit"),
+        ({"edits": None}, "bad_edit"),
+        ({"edits": "[" * 100_000}, "bad_edit"),
+        ({"tokens": {"\ud800": 1}}, "bad_tokens"),
+        ({"tokens": 3}, "bad_tokens"),
+        ({"tokens": "AAAA"}, "bad_tokens"),
+        ({"quality": 101}, "bad_option"),
+        ({"quality": "high"}, "bad_option"),
+        ({"donors": ["AAAA"] * 33}, "too_many_images"),
+        ({"donors": ["AAAA"]}, "unknown_image_format"),
+        ({"donors": ["https://example.org/cat.jpg"]}, "remote_image"),
+    ],
+)
+def test_odd_fields_of_reconstruct_are_refused(
+    client: httpx.Client, photo: bytes, fields: dict[str, Any], code: str
+) -> None:
+    document = {"image": base64.b64encode(photo).decode()} | fields
+    answer = client.post("/reconstruct", content=json.dumps(document), headers=JSON_TYPE)
+    assert answer.json()["code"] == code, answer.text
+    assert 400 <= answer.status_code < 500
+
+
+def test_images_and_tokens_do_not_go_together(client: httpx.Client, photo: bytes) -> None:
+    file = client.post(
+        "/tokens", files={"image": photo}, headers={"accept": "application/vnd.safetensors"}
+    ).content
+    answer = client.post("/reconstruct", files={"image": photo, "tokens": file})
+    assert answer.json()["code"] == "bad_tokens"
+    assert "not both" in answer.json()["detail"]

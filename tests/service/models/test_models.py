@@ -1,0 +1,106 @@
+"""Models by name, and how many images they let in."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.batching.lanes import Admission, Lane
+from service.errors import QueueFull
+from service.models.served import ServedModel
+from service.runtime.bundle import read_bundle
+from service.runtime.engine import Arrays, Stage
+from tests.service.photos import plain
+from tests.service.server import Server, running
+from tests.service.toy import write_toy
+
+IMAGE = {"image": plain(0)}
+
+
+class Roomy:
+    """A batcher that never refuses."""
+
+    provider = "CPUExecutionProvider"
+    reason = None
+
+    def ensure_capacity(self, stage: Stage, count: int, lane: Lane) -> None: ...
+
+    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float, lane: Lane) -> Arrays:
+        raise NotImplementedError
+
+    def show(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def test_places_are_kept_until_the_images_are_done(toy_models: Path) -> None:
+    """Also while they are still being decoded, when the batcher does not know of them."""
+    manifest = read_bundle(toy_models / "toy").manifest
+    model = ServedModel(manifest, Roomy(), Admission(max_admitted=3, small_items=3))
+    with model.admit("me", 2):
+        with pytest.raises(QueueFull, match="2 images are at work"), model.admit("me", 2):
+            pass
+        with model.admit("me", 1):
+            pass
+    with pytest.raises(KeyError), model.admit("me", 3):
+        raise KeyError
+    with model.admit("me", 3):
+        pass
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    models = tmp_path_factory.mktemp("two")
+    write_toy(models / "one", name="first")
+    write_toy(models / "two", name="second")
+    return models
+
+
+def test_models_are_found_by_name_and_by_version(two: Path, tmp_path: Path) -> None:
+    with running(tmp_path / "log", {}, "--models", str(two), "--model", "second") as server:
+
+        def used(**options: str) -> httpx.Response:
+            return server.client.post("/embed", files=IMAGE, data=options)
+
+        assert used().json()["model"] == "second@0123456789ab"
+        assert used(model="first").json()["model"] == "first@0123456789ab"
+        assert used(model="first@0123456789ab").headers["x-stellar-model"] == "first@0123456789ab"
+        for name in ("third", "first@000000000000"):
+            unknown = used(model=name)
+            assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_model")
+            assert "there is first@0123456789ab, second@0123456789ab" in unknown.json()["detail"]
+        listed = server.client.get("/models").json()
+        assert (listed["default"], [m["name"] for m in listed["models"]]) == ("second", ["first", "second"])
+
+
+def reason(models: Path, log: Path, *arguments: str, settings: dict[str, str] | None = None) -> str:
+    with Server(log, settings or {}, "--models", str(models), *arguments) as server:
+        server.wait_until(
+            lambda: bool(server.answers("/healthz/live", 200) and server.logged("models_failed"))
+        )
+        detail: str = server.client.get("/healthz/ready").json()["detail"]
+    return detail
+
+
+def test_default_model_that_is_absent_is_the_reason(two: Path, tmp_path: Path) -> None:
+    told = reason(two, tmp_path / "log", "--model", "third")
+    assert told == "the default model 'third' is not among first, second"
+
+
+def test_two_builds_of_onnx_runtime_are_the_reason(two: Path, tmp_path: Path) -> None:
+    """They share their files, so that the one installed last has broken the other."""
+    other = tmp_path / "packages" / "onnxruntime_gpu-1.31.1.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.31.1\n")
+    settings = {"PYTHONPATH": str(other.parent)}
+    told = reason(two, tmp_path / "log", settings=settings)
+    assert re.match(r"onnxruntime [\d.]+ and onnxruntime-gpu 1\.31\.1 are both installed", told)
+
+
+def test_two_bundles_of_one_name_are_the_reason(tmp_path: Path) -> None:
+    write_toy(tmp_path / "models/a")
+    write_toy(tmp_path / "models/b")
+    assert reason(tmp_path / "models", tmp_path / "log") == "two bundles have the same name: toy"

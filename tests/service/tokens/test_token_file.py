@@ -1,0 +1,110 @@
+"""Tokens in files: what is kept, what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from service.tokens.pictures import Source
+from service.tokens.token_file import ImageTokens, compact, expand, load_arrays, pack, unpack
+
+SOURCE = np.random.default_rng(0)
+H, W, R, D = 3, 2, 5, 8
+
+
+def tokens(width: int = 640, model: str = "toy@1") -> ImageTokens:
+    return ImageTokens(
+        semantics=SOURCE.normal(size=(R, D)).astype(np.float32),
+        localization=SOURCE.dirichlet([0.1] * R, (H, W)).astype(np.float32),
+        cls=SOURCE.normal(size=D).astype(np.float32),
+        model=model,
+        source=Source(width=width, height=480, rectangle=(80.0, 0.0, 560.0, 480.0)),
+    )
+
+
+def test_full_files_read_back_to_the_bit() -> None:
+    images = [tokens(640), tokens(320)]
+    for before, after in zip(images, unpack(pack(images)), strict=True):
+        assert (after.model, after.source) == (before.model, before.source)
+        for name in ("semantics", "localization", "cls"):
+            np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+
+
+def test_compact_numbers_are_off_by_half_a_step_at_most() -> None:
+    before = tokens()
+    (after,) = unpack(pack([before], "compact"))
+    assert (after.model, after.source) == (before.model, before.source)
+    step = np.abs(before.semantics).max(axis=1, keepdims=True) / 127
+    assert (np.abs(after.semantics - before.semantics) <= 0.501 * step).all()
+    assert np.abs(after.cls - before.cls).max() <= 0.501 * np.abs(before.cls).max() / 127
+    np.testing.assert_allclose(after.localization.sum(axis=-1), 1, atol=1e-6)
+    assert np.abs(after.localization - before.localization).max() < 0.02
+
+
+def test_compact_files_keep_the_order_of_small_shares() -> None:
+    """What a patch falls back on when its main token is dropped is not lost."""
+    shares = np.array([1, 1e-3, 1e-5, 1e-7, 0], np.float32)
+    before = tokens()
+    before.localization[:] = shares / shares.sum()
+    (after,) = unpack(pack([before], "compact"))
+    kept = after.localization[0, 0]
+    assert kept.argsort().tolist() == [4, 3, 2, 1, 0]
+    np.testing.assert_allclose(kept[:4], shares[:4], rtol=0.5)
+    assert kept[4] == 0
+
+
+def test_compact_files_are_a_quarter_and_packing_again_changes_nothing() -> None:
+    arrays = {
+        "semantics": SOURCE.normal(size=(1, 16, 192)).astype(np.float32),
+        "localization": SOURCE.dirichlet([0.1] * 16, (1, 12, 12)).astype(np.float32),
+        "cls": SOURCE.normal(size=(1, 192)).astype(np.float32),
+    }
+    once = compact(arrays)
+    assert sum(a.nbytes for a in once.values()) < 0.26 * sum(a.nbytes for a in arrays.values())
+    again = compact(expand(once))
+    for name in ("semantics", "cls", "localization"):
+        np.testing.assert_array_equal(again[name], once[name])
+
+
+def test_tokens_of_nothing_are_stored_as_nothing() -> None:
+    before = tokens()
+    before.semantics[2] = 0
+    (after,) = unpack(pack([before], "compact"))
+    assert not after.semantics[2].any()
+
+
+def test_one_file_holds_the_tokens_of_one_model() -> None:
+    with pytest.raises(ValueError, match=r"one model, got \['a@1', 'b@1'\]"):
+        pack([tokens(model="a@1"), tokens(model="b@1")])
+    with pytest.raises(ValueError, match="one model, got"):
+        pack([])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"semantics": np.zeros((1, R, D), np.float32)}, "semantics: expected int8"),
+        ({"semantics.scale": np.zeros((1, R - 1), np.float32)}, "semantics: expected int8"),
+        ({"semantics.scale": np.zeros((1, R), np.float16)}, "semantics: expected int8"),
+        ({"semantics": None}, "semantics: expected int8"),
+        ({"cls.scale": np.zeros((2,), np.float32)}, "cls: expected int8"),
+        ({"localization": np.zeros((1, H, W, R), np.float32)}, "localization: expected uint8"),
+        ({"localization": None}, "'localization' is missing"),
+        ({"cls": None, "cls.scale": None}, "'cls' is missing"),
+    ],
+)
+def test_unsound_files_are_refused_by_name(changes: dict[str, Any], message: str) -> None:
+    sound = pack([tokens()], "compact")
+    arrays = {name: array for name, array in (load(sound) | changes).items() if array is not None}
+    with pytest.raises(ValueError, match=message):
+        unpack(save(arrays, metadata={"model": "toy@1", "sources": "[]"}))
+
+
+def test_other_files_are_refused() -> None:
+    with pytest.raises(ValueError, match="no safetensors file"):
+        load_arrays(b"GIF89a")
+    with pytest.raises(ValueError, match="holds no tokens"):
+        unpack(save({"semantics": np.zeros(3, np.float32)}))

@@ -1,0 +1,157 @@
+"""Streams of encoded pictures: their order, their shares, and that they go on where they stood."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from training.data import streams
+from training.data.streams import FolderStream, ShardStream, Stream, open_stream
+
+PATHS = [Path(f"{i}.png") for i in range(12)]
+
+
+def encoded(number: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((4, 4, 3), number, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def number_of(picture: bytes | Path) -> int:
+    assert isinstance(picture, bytes)
+    return int(np.array(Image.open(io.BytesIO(picture)))[0, 0, 0])
+
+
+def numbers(stream: Stream, count: int) -> list[int]:
+    return [number_of(next(stream)) for _ in range(count)]
+
+
+@pytest.fixture(params=["parquet", "parquet-bytes", "webdataset"])
+def shards(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Four shards of ten pictures; pixel values number them."""
+    for shard in range(4):
+        content = [(10 * shard + i, encoded(10 * shard + i)) for i in range(10)]
+        if request.param == "webdataset":
+            with tarfile.open(tmp_path / f"{shard}.tar", "w") as archive:
+                for number, picture in content:
+                    for suffix, data in (("png", picture), ("cls", b"1")):
+                        entry = tarfile.TarInfo(f"{number:04}.{suffix}")
+                        entry.size = len(data)
+                        archive.addfile(entry, io.BytesIO(data))
+        else:
+            struct = request.param == "parquet"
+            rows = [
+                {"label": 1, "image": {"bytes": picture, "path": None} if struct else picture}
+                for _, picture in content
+            ]
+            pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{shard}.parquet", row_group_size=4)
+    return tmp_path
+
+
+def test_pictures_at_any_depth_are_found_and_other_files_are_not(pictures: Path, tmp_path: Path) -> None:
+    stream = open_stream(str(pictures), seed=0, batch_size=1)
+    assert isinstance(stream, FolderStream)
+    assert len(stream.paths) == 12
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(ValueError, match="pictures: expected a folder with pictures"):
+        open_stream(str(tmp_path), seed=0, batch_size=1)
+
+
+def test_each_epoch_of_a_folder_has_every_picture_once_in_an_order_of_its_own() -> None:
+    stream = FolderStream(PATHS, seed=0, batch_size=4)
+    first, second = list(islice(iter(lambda: next(stream), None), 12)), [next(stream) for _ in range(12)]
+    assert sorted(first) == sorted(second) == sorted(PATHS)
+    assert first != second
+
+
+def test_epochs_run_into_each_other() -> None:
+    stream = FolderStream(PATHS[:5], seed=0, batch_size=4)
+    assert set(Counter(next(stream) for _ in range(20)).values()) == {4}
+
+
+@pytest.mark.parametrize("taken", [1, 2, 7, 19, 30])
+def test_a_folder_goes_on_where_it_stood(taken: int) -> None:
+    whole = FolderStream(PATHS[:7], seed=4, batch_size=3)
+    for _ in range(taken):
+        next(whole)
+    entered = FolderStream(PATHS[:7], seed=4, batch_size=3, state=whole.state())
+    assert [next(entered) for _ in range(20)] == [next(whole) for _ in range(20)]
+
+
+def test_processes_share_a_step_s_pictures_of_a_folder() -> None:
+    alone = FolderStream(PATHS, seed=1, batch_size=6)
+    shared = [FolderStream(PATHS, seed=1, batch_size=3, rank=rank, world_size=2) for rank in range(2)]
+    for _ in range(5):
+        step = [next(alone) for _ in range(6)]
+        assert [next(stream) for stream in shared for _ in range(3)] == step
+
+
+def test_each_epoch_of_shards_has_every_picture_once_in_an_order_of_its_own(shards: Path) -> None:
+    stream = open_stream(str(shards), seed=3, batch_size=1)
+    first, second = numbers(stream, 40), numbers(stream, 40)
+    assert sorted(first) == sorted(second) == list(range(40))
+    assert first != second
+    assert first[:10] != sorted(first[:10])
+
+
+def test_processes_have_shards_of_their_own(shards: Path) -> None:
+    shared = [open_stream(str(shards), seed=3, batch_size=1, rank=rank, world_size=2) for rank in range(2)]
+    halves = [numbers(stream, 20) for stream in shared]
+    assert sorted(halves[0] + halves[1]) == list(range(40))
+    with pytest.raises(ValueError, match="at least as many shards as processes, got 4 shards for 5"):
+        open_stream(str(shards), seed=3, batch_size=1, world_size=5)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 6, 7, 33, 40, 41, 77])
+def test_shards_go_on_where_they_stood(shards: Path, monkeypatch: pytest.MonkeyPatch, taken: int) -> None:
+    monkeypatch.setattr(streams, "BLOCK", 7)  # so that an epoch has several blocks
+    whole = open_stream(str(shards), seed=3, batch_size=1)
+    numbers(whole, taken)
+    entered = open_stream(str(shards), seed=3, batch_size=1, state=whole.state())
+    assert numbers(entered, 50) == numbers(whole, 50)
+
+
+def test_a_pattern_names_shards_wherever_fsspec_reaches(shards: Path) -> None:
+    suffix = next(shards.iterdir()).suffix
+    stream = open_stream(f"file://{shards}/*{suffix}", seed=3, batch_size=1)
+    assert isinstance(stream, ShardStream)
+    assert sorted(numbers(stream, 40)) == list(range(40))
+    with pytest.raises(ValueError, match="no file is called"):
+        open_stream(f"{shards}/none-*{suffix}", seed=3, batch_size=1)
+
+
+def test_a_state_of_other_pictures_is_refused(pictures: Path) -> None:
+    stream = open_stream(str(pictures), seed=0, batch_size=1)
+    state: dict[str, Any] = stream.state() | {"pictures": 11}
+    with pytest.raises(ValueError, match="they have changed"):
+        open_stream(str(pictures), seed=0, batch_size=1, state=state)
+
+
+def test_shards_without_pictures_are_an_error(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"label": [1, 2]}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="expected a column of pictures, such as image, got label"):
+        next(open_stream(str(tmp_path), seed=0, batch_size=1))
+
+
+def test_a_broken_picture_in_an_archive_comes_as_it_is(tmp_path: Path) -> None:
+    """Whoever reads it finds that it is none; the stream goes on."""
+    pictures = [encoded(0), b"no picture", encoded(2)]
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        for number, picture in enumerate(pictures):
+            entry = tarfile.TarInfo(f"{number}.png")
+            entry.size = len(picture)
+            archive.addfile(entry, io.BytesIO(picture))
+    stream = open_stream(str(tmp_path), seed=0, batch_size=1)
+    got = [next(stream) for _ in range(3)]
+    assert got.count(b"no picture") == 1
+    assert sorted(number_of(picture) for picture in got if picture != b"no picture") == [0, 2]

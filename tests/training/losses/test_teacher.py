@@ -1,0 +1,36 @@
+"""The teacher follows the model slowly and never learns by itself."""
+
+from __future__ import annotations
+
+import torch
+
+from model import Stellar, get_preset
+from training.config import get_recipe
+from training.data.views import Views
+from training.losses.objective import Objective
+from training.losses.teacher import Teacher
+
+
+def test_an_update_moves_a_share_of_the_way() -> None:
+    torch.manual_seed(0)
+    model = Stellar(get_preset("debug"))
+    teacher = Teacher(model, momentum=0.75)
+    before = model.sparse_tokens.detach().clone()
+    with torch.no_grad():
+        model.sparse_tokens.add_(1)
+    assert torch.equal(teacher.average.sparse_tokens, before)
+    teacher.update(model)
+    torch.testing.assert_close(teacher.average.sparse_tokens.detach(), before + 0.25)
+
+
+def test_it_has_an_encoder_and_heads_but_no_decoder() -> None:
+    teacher = Teacher(Stellar(get_preset("debug")), momentum=0.9)
+    parts = {name for name, _ in teacher.average.named_children()}
+    assert parts == {"embedding", "transformer", "clustering_head", "cls_cluster_head"}
+
+
+def test_no_gradient_reaches_it(views: Views) -> None:
+    objective = Objective(Stellar(get_preset("debug")), get_recipe("debug", teacher=True))
+    objective(views).total.backward()
+    assert objective.teacher is not None
+    assert all(parameter.grad is None for parameter in objective.teacher.parameters())

@@ -1,0 +1,166 @@
+"""Runs that several processes share, that keep fewer activations, or that are compiled: the same losses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
+
+from model import get_preset, load_checkpoint
+from training.config import RunConfig, get_recipe
+from training.data.pictures import picture_batches
+from training.run.processes import Processes
+from training.run.trainer import Trainer
+
+CPU = Processes(0, 1, torch.device("cpu"))
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "localhost"]
+TORCHRUN += ["--nproc-per-node", "2"]
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
+
+
+def train(start: list[str], pictures: Path, out: Path, *settings: str, resume: bool = False) -> str:
+    chosen = [part for setting in ("training.bf16=false", *settings) for part in ("--set", setting)]
+    goal = ["--resume"] if resume else ["--pictures", str(pictures), "--preset", "debug"]
+    command = [*start, "-m", "training.cli", "run", "--out", str(out), *goal, *chosen]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    ) as process:
+        try:
+            told, errors = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # torchrun ends the processes that it started
+            told, errors = process.communicate()
+            pytest.fail(f"no end in 5 minutes\n{told}{errors}")
+    assert process.returncode == 0, told + errors
+    return told
+
+
+def same_run(one: Path, other: Path) -> None:
+    for line, expected in zip(metrics(one), metrics(other), strict=True):
+        assert line == pytest.approx(expected, rel=2e-3, abs=1e-5)
+    got, wanted = (load_checkpoint(run / "checkpoint.safetensors").state_dict() for run in (one, other))
+    for name, tensor in got.items():
+        torch.testing.assert_close(tensor, wanted[name], atol=2e-3, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_train_as_one_with_the_same_batch_and_resume(
+    pictures: Path, tmp_path: Path, parallel: str
+) -> None:
+    """Targets are balanced over the tokens of both, and every picture has the draws that it has alone."""
+    settings = ["training.teacher=true", "training.local_crops=1"]
+    train([sys.executable], pictures, tmp_path / "one", *settings, "training.batch_size=6")
+    shared = [*settings, f"training.parallel={parallel}", "training.batch_size=3"]
+    told = train(TORCHRUN, pictures, tmp_path / "two", *shared)
+    assert told.count("on cpu, 2 processes") == 1
+    same_run(tmp_path / "two", tmp_path / "one")
+    (tmp_path / "two" / "state.pt").unlink()  # the one before it is of step 4
+    train(TORCHRUN, pictures, tmp_path / "two", resume=True)
+    same_run(tmp_path / "two", tmp_path / "one")
+
+
+def run_config(pictures: Path, **overrides: object) -> RunConfig:
+    training = get_recipe("debug", bf16=False, **overrides)
+    return RunConfig(pictures=str(pictures), model=get_preset("debug"), training=training)
+
+
+@pytest.mark.parametrize("option", ["activation_checkpointing", "compile"])
+def test_the_option_changes_no_loss(pictures: Path, tmp_path: Path, option: str) -> None:
+    for name, value in (("plain", "false"), ("other", "true")):
+        settings = (f"training.{option}={value}", "training.steps=3")
+        train([python_in(tmp_path / "environment")], pictures, tmp_path / name, *settings)
+    same_run(tmp_path / "other", tmp_path / "plain")
+
+
+def test_compiling_from_a_folder_with_a_space_says_what_is_in_the_way(pictures: Path, tmp_path: Path) -> None:
+    command = [python_in(tmp_path / "my environment"), "-m", "training.cli", "run", "--preset", "debug"]
+    command += ["--pictures", str(pictures), "--out", str(tmp_path / "run"), "--set", "training.compile=true"]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: compile: on a CPU, torch calls a C++ compiler")
+
+
+def python_in(folder: Path) -> str:
+    """The environment's Python, by a path of its own."""
+    if not folder.exists():
+        folder.symlink_to(sys.prefix)
+    return str(folder / "bin" / "python")
+
+
+def test_activations_are_computed_again_instead_of_being_kept(pictures: Path, tmp_path: Path) -> None:
+    """Counted by what autograd keeps for the backward pass."""
+    kept = []
+    for checkpointing in (False, True):
+        config = run_config(pictures, activation_checkpointing=checkpointing)
+        trainer, saved = Trainer(config, tmp_path / str(checkpointing), CPU), [0]
+
+        def pack(tensor: torch.Tensor, saved: list[int] = saved) -> torch.Tensor:
+            saved[0] += tensor.numel()
+            return tensor
+
+        batches = picture_batches(trainer.stream, batch_size=4, size=40, workers=1)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            trainer._losses(0, next(batches))
+        batches.close()
+        kept.append(saved[0])
+    assert kept[1] < 0.6 * kept[0]
+
+
+def test_accumulated_batches_give_the_step_of_their_mean_gradient(pictures: Path, tmp_path: Path) -> None:
+    config = run_config(pictures, steps=1, accumulation=2)
+    trainer = Trainer(config, tmp_path / "run", CPU)
+    trainer.run()
+    by_hand = Trainer(config, tmp_path / "hand", CPU)
+    batches = picture_batches(by_hand.stream, batch_size=4, size=40, workers=1)
+    losses = [by_hand._losses(number, next(batches)).total for number in range(2)]
+    batches.close()
+    (sum(losses) / 2).backward()  # type: ignore[union-attr]
+    clip_grad_norm_(by_hand.objective.parameters(), config.training.gradient_clip)
+    assert isinstance(by_hand.optimizer, AdamW)
+    for group in by_hand.optimizer.param_groups:
+        group["lr"] = metrics(tmp_path / "run")[0]["learning_rate"]
+    by_hand.optimizer.step()
+    assert metrics(tmp_path / "run")[0]["loss"] == pytest.approx(sum(x.item() for x in losses) / 2)
+    expected = by_hand.objective.state_dict()
+    for name, tensor in trainer.objective.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], msg=name)
+
+
+def test_autoencoding_is_trained_by_the_same_loop(pictures: Path, tmp_path: Path) -> None:
+    config = run_config(pictures, steps=60, log_every=59, objective="mae", mask_ratio=0.5, learning_rate=3e-3)
+    Trainer(config, tmp_path, CPU).run()
+    first, last = metrics(tmp_path)
+    assert last["reconstruction"] < 0.6 * first["reconstruction"]
+
+
+def test_a_run_starts_from_a_vit_mae_encoder(pictures: Path, tmp_path: Path, fixtures: Path) -> None:
+    config = run_config(pictures)
+    config = RunConfig(
+        pictures=config.pictures,
+        vit_mae=str(fixtures / "vit-mae.weights.safetensors"),
+        model=config.model,
+        training=config.training,
+    )
+    plain, started = Trainer(run_config(pictures), tmp_path, CPU), Trainer(config, tmp_path, CPU)
+    assert not torch.equal(
+        started.objective.model.embedding.positions, plain.objective.model.embedding.positions
+    )
+    assert torch.equal(started.objective.model.sparse_tokens, plain.objective.model.sparse_tokens)

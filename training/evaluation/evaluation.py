@@ -1,0 +1,197 @@
+"""What a model is worth: reconstruction and edits on photos, kNN on labelled drawings, a picture to look at.
+
+B batch · H, W pixels · M pictures of a set · Q queries · D width · S side of the native size
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from model import Stellar
+from training.data.labelled import labelled_batches
+from training.data.photos import middle_square, sample_photos
+from training.evaluation.decoder_probe import Kind, decoder_probe
+from training.evaluation.features import features
+from training.evaluation.grid import draw_grid
+from training.evaluation.knn import chance, knn_accuracy
+from training.evaluation.locality import locality
+from training.evaluation.reconstruction import Likeness, likeness, reconstructed
+from training.evaluation.semantics import labelled_semantics
+
+BATCH_SIZE = 64
+RAW_SIDE = 32
+"""Pixels are compared at 32×32: finer ones only make alignment matter more."""
+
+LABELLED_SETS = ("noto", "twemoji", "stamps-gallery", "stamps-query")
+
+
+class LabelledSet(NamedTuple):
+    """Drawings, their labels (folders) and their names (file stems)."""
+
+    images: Float[Tensor, "M 3 S S"]
+    labels: list[str]
+    names: list[str]
+
+    @classmethod
+    def read(cls, folder: Path, side: int) -> LabelledSet:
+        """Read `folder/LABEL/NAME.png`. Raises `FileNotFoundError` where there are none."""
+        paths = sorted(folder.glob("*/*.png"))
+        if not paths:
+            raise FileNotFoundError(f"{folder}: expected pictures in LABEL/NAME.png, found none")
+        images = torch.stack([middle_square(Image.open(path), side) for path in paths])
+        return cls(images, [path.parent.name for path in paths], [path.stem for path in paths])
+
+
+def measure(model: Stellar, labelled: Path | None = None) -> dict[str, float]:
+    """Every figure by its name; accuracies in [0, 1].
+
+    kNN needs the labelled drawings that `stellar-train fetch` prepares: `labelled` is their folder.
+    """
+    model = model.eval()
+    figures = reconstruction(model) | locality(model)
+    if labelled is not None:
+        figures |= semantics(model, labelled)
+    return figures
+
+
+@torch.no_grad()
+def reconstruction(model: Stellar) -> dict[str, float]:
+    """Mean PSNR in dB and SSIM of the sample photos, and each photo's, at the native size."""
+    photos = sample_photos(model.config.image_size)
+    images = torch.stack(list(photos.values()))
+    rendered = reconstructed(model, images)
+    psnr = -10 * (rendered - images).square().mean(dim=(1, 2, 3)).log10()
+    ssim = [
+        structural_similarity(a.numpy(), b.numpy(), channel_axis=0, data_range=1)  # type: ignore[no-untyped-call]
+        for a, b in zip(images, rendered, strict=True)
+    ]
+    each = {f"psnr_db_{name}": float(value) for name, value in zip(photos, psnr, strict=True)}
+    each |= {f"ssim_{name}": float(value) for name, value in zip(photos, ssim, strict=True)}
+    return {"psnr_db": float(psnr.mean()), "ssim": float(np.mean(ssim)), **each}
+
+
+def semantics(model: Stellar, labelled: Path) -> dict[str, float]:
+    """kNN accuracies of mean token, all tokens and CLS, beside an untrained model's and raw pixels.
+
+    `emoji_group` (k = 20) and `emoji_concept` (k = 1, the same code point): gallery `noto`, which was
+    trained on, queries `twemoji`, another hand's drawings, which were not. `stamp_folder` (k = 5): gallery
+    stamps that were trained on, queries held-out ones. All features are less the mean over their set.
+    """
+    sets = {name: LabelledSet.read(labelled / name, model.config.image_size) for name in LABELLED_SETS}
+    embedded = {"_pixels": _pixels(sets)}
+    for judged, suffix in ((model, ""), (untrained_like(model), "_untrained")):
+        embedded |= {suffix + kind: found for kind, found in _features(judged, sets).items()}
+    figures: dict[str, float] = {}
+    for task, gallery, query, k in (
+        ("emoji_group", "noto", "twemoji", 20),
+        ("emoji_concept", "noto", "twemoji", 1),
+        ("stamp_folder", "stamps-gallery", "stamps-query", 5),
+    ):
+        by_name = task == "emoji_concept"
+        known, asked = _ids(*(sets[x].names if by_name else sets[x].labels for x in (gallery, query)))
+        figures[f"{task}_chance"] = chance(known, asked)
+        for suffix, found in embedded.items():
+            figures[f"{task}_knn{suffix}"] = knn_accuracy(found[gallery], known, found[query], asked, k)
+    return figures
+
+
+def measure_labelled(model: Stellar, pictures: Path, *, probe_steps: int) -> Likeness:
+    """Figures on a labelled set with the parts `train` and `test`, and why some are missing.
+
+    Each part is a folder LABEL/NAME.*, or of Parquet files or WebDataset archives with a label. Semantics
+    (`labelled_semantics`), likeness of the test pictures' reconstructions (`likeness`), and the PSNR of
+    decoders trained for `probe_steps` steps on frozen tokens and on frozen patches.
+    Raises `ValueError` where a part has no labelled pictures.
+    """
+    model, train, test = model.eval(), pictures / "train", pictures / "test"
+    figures = labelled_semantics(model, untrained_like(model), pictures)
+    batches = labelled_batches(test, model.config.image_size, BATCH_SIZE)
+    told = likeness(model, (batch.images for batch in batches))
+    figures |= told.figures
+    kinds: tuple[Kind, ...] = ("tokens", "dense")
+    for kind in kinds:
+        decoded = decoder_probe(model, str(train), test, kind, steps=probe_steps)
+        figures[f"decoder_probe_psnr_db_{kind}"] = decoded
+    return Likeness(figures, told.missing)
+
+
+def untrained_like(model: Stellar) -> Stellar:
+    """A model of the same architecture and on the same device, with always the same random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Stellar(model.config).to(model.mean.device).eval()
+
+
+def show_evaluation(figures: dict[str, float], missing: dict[str, str] | None = None) -> None:
+    """Print the figures as a table, and below it what could not be measured."""
+    table = Table("figure", "value")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.3f}")
+    console = Console()
+    console.print(table)
+    for name, reason in (missing or {}).items():
+        console.print(f"{name} was not measured: {reason}", markup=False, soft_wrap=True)
+
+
+def save_evaluation(
+    model: Stellar,
+    figures: dict[str, float],
+    out: Path,
+    *,
+    missing: dict[str, str] | None = None,
+    images: Float[Tensor, "M 3 S S"] | None = None,
+) -> None:
+    """Write evaluation.json, and grid.png of these images or of the sample photos."""
+    out.mkdir(parents=True, exist_ok=True)
+    content = figures | ({"not_measured": missing} if missing else {})
+    (out / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n")
+    draw_grid(model, images).save(out / "grid.png")
+
+
+def _ids(known: list[str], asked: list[str]) -> tuple[Int[Tensor, " M"], Int[Tensor, " Q"]]:
+    number = {label: i for i, label in enumerate(sorted({*known, *asked}))}
+    return torch.tensor([number[x] for x in known]), torch.tensor([number[x] for x in asked])
+
+
+Features = dict[str, Float[Tensor, "M D"]]
+"""By the name of the set."""
+
+
+@torch.no_grad()
+def _features(model: Stellar, sets: dict[str, LabelledSet]) -> dict[str, Features]:
+    """What `/embed` answers with each pooling, by the ending of a figure's name."""
+    found: dict[str, Features] = {"": {}, "_tokens": {}, "_cls": {}}
+    for name, labelled in sets.items():
+        batches = torch.split(labelled.images, BATCH_SIZE)
+        parts = [
+            features(model.encode(batch)) for batch in track(batches, f"Encoding {name}", transient=True)
+        ]
+        for kind, embedded in zip(found, zip(*parts, strict=True), strict=False):  # but for the mean patch
+            found[kind][name] = _centred(torch.cat(embedded))
+    return found
+
+
+def _pixels(sets: dict[str, LabelledSet]) -> Features:
+    """Raw pixels at 32×32."""
+    size = RAW_SIDE, RAW_SIDE
+    return {
+        name: _centred(F.interpolate(labelled.images, size=size, mode="bilinear", antialias=True).flatten(1))
+        for name, labelled in sets.items()
+    }
+
+
+def _centred(features: Float[Tensor, "M D"]) -> Float[Tensor, "M D"]:
+    return features - features.mean(dim=0)

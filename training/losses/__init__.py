@@ -1,0 +1,1 @@
+"""What a model learns by: each loss on its own, and the objective that they make."""

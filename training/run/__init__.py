@@ -1,0 +1,1 @@
+"""A run: steps, processes, state, and what it tells."""

@@ -1,0 +1,157 @@
+"""What a run needs to go on exactly where it stopped.
+
+Every random draw of a step is made from the seed and the step's number; so weights, optimizer, teacher, step
+and where each process's stream of pictures stands are the whole state.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.optim import Optimizer
+
+from model import Stellar, StellarConfig, save_checkpoint
+from training.data.streams import State
+from training.run.processes import Processes
+
+STATE_FILE = "state.pt"
+PREVIOUS_STATE_FILE = "state.previous.pt"
+CHECKPOINT_FILE = "checkpoint.safetensors"
+
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+"""Sharded tensors are put together, on the first process alone."""
+_WHERE_GRADIENTS_WERE = StateDictOptions(full_state_dict=True, cpu_offload=True, strict=False)
+"""Parameters that no loss reaches have no state in the optimizer."""
+
+
+class Progress(NamedTuple):
+    """How far a run is."""
+
+    step: int
+    """Steps done."""
+    skipped: int
+    """Steps whose loss or gradient was not finite, in all."""
+    unreadable: int
+    """Pictures that could not be read, in all."""
+
+
+class RunState(NamedTuple):
+    """What is not in the model and the optimizer."""
+
+    progress: Progress
+    stream: State | None
+    """Where this process's pictures stand; None at the start."""
+
+
+def save_state(
+    folder: Path,
+    objective: torch.nn.Module,
+    optimizer: Optimizer,
+    state: RunState,
+    config: StellarConfig,
+    processes: Processes,
+) -> None:
+    """Write the state and, in the published names, the model; each appears whole or not at all.
+
+    The state before this one is kept. Every process must call this; the first one writes.
+    Raises `OSError` where the disk is full or can't be written; the states that are there stay as they are.
+    """
+    weights = get_model_state_dict(objective, options=_WHOLE)
+    optimization = get_optimizer_state_dict(objective, optimizer, options=_WHOLE)
+    streams = processes.gather(state.stream)
+    if not processes.first:
+        return
+    content = {
+        "objective": weights,
+        "optimizer": optimization,
+        "progress": state.progress._asdict(),
+        "streams": streams,
+    }
+    path = folder / STATE_FILE
+    temporary = _temporary(path)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            path.replace(folder / PREVIOUS_STATE_FILE)
+        temporary.replace(path)
+        write_checkpoint(_model(weights, config), folder / CHECKPOINT_FILE)
+    except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
+        for unfinished in (temporary, _temporary(folder / CHECKPOINT_FILE)):
+            unfinished.unlink(missing_ok=True)
+        raise OSError(
+            f"{folder}: the state after step {state.progress.step} could not be written ({error}); "
+            "what was saved before is kept, and --resume goes on there"
+        ) from error
+
+
+def write_checkpoint(model: Stellar, path: Path) -> None:
+    """Write a checkpoint beside its place and then put it there."""
+    temporary = _temporary(path)
+    save_checkpoint(model, temporary)
+    temporary.replace(path)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_suffix(".new")
+
+
+def load_state(
+    folder: Path, objective: torch.nn.Module, optimizer: Optimizer, processes: Processes
+) -> RunState:
+    """Restore the newest state that can be read; without any, leave all as it is and start at step 0.
+
+    Raises `ValueError` for a state of another architecture or of another number of processes.
+    """
+    for name in (STATE_FILE, PREVIOUS_STATE_FILE):
+        content = _read(folder / name)
+        if content is None:
+            continue
+        streams = content["streams"]
+        if len(streams) != processes.world_size:
+            raise ValueError(
+                f"{folder}: the run was saved by {len(streams)} processes and goes on with as many, "
+                f"got {processes.world_size}"
+            )
+        try:
+            set_model_state_dict(objective, content["objective"], options=_WHOLE)
+            set_optimizer_state_dict(
+                objective, optimizer, content["optimizer"], options=_WHERE_GRADIENTS_WERE
+            )
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(
+                f"{folder}: its state is of another model or recipe than the configuration: {error}"
+            ) from error
+        return RunState(Progress(**content["progress"]), streams[processes.rank])
+    return RunState(Progress(0, 0, 0), None)
+
+
+def _model(weights: dict[str, Any], config: StellarConfig) -> Stellar:
+    """The model among the objective's weights."""
+    with torch.device("meta"):
+        model = Stellar(config)
+    own = {name.removeprefix("model."): weights[name] for name in weights if name.startswith("model.")}
+    model.load_state_dict(own, assign=True, strict=False)
+    return model
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError):
+        return None  # cut off while it was written; the one before it is whole

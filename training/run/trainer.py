@@ -1,0 +1,268 @@
+"""The training loop: a run in a folder that can be stopped at any time and goes on exactly.
+
+B batch · S side of the stored picture
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
+
+from model import Stellar, load_checkpoint, load_vit_mae, save_checkpoint
+from training.config import RunConfig
+from training.config_file import save_config
+from training.data.draws import Draws
+from training.data.masking import draw_kept
+from training.data.pictures import PictureBatch, picture_batches
+from training.data.streams import State, Stream, open_stream
+from training.data.views import make_views
+from training.losses.named import Losses
+from training.losses.objective import Objective, make_objective
+from training.run.memory import keep_freed_memory
+from training.run.parallel import gradient_norm, parallelize, synchronized
+from training.run.processes import Processes, this_process
+from training.run.provenance import record_start
+from training.run.report import Report
+from training.run.schedule import learning_rate
+from training.run.state import CHECKPOINT_FILE, Progress, RunState, load_state, save_state
+
+UNDECAYED = ("cls_token", "positions", "sparse_tokens", "mask_token")
+"""Parameters with two axes and more that are embeddings, not matrices."""
+DRAWS_PER_SEED = 1 << 32
+"""Steps between the draws of one seed and the next's."""
+
+
+class DivergedError(RuntimeError):
+    """Too many steps in a row had a loss or gradient that was not finite."""
+
+
+class Stop:
+    """Set by SIGTERM or SIGINT; the loop looks at it between steps."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def request(self, _signal: int, _frame: FrameType | None) -> None:
+        self.requested = True
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the signals over, and give them back at the end."""
+        before = {number: signal.signal(number, self.request) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class StepResult(NamedTuple):
+    """What one step gave, the same on every process."""
+
+    metrics: dict[str, float]
+    finite: bool
+    """Whether the step was taken."""
+    unreadable: int
+    """Pictures that could not be read for it."""
+    stop: bool
+    """Whether any process was told to stop."""
+
+
+class Trainer:
+    """One run: model, optimizer and pictures of a `RunConfig`, in its folder.
+
+    Where processes train together, each makes its own Trainer on the same run and folder.
+    """
+
+    def __init__(self, run: RunConfig, folder: Path, processes: Processes | None = None) -> None:
+        """Build the model, or read it from `init`, and restore the folder's state if it holds one.
+
+        Raises `ValueError` where `init` is of another architecture, the state is of another run, or there
+        are no pictures.
+        """
+        self.run_config, self.config, self.folder = run, run.training, folder
+        self.processes = processes or this_process()
+        config, self.device = self.config, self.processes.device
+        self._open_stream(None)  # before the model is built, which can take minutes
+        torch.manual_seed(config.seed)
+        self.objective = make_objective(_start_model(run).to(self.device).train(), config)
+        self.step_objective = parallelize(self.objective, config, self.processes)
+        self.optimizer = AdamW(
+            _parameter_groups(self.objective, config.weight_decay),
+            lr=config.learning_rate,
+            betas=(0.9, config.beta2),
+            fused=True,
+        )
+        state = load_state(folder, self.objective, self.optimizer, self.processes)
+        self.progress, self.stream_state = state
+        self.stream = self._open_stream(self.stream_state)
+
+    def _open_stream(self, state: State | None) -> Stream:
+        return open_stream(
+            self.run_config.pictures,
+            seed=self.config.seed,
+            batch_size=self.config.batch_size,
+            rank=self.processes.rank,
+            world_size=self.processes.world_size,
+            state=state,
+        )
+
+    def run(self) -> bool:
+        """Train to the last step; True where it was reached, False where a signal stopped the run before.
+
+        Either way the state is saved. Raises `DivergedError`, `OSError` where the state can't be written, and
+        `ValueError` where the pictures can't be read.
+        """
+        config, stop = self.config, Stop()
+        keep_freed_memory()
+        if self.processes.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_config(self.run_config, self.folder)
+            record_start(self.folder, self.progress.step, self.processes)
+        batches = self._batches()
+        with stop.listening(), closing(batches), self._report() as report:
+            saved_step, skipped_in_a_row = self.progress.step, 0
+            while self.progress.step < config.steps:
+                step = self.progress.step
+                measured = self._step(step, batches, stop)
+                skipped_in_a_row = 0 if measured.finite else skipped_in_a_row + 1
+                self.progress = Progress(
+                    step + 1,
+                    self.progress.skipped + (not measured.finite),
+                    self.progress.unreadable + measured.unreadable,
+                )
+                if step % config.log_every == 0 or self.progress.step == config.steps or not measured.finite:
+                    counts = {"skipped": self.progress.skipped, "unreadable": self.progress.unreadable}
+                    report.log(step, measured.metrics | counts)
+                if skipped_in_a_row >= config.max_skipped:
+                    raise DivergedError(
+                        f"{skipped_in_a_row} steps in a row had no finite loss and gradient: "
+                        f"the state before step {step + 1 - skipped_in_a_row} is kept; try a lower rate"
+                    )
+                if self.progress.step % config.save_every == 0 and not skipped_in_a_row:
+                    self._save()
+                    saved_step = self.progress.step
+                if measured.stop:
+                    break
+            if saved_step != self.progress.step:
+                self._save()
+        return self.progress.step >= config.steps
+
+    def _step(self, step: int, batches: Iterator[PictureBatch], stop: Stop) -> StepResult:
+        """One step; a loss or gradient that is not finite, on any process, leaves the weights as they are."""
+        config, rate = self.config, learning_rate(step, self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        sums, unreadable = None, 0
+        for part in range(config.accumulation):
+            batch = next(batches)
+            unreadable, self.stream_state = unreadable + batch.unreadable, batch.state
+            last = part + 1 == config.accumulation
+            with synchronized(self.step_objective, last):
+                losses = self._losses(step * config.accumulation + part, batch)
+                (losses.total / config.accumulation).backward()  # type: ignore[no-untyped-call]
+            values = torch.stack([losses.total.detach(), *(loss.detach() for loss in losses.named.values())])
+            sums = values if sums is None else sums + values
+        assert sums is not None
+        norm = gradient_norm(clip_grad_norm_(self.objective.parameters(), config.gradient_clip))
+        told = sums.new_tensor([float(stop.requested), float(unreadable)])
+        *means, stopped, unreadable_mean = self.processes.mean(
+            torch.cat([sums / config.accumulation, told])
+        ).tolist()
+        finite = math.isfinite(means[0]) and math.isfinite(norm)
+        if finite:
+            self.optimizer.step()
+            if isinstance(self.objective, Objective) and self.objective.teacher is not None:
+                self.objective.teacher.update(self.objective.model)
+        metrics = dict(zip(("loss", *losses.named), means, strict=True))
+        metrics |= {"learning_rate": rate, "gradient_norm": norm}
+        unreadable_of_all = round(unreadable_mean * self.processes.world_size)
+        return StepResult(metrics, finite, unreadable_of_all, stopped > 0)
+
+    def _losses(self, number: int, batch: PictureBatch) -> Losses:
+        """Losses of the batch with this number, counted from 0 over the whole run."""
+        config, processes, grid = self.config, self.processes, self.run_config.model.grid
+        draws = Draws(
+            config.seed * DRAWS_PER_SEED + number,
+            config.batch_size,
+            first=processes.rank * config.batch_size,
+            total=processes.world_size * config.batch_size,
+            device=self.device,
+        )
+        pixels = batch.pixels.to(self.device, non_blocking=True)
+        aspect = batch.aspect.to(self.device, non_blocking=True)
+        views = make_views(pixels, aspect, self.run_config.model.image_size, config, draws)
+        kept = draw_kept(draws, config.num_masks, grid, config.mask_ratio) if config.num_masks else None
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.bf16):
+            return self.step_objective(views, kept)  # type: ignore[no-any-return]
+
+    def _batches(self) -> Generator[PictureBatch]:
+        return picture_batches(
+            self.stream,
+            batch_size=self.config.batch_size,
+            size=self.config.picture_size,
+            workers=self.config.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def _report(self) -> Report:
+        config = self.config
+        return Report(
+            self.folder if self.processes.first else None,
+            first_step=self.progress.step,
+            steps=config.steps,
+            batch_size=config.batch_size * config.accumulation * self.processes.world_size,
+        )
+
+    def _save(self) -> None:
+        state = RunState(self.progress, self.stream_state)
+        save_state(self.folder, self.objective, self.optimizer, state, self.run_config.model, self.processes)
+
+
+def _start_model(run: RunConfig) -> Stellar:
+    if run.init is None:
+        model = _new_model(run)
+        if run.vit_mae is not None:
+            load_vit_mae(run.vit_mae, model)
+        return model
+    model = load_checkpoint(run.init, vqgan=run.vqgan, num_heads=run.model.num_heads)
+    if model.config != run.model:
+        raise ValueError(f"init: expected {run.model}, got {model.config} in {run.init}")
+    return model
+
+
+def _new_model(run: RunConfig) -> Stellar:
+    """Random weights, and a trained VQGAN under a VQ head."""
+    model = Stellar(run.model)
+    if run.model.head == "pixel":
+        return model
+    if run.vqgan is None:
+        raise ValueError("vqgan: a VQ head learns the codes of a trained VQGAN; expected its file, got none")
+    # Reading checkpoints is what knows the VQGAN's names, so the new weights take the way through a file.
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / CHECKPOINT_FILE
+        save_checkpoint(model, path)
+        return load_checkpoint(path, vqgan=run.vqgan, num_heads=run.model.num_heads)
+
+
+def _parameter_groups(objective: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Matrices, which decay, and the rest, which does not."""
+    matrices: list[Tensor] = []
+    others: list[Tensor] = []
+    for name, parameter in objective.named_parameters():
+        if parameter.requires_grad:
+            decays = parameter.ndim >= 2 and not name.endswith(UNDECAYED)
+            (matrices if decays else others).append(parameter)
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
