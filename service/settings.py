@@ -71,7 +71,10 @@ class Settings(BaseSettings):
     shutdown_grace_s: int = Field(20, ge=0, description="Time that work in flight has to finish at the end.")
     max_body_bytes: int = Field(64 * 2**20, ge=1, description="Largest request body.")
     max_image_pixels: int = Field(50_000_000, ge=1, description="Largest image, in pixels.")
-    max_images: int = Field(32, ge=1, description="Most images in one request.")
+    max_images: int = Field(
+        32, ge=1, description="Most images in one request; of more under /v1, most at work at once."
+    )
+    max_inputs: int = Field(2048, ge=1, description="Most images in one request to /v1/embeddings.")
     max_edits: int = Field(64, ge=0, description="Most edits in one request.")
     decode_threads: int = Field(
         2,

@@ -15,6 +15,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from service.batching.lanes import lane_capacity
 from service.errors import NotReady
 from service.http.auth import Keys
 from service.http.work import Work
@@ -116,6 +117,7 @@ class Kit:
             client=request.state.client,
             deadline=time.monotonic() + min(timeout_s, self.settings.request_timeout_s),
             fit=fit,
+            at_once=min(self.settings.max_images, lane_capacity("bulk", self.settings.max_queue)),
         )
 
 

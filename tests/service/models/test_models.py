@@ -40,14 +40,14 @@ def test_places_are_kept_until_the_images_are_done(toy_models: Path) -> None:
     """Also while they are still being decoded, when the batcher does not know of them."""
     manifest = read_bundle(toy_models / "toy").manifest
     model = ServedModel(manifest, Roomy(), Admission(max_admitted=3, small_items=3))
-    with model.admit("me", 2):
-        with pytest.raises(QueueFull, match="2 images are at work"), model.admit("me", 2):
+    with model.admit("me", 2, at_once=9):
+        with pytest.raises(QueueFull, match="2 images are at work"), model.admit("me", 2, at_once=9):
             pass
-        with model.admit("me", 1):
+        with model.admit("me", 1, at_once=9):
             pass
-    with pytest.raises(KeyError), model.admit("me", 3):
+    with pytest.raises(KeyError), model.admit("me", 3, at_once=9):
         raise KeyError
-    with model.admit("me", 3):
+    with model.admit("me", 3, at_once=9):
         pass
 
 
