@@ -15,8 +15,9 @@ from functools import partial
 
 from redis.exceptions import ResponseError
 
-from service.batching.batcher import Batcher
+from service.batching.batcher import Batcher, Item
 from service.batching.lanes import Lane
+from service.batching.pool import Pool
 from service.errors import DeadlineExceeded, QueueAway
 from service.fleet.link import Link
 from service.fleet.names import Names
@@ -42,10 +43,19 @@ class CachedBatcher:
     """Asks Redis, then the batcher behind it. Where Redis is away it only asks the batcher."""
 
     def __init__(
-        self, inner: Batcher, link: Link, names: Names, model: str, *, ttl_s: int, metrics: Metrics
+        self,
+        inner: Batcher,
+        pool: Pool,
+        link: Link,
+        names: Names,
+        model: str,
+        *,
+        ttl_s: int,
+        metrics: Metrics,
     ) -> None:
-        """`model` is name@version."""
+        """`model` is name@version. Items' arrays are made in `pool`: they are the key."""
         self._inner = inner
+        self._pool = pool
         self._link = link
         self._names = names
         self._model = model
@@ -67,8 +77,9 @@ class CachedBatcher:
         """See `Batcher`."""
         self._inner.ensure_capacity(stage, count, lane)
 
-    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float, lane: Lane) -> Arrays:
+    async def submit(self, stage: Stage, item: Item, *, deadline: float, lane: Lane) -> Arrays:
         """The result from the cache, from whoever computes it already, or computed; see `Batcher.submit`."""
+        arrays = await self._pool.arrays(item, deadline)
         digest = self.digest(stage, arrays)
         while True:
             flight = self._flights.get(digest)

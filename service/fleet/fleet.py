@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import structlog
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from service.batching.pool import Pool
 from service.errors import DeadlineExceeded, InternalError, ItemBuried, QueueAway, QueueFull
 from service.fleet.batcher import RedisBatcher
 from service.fleet.link import Link
@@ -53,9 +54,10 @@ class _Waiting:
 class Fleet:
     """One API process's connection to all workers."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, pool: Pool, metrics: Metrics) -> None:
         """Start reading; needs a running event loop."""
         self._settings = settings
+        self._pool = pool
         self._metrics = metrics
         self._names = Names(settings.redis_prefix)
         self.link = Link(settings)
@@ -70,6 +72,7 @@ class Fleet:
         """A batcher for a model."""
         batcher = RedisBatcher(
             self.ask,
+            self._pool,
             lambda: self._away is None,
             self._served.remove,
             self._names,
