@@ -36,6 +36,8 @@ class Link:
             socket_connect_timeout=settings.redis_timeout_s,
             retry=Retry(NoBackoff(), 0),  # whoever sends a command knows best whether to send it again
         )
+        # Asked for by its name, redis-py takes the ids that JUSTID answers for entries with fields.
+        self._redis.set_response_callback("XCLAIM", _as_it_is)
         self._waiting: list[tuple[Command, asyncio.Future[Any]]] = []
         self._sending: asyncio.Task[None] | None = None
 
@@ -100,3 +102,7 @@ class Link:
                         future.set_result(answer)
         finally:
             self._sending = None
+
+
+def _as_it_is(response: Any, **_options: Any) -> Any:
+    return response
