@@ -22,6 +22,8 @@ from service.fleet.scripts import SCRIPTS
 from service.settings import Settings
 
 Command = tuple[str | bytes | int, ...]
+UNFIT = ("MISCONF", "NOREPLICAS", "UNBLOCKED", "MASTERDOWN", "CLUSTERDOWN")
+"""How Redis begins to say that it can't work now: its disk fails, replicas are missing, its role changes."""
 
 
 class Link:
@@ -68,7 +70,9 @@ class Link:
         except (OSError, RedisError) as error:
             raise QueueAway from error
         for answer in answers:
-            if isinstance(answer, BusyLoadingError | ReadOnlyError):
+            if isinstance(answer, ResponseError) and (
+                isinstance(answer, BusyLoadingError | ReadOnlyError) or str(answer).startswith(UNFIT)
+            ):
                 raise QueueAway from answer
         return answers
 

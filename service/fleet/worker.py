@@ -124,8 +124,7 @@ class Worker:
             self._note(error)
             await self._pause()
         except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
-                logger.error("read_refused", reason=str(error))
+            self._refused("read_refused", error)
             await self._pause()
             await self._join()
 
@@ -207,13 +206,10 @@ class Worker:
     def _awaited(self, job: Job) -> bool:
         """Whether the item's time has not passed; else it is dropped."""
         written_ms = int(job.entry.partition(b"-")[0])
-        if self._redis_now_ms() <= written_ms + job.request.ttl_ms:
+        if 1000 * self._member.clock.at(time.monotonic()) <= written_ms + job.request.ttl_ms:
             return True
         self._outbox.drop(job)
         return False
-
-    def _redis_now_ms(self) -> float:
-        return 1000 * (time.monotonic() + self._member.redis_ahead_s)
 
     def _run_batch(self, jobs: Sequence[Job], crowded: bool) -> Ran:
         """On one of the engines' threads."""
@@ -238,7 +234,7 @@ class Worker:
         about: About = {"model": name, "stage": source.stage, "batch_size": len(jobs)}
         traces = [job.request.trace for job in jobs]
         metrics.stage("inference", ran.started, ran.ended, traces, **about)
-        started_ms = 1000 * (ran.started + self._member.redis_ahead_s)
+        started_ms = 1000 * self._member.clock.at(ran.started)
         replies = []
         for job, result in zip(jobs, ran.results, strict=True):
             queue_s = max(0.0, started_ms - int(job.entry.partition(b"-")[0])) / 1000
@@ -270,6 +266,8 @@ class Worker:
                 await work()
             except QueueAway as error:
                 self._note(error)
+            except ResponseError as error:
+                self._refused("chore_refused", error)
             except Exception:
                 logger.exception("chore_failed", worker=self.name)
             await asyncio.sleep(pause_s)
@@ -324,6 +322,11 @@ class Worker:
         elif error is None and self._away:
             logger.info("redis_back", worker=self.name)
         self._away = error is not None
+
+    def _refused(self, event: str, error: ResponseError) -> None:
+        """Log what Redis refuses; not that the streams are gone, because they are made again at once."""
+        if not str(error).startswith("NOGROUP"):
+            logger.error(event, worker=self.name, reason=str(error))
 
     async def _pause(self) -> None:
         """Wait a moment, or less where this worker is to stop."""

@@ -258,8 +258,9 @@ class Models:
                 self._pool,
                 self._link,
                 names,
-                manifest.id,
+                manifest,
                 ttl_s=settings.cache_ttl_s,
+                max_bytes=settings.cache_max_bytes,
                 metrics=self._metrics,
             )
         # Beyond the queue, what runs.

@@ -40,7 +40,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.port = free_port()
-        self._folder = folder
+        self.folder = folder
         self._options = options
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client = redis.Redis(port=self.port, protocol=2)
@@ -51,7 +51,7 @@ class RedisServer:
         assert program, "the tests need redis-server 7 or newer: apt install redis-server"
         self.process = subprocess.Popen(
             [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self._options],
-            cwd=self._folder,
+            cwd=self.folder,
             stdout=subprocess.DEVNULL,
         )
         wait_until(self._answers)

@@ -79,6 +79,7 @@ def test_models_are_found_by_name_and_by_version(two: Path, tmp_path: Path) -> N
 
 def reason(models: Path, log: Path, *arguments: str, settings: dict[str, str] | None = None) -> str:
     with Server(log, settings or {}, "--models", str(models), *arguments) as server:
+        server.expect("models_failed")
         server.wait_until(
             lambda: bool(server.answers("/healthz/live", 200) and server.logged("models_failed"))
         )
