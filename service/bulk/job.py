@@ -18,6 +18,7 @@ from service.runtime.bundle import choose_bundle
 from service.runtime.providers import PROVIDERS, find_gpu
 from service.runtime.sessions import available_processors
 from service.settings import Settings
+from service.tokens.names import escaped
 
 FOR_WORKERS = {
     *("models_dir", "device", "allow_fallback", "engine_cache_dir", "max_batch", "max_image_pixels"),
@@ -77,7 +78,7 @@ class Job:
             )
         self._destination = Destination(destination)
         if self._destination.lies_within(source):
-            raise ValueError(f"{destination} lies within the source: name another folder")
+            raise ValueError(f"{escaped(destination)} lies within the source: name another folder")
         self._settings = settings
         self._source = source
         self._plan = plan(source, options.shard_bytes)
@@ -98,6 +99,11 @@ class Job:
             **options.model_dump(),
         )
         self._destination.claim(self._record)
+
+    @property
+    def left_out(self) -> str:
+        """A line on what else the source holds, if anything."""
+        return self._plan.left_out
 
     def run(self, *, workers: int, address: str | None) -> Summary:
         """Do what is left, on this machine or on the cluster at `address`.
