@@ -107,6 +107,8 @@ def _train(config: RunConfig, out: Path) -> None:
                 typer.echo(message)
 
         trainer = Trainer(config, out, processes)
+        if processes.first and trainer.left_out:
+            typer.echo(trainer.left_out, err=True)
         steps = config.training.steps
         shared = f", {processes.world_size} processes" if processes.world_size > 1 else ""
         say(f"{out}: step {trainer.progress.step} of {steps}, on {trainer.device.type}{shared}")

@@ -71,9 +71,10 @@ def plan(source: str, shard_bytes: int) -> Plan:
     sizes = {escaped(name): found[name] for name in left_out.with_suffix(KINDS, found)}
     kinds = sorted({KINDS[suffix_of(name)] for name in sizes})
     if not kinds:
+        also = f"; {left_out.line()}" if left_out.line() else ""
         raise ValueError(
             f"{shown} has nothing to read: expected pictures ({', '.join(sorted(SUFFIXES))}), "
-            f".parquet or .tar files{left_out.line() and f'; {left_out.line()}'}"
+            f".parquet or .tar files{also}"
         )
     if len(kinds) > 1:
         raise ValueError(

@@ -201,10 +201,8 @@ def _pictures(source: Path) -> tuple[list[str], list[Path]]:
     names, left_out = pictures_within(source)
     line = left_out.line()
     if not names:
-        raise ValueError(
-            f"{escaped(str(source))} has no pictures: expected files with {', '.join(sorted(SUFFIXES))}"
-            f"{line and f'; {line}'}"
-        )
+        expected = f"expected files with {', '.join(sorted(SUFFIXES))}" + (line and f"; {line}")
+        raise ValueError(f"{escaped(str(source))} has no pictures: {expected}")
     if line:
         typer.echo(line, err=True)
     return list(map(escaped, names)), [source / name for name in names]
