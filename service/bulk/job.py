@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from service.bulk.cluster import connected
@@ -76,6 +77,8 @@ class Job:
             raise ValueError(
                 f"device: expected {self._device}, got {settings.device}: each worker gets a GPU of its own"
             )
+        for place in (source, destination, str(Path.cwd())):
+            _expect_utf_8(place)
         self._destination = Destination(destination)
         if self._destination.lies_within(source):
             raise ValueError(f"{escaped(destination)} lies within the source: name another folder")
@@ -164,3 +167,13 @@ class Job:
                 num_gpus=0 if self._device == "cpu" else 1,
                 ray_remote_args_fn=lambda: {"max_task_retries": 0},  # `run` tries again
             ).iter_rows()
+
+
+def _expect_utf_8(place: str) -> None:
+    """Raise `ValueError` for a path that Ray can't start with: it notes its command and its folder as text."""
+    try:
+        place.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{escaped(place)} is not UTF-8, and Ray takes no such path: reach it by a link (ln -s)"
+        ) from None

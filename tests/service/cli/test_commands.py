@@ -99,11 +99,9 @@ def test_links_odd_names_and_what_is_left_out(server: Server, tmp_path: Path) ->
     vectors, tokens, drawn = (tmp_path / "b\udce4r" / name for name in ("v.parquet", "t.parquet", "drawn"))
     code, told = stellar("embed", source, "--out", vectors, "--server", server.url)
     assert code == 1
-    assert told.splitlines() == [
-        ODD_LINE,
-        *ODD_FAILED,
-        rf"2 written to {tmp_path}/b\xe4r/v.parquet, 1 failed",
-    ]
+    first, failed, last = told.splitlines()
+    assert (first, failed.partition(":")[0]) == (ODD_LINE, ODD_FAILED)
+    assert last == rf"2 written to {tmp_path}/b\xe4r/v.parquet, 1 failed"
     with vectors.open("rb") as file:
         assert pq.read_table(file)["path"].to_pylist() == ODD_NAMES
     assert stellar("tokens", source, "--out", tokens, "--server", server.url)[0] == 1
