@@ -170,7 +170,7 @@ class Job:
 
 
 def _expect_utf_8(place: str) -> None:
-    """Raise `ValueError` for a path that Ray can't start with: it notes its command and its folder as text."""
+    """Raise `ValueError` for a path that Ray can't start with: it keeps its command and folder as text."""
     try:
         place.encode()
     except UnicodeEncodeError:

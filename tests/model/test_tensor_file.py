@@ -89,7 +89,7 @@ def sharded(model: Stellar, tmp_path: Path, request: pytest.FixtureRequest) -> P
     tensors = load_file(tmp_path / "whole.safetensors")
     stem, suffix = ("model", "safetensors") if request.param == "safetensors" else ("pytorch_model", "bin")
     names = sorted(tensors)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number in range(3):
         held: dict[str, Tensor] = {name: tensors[name] for name in names[number::3]}
         name = f"{stem}-{number + 1:05}-of-00003.{suffix}"

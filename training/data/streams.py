@@ -220,7 +220,9 @@ def _picture_columns(features: dict[str, Any]) -> list[str]:
     from datasets import Image
 
     typed = [name for name, feature in features.items() if isinstance(feature, Image)]
-    named = [name for name in ("image", "picture", "img", "jpg", "png", "webp") if name in features]
+    named: list[str] = [
+        name for name in ("image", "picture", "img", "jpg", "png", "webp") if name in features
+    ]
     if not typed and not named:
         raise ValueError(f"pictures: expected a column of pictures, such as image, got {', '.join(features)}")
     return typed or named
