@@ -189,6 +189,7 @@ def test_answers_go_to_streams_of_answers_only(cluster: Cluster) -> None:
 def test_paused_worker_is_overtaken_and_its_late_answer_dropped(
     cluster: Cluster, pool: ThreadPoolExecutor
 ) -> None:
+    cluster.expect("redis_away")  # so it seems to who was paused
     cluster.worker()
     cluster.worker()
     server = cluster.ready()

@@ -20,6 +20,7 @@ from service.fleet.wire import pack
 from service.http.disconnect import WATCH_AFTER_S
 from service.runtime.engine import Arrays
 from service.settings import BUNDLED_MODELS
+from tests.docs.pages import ROOT, blocks_of
 from tests.service.fleet.cluster import Cluster, WorkerProcess, cluster_of, free_port, wait_until
 from tests.service.fleet.load import picture
 from tests.service.fleet.test_failures import QUICK, SLOW, ask, ask_soon, right
@@ -265,10 +266,10 @@ def test_tls_and_a_user_that_may_only_do_what_is_needed(tmp_path: Path, toy_mode
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     tls = free_port()
     options = f"--tls-port {tls} --tls-cert-file cert.pem --tls-key-file key.pem --tls-ca-cert-file ca.pem"
-    with cluster_of(tmp_path, toy_models, *options.split(), "--tls-auth-clients", "no") as cluster:
-        rules = ["on", ">secret", "~ours:*", "-@all", "+@stream", "+@scripting", "+time"]
-        rules += ["+del", "+pexpire", "+zadd", "+zrem", "+zremrangebyscore", "+zrangebyscore", "+zscore"]
-        rules += ["+client|setname", "+auth", "+select"]
+    options += " --tls-auth-clients no"
+    with cluster_of(tmp_path, toy_models, *options.split(), cache_ttl_s="60") as cluster:
+        [command] = [block.text for block in blocks_of(ROOT / "docs/inside/redis.md") if "ACL" in block.text]
+        rules = command.replace("PASSWORD", "secret").replace("~stellar:", "~ours:").split()[3:]
         cluster.redis.client.execute_command("ACL", "SETUSER", "stellar", *rules)  # type: ignore[no-untyped-call]
         ca = tmp_path / "ca.pem"
         cluster.settings |= {
@@ -278,6 +279,9 @@ def test_tls_and_a_user_that_may_only_do_what_is_needed(tmp_path: Path, toy_mode
         cluster.worker()
         server = cluster.ready()
         assert right(ask(server))
+        assert right(ask(server))
+        assert server.metric('stellar_cache_total{result="hit"}') == 1
+        assert not server.logged("cache_refused")
         assert {name.partition(":")[0] for name in cluster.redis.names("*")} == {"ours"}
         assert "secret" not in server.log
 
