@@ -12,7 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+from service.tokens.pictures import SUFFIXES
+
 SHARD_KINDS = {".parquet": "parquet", ".tar": "webdataset"}
 """What `datasets` calls the shards of a suffix."""
 BLOCK = 2048
