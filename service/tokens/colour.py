@@ -34,12 +34,14 @@ def opaque(image: Image.Image) -> Image.Image:
     """
     profile = image.info.get("icc_profile") or b""
     mode = SPACES.get(profile[16:20], "RGB")
+    if image.mode in ("La", "RGBa"):
+        image = image.convert(image.mode.upper())
     if image.mode.startswith(("I", "F")):
         image = _from_numbers(image)
     elif image.mode == "LAB":
         image, profile = _lab(image), b""
     fits = mode == "RGB" and image.mode != "CMYK"
-    fits = fits or (mode == "L" and image.mode in ("1", "L", "LA", "La")) or mode == image.mode == "CMYK"
+    fits = fits or (mode == "L" and image.mode in ("1", "L", "LA")) or mode == image.mode == "CMYK"
     mode = mode if fits else "RGB"
     if image.has_transparency_data:
         image = _on_white(image, mode)
@@ -123,7 +125,9 @@ def _from_numbers(image: Image.Image) -> Image.Image:
 
 def _lab(image: Image.Image) -> Image.Image:
     lab, srgb = _profile("LAB"), _profile("sRGB")
-    return ImageCms.ImageCmsTransform(lab, srgb, "LAB", "RGB").apply(image)
+    # A table, which is what it is optimized to, is off by a dozen levels.
+    exact = ImageCms.Flags.NOOPTIMIZE
+    return ImageCms.ImageCmsTransform(lab, srgb, "LAB", "RGB", flags=exact).apply(image)
 
 
 @lru_cache(PROFILES)

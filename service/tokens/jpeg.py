@@ -7,54 +7,68 @@ from collections.abc import Callable
 
 from PIL import Image
 
+from service.tokens.directory import orientation_alone
+
 START = b"\xff\xd8"
 END = b"\xff\xd9"
-COMMENT, FIRST_APP, LAST_APP, SCAN = 0xFE, 0xE0, 0xEF, 0xDA
+COMMENT, FIRST_APP, LAST_APP, EXIF, SCAN = 0xFE, 0xE0, 0xEF, 0xE1, 0xDA
+EXIF_NAME = b"Exif\0\0"
 WITHOUT_BODY = {0x01, *range(0xD0, 0xD9)}
 LEAST_BYTES = {
     (0xE0, b"JFIF"): 14,
-    (0xE1, b"Exif\0\0"): 14,
     (0xE1, b"http://ns.adobe.com/xap/1.0/\0"): 30,
     (0xE2, b"ICC_PROFILE\0"): 15,
     (0xEE, b"Adobe"): 12,
 }
 """Application segments that are of use, by number and first bytes, with the least bytes they need."""
 ROWS = 64
-
-# Data that no end of a picture looks like: whatever restart marker a decoder waits for comes, too.
+RESTARTS = [bytes((0xFF, 0xD0 + i)) for i in range(8)]
 NONSENSE = bytes(range(1, 120))
-CONTINUED = NONSENSE + b"".join(bytes((0xFF, 0xD0 + i)) + NONSENSE for i in range(8))
+"""Data that no end of a picture looks like."""
 
 
 def lean(data: bytes) -> bytes:
-    """The file without comments, thumbnails' lists and segments too short to say anything."""
+    """The file with what its colours are made of and what tells which side is up.
+
+    Comments, further pictures' places and segments that are too short are dropped.
+    """
     kept = [data[:2]]
-    start, dropped = 2, False
+    start, changed = 2, False
     while start + 4 <= len(data) and data[start] == 0xFF:
         marker = data[start + 1]
         if marker == SCAN:
             break
         if marker == 0xFF or marker in WITHOUT_BODY:
             start += 1 if marker == 0xFF else 2
-            dropped = True
+            changed = True
             continue
         end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
-        if _useful(marker, data[start + 4 : end]):
+        body = data[start + 4 : end]
+        if marker == EXIF and body.startswith(EXIF_NAME):
+            exif = orientation_alone(body[len(EXIF_NAME) :])
+            if exif is not None:
+                length = (2 + len(EXIF_NAME) + len(exif)).to_bytes(2)
+                kept.append(b"".join((data[start : start + 2], length, EXIF_NAME, exif)))
+            changed = True
+        elif _useful(marker, body):
             kept.append(data[start:end])
         else:
-            dropped = True
+            changed = True
         start = end
-    return b"".join((*kept, data[start:])) if dropped else data
+    return b"".join((*kept, data[start:])) if changed else data
 
 
 def without_end(data: bytes, decode: Callable[[bytes], Image.Image]) -> Image.Image:
     """A picture whose file was cut behind its last pixel. Raises `OSError` where pixels are missing.
 
-    A decoder fills in what is missing. So nonsense is put behind the data first: where the picture is whole,
-    it is skipped and changes nothing.
+    A decoder fills in what is missing. So nonsense is put behind the data first, and behind the next restart
+    marker, which may be missing, too: where the picture is whole, it is skipped and changes nothing.
     """
     data = data.rstrip(b"\xff")
-    with decode(data + CONTINUED + END) as other:
+    scan = data[data.rfind(bytes((0xFF, SCAN))) :]
+    last = max(range(8), key=lambda i: scan.rfind(RESTARTS[i]))
+    following = RESTARTS[(last + 1) % 8 if RESTARTS[last] in scan else 0]
+    with decode(data + NONSENSE + following + NONSENSE + END) as other:
         expected = _digest(other)
     image = decode(data + END)
     if _digest(image) != expected:

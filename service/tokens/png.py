@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 import zlib
 
+from service.tokens.directory import orientation_alone
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_INFLATED_BYTES = 1 << 20
 """Of a profile or text: Pillow refuses a picture that has more."""
@@ -47,7 +49,7 @@ def _useful(kind: bytes, body: bytes, depth: int, colour: int) -> bytes | None:
             name, _, profile = body.partition(b"\0")
             return body if name and profile[:1] == b"\0" and _inflates(profile[1:]) else None
         case b"eXIf":
-            return body
+            return orientation_alone(body)
         case b"tEXt" | b"zTXt" | b"iTXt" if body.startswith(TEXTS_WITH_EXIF):
             text = body.partition(b"\0")[2]
             compressed = kind == b"zTXt" or (kind == b"iTXt" and text[:1] == b"\1")

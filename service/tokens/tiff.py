@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,11 @@ from PIL.ExifTags import Base
 
 from service.errors import CorruptImage, TooManyPixels, UnsupportedImage
 from service.tokens.colour import BAND, extremes, to_bytes, wide_range
+from service.tokens.directory import directory
 
 MAGIC = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
 """Of either byte order, some of which are written in the other; 43 is BigTIFF's."""
-TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 7: "s", 13: "I", 16: "Q", 18: "Q"}
-"""Of whole numbers and bytes in a directory."""
+BIG_ENDIAN_BIGTIFF = b"MM\0+"
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK = 0, 1, 2, 3, 5
 COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4}
@@ -50,6 +50,8 @@ COMPRESSIONS = {
     50000: "Zstandard",
 }
 PREMULTIPLIED, ALPHA = 1, 2
+MOST_SAMPLES = 16
+"""Of a pixel: what has more is no picture for eyes."""
 KINDS = {UNSIGNED: "u", SIGNED: "i", FLOAT: "f"}
 NO_PREDICTOR, DIFFERENCES, FLOAT_DIFFERENCES = 1, 2, 3
 PLANAR_CONFIGURATION, PREDICTOR, FILL_ORDER, EXTRA_SAMPLES, PROFILE = 284, 317, 266, 338, 34675
@@ -78,45 +80,59 @@ class Tiff:
     def __init__(self, data: bytes) -> None:
         self._data = data
         try:
-            self._tags = _directory(data)
-            self.size = int(self._tags[Base.ImageWidth]), int(self._tags[Base.ImageLength])
+            self._tags = directory(data)
+            self.size = self._number(Base.ImageWidth), self._number(Base.ImageLength)
             self._read_kind()
         except (KeyError, TypeError, ValueError, struct.error):
             raise CorruptImage("The TIFF's directory is damaged.") from None
 
     def _read_kind(self) -> None:
-        tags = self._tags
-        self._samples = int(tags.get(Base.SamplesPerPixel, 1))
-        self._photometric = int(tags.get(Base.PhotometricInterpretation, BLACK_IS_ZERO))
-        self._compression = int(tags.get(Base.Compression, 1))
-        self._predictor = int(tags.get(PREDICTOR, NO_PREDICTOR))
-        self._fill_order = int(tags.get(FILL_ORDER, 1))
-        self._planes = self._samples if tags.get(PLANAR_CONFIGURATION, 1) == 2 else 1
-        self._extra = _several(tags.get(EXTRA_SAMPLES, ()))
-        self._all_bits = set(_several(tags.get(Base.BitsPerSample, 1)))
-        self._formats = set(_several(tags.get(SAMPLE_FORMAT, UNSIGNED)))
+        self._samples = self._number(Base.SamplesPerPixel, 1)
+        self._photometric = self._number(Base.PhotometricInterpretation, BLACK_IS_ZERO)
+        self._compression = self._number(Base.Compression, 1)
+        self._predictor = self._number(PREDICTOR, NO_PREDICTOR)
+        self._fill_order = self._number(FILL_ORDER, 1)
+        self._planes = self._samples if self._number(PLANAR_CONFIGURATION, 1) == 2 else 1
+        self._extra = int(self._numbers(EXTRA_SAMPLES, 0)[0])
+        self._all_bits: set[int] = set(self._numbers(Base.BitsPerSample, 1)[:MOST_SAMPLES].tolist())
+        self._formats: set[int] = set(self._numbers(SAMPLE_FORMAT, UNSIGNED)[:MOST_SAMPLES].tolist())
         self._bits = max(self._all_bits)
-        self._tiled = TILE_OFFSETS in tags
+        self._tiled = TILE_OFFSETS in self._tags
         # "Undefined" (4) is what some write for numbers without a sign.
         self._format = UNSIGNED if self._formats == {4} else min(self._formats)
         if min(*self.size, self._samples) < 1:
             raise ValueError("expected a picture of some size")
 
+    def _number(self, tag: int, default: int | None = None) -> int:
+        return int(self._numbers(tag, default)[0])
+
+    def _numbers(self, tag: int, default: int | None = None) -> NDArray[np.unsignedinteger]:
+        """A tag's numbers, at least one. Raises `ValueError` where there are none."""
+        value = self._tags.get(tag, default)
+        if value is None or isinstance(value, memoryview):
+            raise ValueError(f"expected numbers in tag {tag}")
+        return np.atleast_1d(value)
+
     @property
     def orientation(self) -> int:
         """EXIF's, 1 where it is none of its values."""
-        value = self._tags.get(Base.Orientation, 1)
-        return value if value in range(1, 9) else 1
+        value = self._tags.get(Base.Orientation)
+        return value if isinstance(value, int) and value in range(1, 9) else 1
 
     @property
     def plain(self) -> bool:
         """Whether Pillow, where it reads it at all, reads it right."""
         if self._formats != {UNSIGNED} or len(self._all_bits) > 1:
             return False
+        if self._data.startswith(BIG_ENDIAN_BIGTIFF):
+            return False  # whose header it takes for a small one's
+        # It has no raw modes for planes with alpha.
+        if self._planes > 1 and self._photometric in COLOURS and self._compression in COMPRESSIONS:
+            return False
         if self._photometric == PALETTE:
-            return self._bits <= 8 and max(self._tags.get(Base.ColorMap, (0,))) > 255
+            return self._bits <= 8 and int(self._numbers(Base.ColorMap, 0).max()) > 255
         if self._bits == 16:
-            return self._photometric == RGB and self._planes == 1
+            return self._photometric == RGB
         return self._bits <= 8
 
     @property
@@ -131,21 +147,20 @@ class Tiff:
     def read(self) -> Image.Image:
         """The picture in mode L, RGB, CMYK, LA or RGBA, 8 bits, as it is stored."""
         image = self._read()
-        if isinstance(profile := self._tags.get(PROFILE), bytes):
-            image.info["icc_profile"] = profile
+        if isinstance(profile := self._tags.get(PROFILE), memoryview):
+            image.info["icc_profile"] = bytes(profile)
         return image
 
     def _read(self) -> Image.Image:
         self._check()
         colours = COLOURS[self._photometric]
-        alpha = next((e for e in self._extra[:1] if e in (PREMULTIPLIED, ALPHA)), 0)
-        shown = colours + bool(alpha and self._samples > colours and self._photometric != CMYK)
+        alpha = self._extra in (PREMULTIPLIED, ALPHA)
+        shown = colours + (alpha and self._samples > colours and self._photometric != CMYK)
         low, high = self._range()
         lookup = self._palette() if self._photometric == PALETTE else None
         out = np.zeros((self.size[1], self.size[0], 3 if lookup is not None else shown), np.uint8)
         for place, values in self._values():
-            rows, columns = out.shape[0] - place.top, out.shape[1] - place.left
-            seen = values[:rows, :columns]
+            seen = values[:, : out.shape[1] - place.left]
             part = out[place.top : place.top + len(seen), place.left : place.left + seen.shape[1]]
             if lookup is not None:
                 if place.plane == 0:
@@ -159,14 +174,14 @@ class Tiff:
             np.subtract(255, out[..., :1], out=out[..., :1])
         if lookup is not None or self._photometric == CMYK:
             return _picture(out, "CMYK" if lookup is None else "RGB")
-        names = ("L", "La", "RGB", "RGBa") if alpha == PREMULTIPLIED else ("L", "LA", "RGB", "RGBA")
+        names = ("L", "La", "RGB", "RGBa") if self._extra == PREMULTIPLIED else ("L", "LA", "RGB", "RGBA")
         return _picture(out, names[shown - 1])
 
     def _check(self) -> None:
         bits = {UNSIGNED: (1, 2, 4, 8, 10, 12, 14, 16, 32, 64), SIGNED: (8, 16, 32, 64), FLOAT: (16, 32, 64)}
         sound = (
             self._photometric in COLOURS
-            and self._samples >= COLOURS[self._photometric]
+            and COLOURS[self._photometric] <= self._samples <= MOST_SAMPLES
             and self._compression in COMPRESSIONS
             and len(self._all_bits) == len(self._formats) == 1
             and self._bits in bits.get(self._format, ())
@@ -188,7 +203,7 @@ class Tiff:
 
     def _palette(self) -> NDArray[np.uint8]:
         """(2^bits, 3); some write the map in 8 bits."""
-        levels = np.asarray(self._tags[Base.ColorMap], np.int64).reshape(3, -1).T
+        levels = self._numbers(Base.ColorMap).reshape(3, -1).T
         return (levels if levels.max() <= 255 else levels // 256).astype(np.uint8)
 
     @property
@@ -202,26 +217,24 @@ class Tiff:
         for place in self._places():
             row_bytes = -(-place.columns * samples * self._bits // 8)
             raw = self._decompressed(place, row_bytes)
-            # A last strip may be cut short where the picture ends.
-            rows = min(place.rows, len(raw) // row_bytes)
-            if place.top + rows < min(place.top + place.rows, self.size[1]):
+            rows = min(place.rows, self.size[1] - place.top)
+            if len(raw) < rows * row_bytes:
                 raise CorruptImage("The image is truncated or damaged.")
             lines = np.frombuffer(raw, np.uint8, rows * row_bytes).reshape(rows, row_bytes)
             step = max(1, BAND // (place.columns * samples))
             for top in range(0, rows, step):
-                values = self._numbers(lines[top : top + step], place.columns, samples)
+                values = self._unpacked(lines[top : top + step], place.columns, samples)
                 yield place._replace(top=place.top + top), values
 
     def _places(self) -> Iterator[Place]:
-        tags = self._tags
         if self._tiled:
-            rows, columns = int(tags[TILE_LENGTH]), int(tags[TILE_WIDTH])
-            starts, lengths = _several(tags[TILE_OFFSETS]), _several(tags[TILE_BYTES])
+            rows, columns = self._number(TILE_LENGTH), self._number(TILE_WIDTH)
+            starts, lengths = self._numbers(TILE_OFFSETS), self._numbers(TILE_BYTES)
         else:
-            rows = min(int(tags.get(Base.RowsPerStrip, self.size[1])), self.size[1])
+            rows = min(self._number(Base.RowsPerStrip, self.size[1]), self.size[1])
             columns = self.size[0]
-            starts = _several(tags[Base.StripOffsets])
-            lengths = _several(tags.get(Base.StripByteCounts, len(self._data)))
+            starts = self._numbers(Base.StripOffsets)
+            lengths = self._numbers(Base.StripByteCounts, len(self._data))
         if rows < 1 or columns < 1:
             raise CorruptImage("The TIFF's directory is damaged.")
         down, across = -(-self.size[1] // rows), -(-self.size[0] // columns)
@@ -244,7 +257,7 @@ class Tiff:
         with Image.open(io.BytesIO(file), formats=("TIFF",)) as image:
             return image.tobytes()
 
-    def _numbers(self, lines: NDArray[np.uint8], columns: int, samples: int) -> NDArray[np.generic]:
+    def _unpacked(self, lines: NDArray[np.uint8], columns: int, samples: int) -> NDArray[np.generic]:
         """(rows, columns, C) of rows of bytes, in the machine's own order."""
         shape = (len(lines), columns, samples)
         if self._bits % 8:
@@ -263,34 +276,6 @@ class Tiff:
             kind = whole.dtype.newbyteorder("=")
             values = whole.cumsum(axis=1, dtype=kind).view(values.dtype.newbyteorder("="))
         return values.astype(values.dtype.newbyteorder("="), copy=False)
-
-
-def _directory(data: bytes) -> dict[int, Any]:
-    """The tags that hold whole numbers or bytes; of a lone number, the number."""
-    order, big = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
-    entry, offset, count_type = ("HHQ8s", "Q", "Q") if big else ("HHI4s", "I", "H")
-    (start,) = struct.unpack_from(order + offset, data, 8 if big else 4)
-    (count,) = struct.unpack_from(order + count_type, data, start)
-    start += struct.calcsize(order + count_type)
-    tags: dict[int, Any] = {}
-    for tag, kind, length, value in struct.iter_unpack(
-        order + entry, data[start : start + count * struct.calcsize(order + entry)]
-    ):
-        code = TYPES.get(kind, "")
-        size = length * struct.calcsize(code) if code else 0
-        if size > len(value):
-            (place,) = struct.unpack(order + offset, value)
-            value = data[place : place + size]
-        if not 0 < size <= len(value):
-            continue
-        numbers = value[:size] if code == "s" else struct.unpack(f"{order}{length}{code}", value[:size])
-        tags.setdefault(tag, numbers[0] if code != "s" and length == 1 else numbers)
-    return tags
-
-
-def _several(value: object) -> tuple[int, ...]:
-    """A tag's numbers, of which Pillow gives a lone one as such."""
-    return tuple(int(v) for v in value) if isinstance(value, tuple) else (int(value),)  # type: ignore[call-overload]
 
 
 def _grey_file(packed: memoryview, columns: int, rows: int, compression: int, fill_order: int) -> bytes:
