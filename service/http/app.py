@@ -21,7 +21,7 @@ from service.http.middleware import PROBE, BodyLimit, RequestContext
 from service.http.routes import images, oip, openai, pages, system
 from service.models.models import Models
 from service.settings import Settings
-from service.tokens.pictures import ImageDecoder
+from service.tokens.pictures import Pictures
 from service.watch.logs import logger
 from service.watch.metrics import Metrics
 from service.watch.tracing import Tracing
@@ -49,10 +49,9 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         models = app.state.models = Models(settings, metrics)
-        decoder = ImageDecoder(max_pixels=settings.max_image_pixels, threads=settings.decode_threads)
-        app.state.kit = Kit(models=models, decoder=decoder, settings=settings, metrics=metrics)
+        pictures = Pictures(max_pixels=settings.max_image_pixels, large_at_once=settings.decode_threads)
+        app.state.kit = Kit(models=models, pictures=pictures, settings=settings, metrics=metrics)
         yield
-        decoder.close()
         await models.close()
         if tracing is not None:
             await asyncio.to_thread(tracing.close)

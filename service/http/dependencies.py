@@ -21,7 +21,7 @@ from service.http.work import Work
 from service.models.models import Models
 from service.models.served import ServedModel
 from service.settings import Settings
-from service.tokens.pictures import Fit, ImageDecoder
+from service.tokens.pictures import Fit, Pictures
 from service.watch.metrics import Metrics
 
 BEARER = Security(
@@ -101,7 +101,7 @@ class Kit:
     """What a request's work is begun with."""
 
     models: Models
-    decoder: ImageDecoder
+    pictures: Pictures
     settings: Settings
     metrics: Metrics
 
@@ -111,7 +111,7 @@ class Kit:
         """Start the clock; the settings' limit holds beside `timeout_s`."""
         return Work(
             model=model,
-            decoder=self.decoder,
+            pictures=self.pictures,
             metrics=self.metrics,
             client=request.state.client,
             deadline=time.monotonic() + min(timeout_s, self.settings.request_timeout_s),

@@ -7,10 +7,8 @@ Transparent parts become white.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,37 +71,24 @@ class Picture:
         self.began = self.ended = 0.0
         """When it was decoded: `time.monotonic()` instants."""
 
-    def decode(self) -> NDArray[np.uint8]:
-        """Its pixels; see `decode_image`."""
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """What the encoder takes: its pixels, decoded here and now; see `decode_image`."""
         self.began = time.monotonic()
         self.decoded = decode_image(*self._how)
         self.ended = time.monotonic()
-        return self.decoded.pixels
-
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """What the encoder takes."""
-        return {"image": self.decode()}
+        return {"image": self.decoded.pixels}
 
 
-class ImageDecoder:
-    """Decodes on a few threads of its own; wherever pictures are decoded, as few large ones at a time."""
+class Pictures:
+    """Makes pictures of what was sent; wherever those are decoded, few large ones are at a time."""
 
-    def __init__(self, *, max_pixels: int, threads: int) -> None:
+    def __init__(self, *, max_pixels: int, large_at_once: int) -> None:
         self._max_pixels = max_pixels
-        self._large = threading.Semaphore(threads)
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._large = threading.Semaphore(large_at_once)
 
     def picture(self, data: bytes, side: int, fit: Fit) -> Picture:
-        """What was sent, not yet decoded."""
+        """What was sent, not yet decoded, for a model that sees squares of `side` pixels."""
         return Picture(data, side, fit, self._max_pixels, self._large)
-
-    async def decode(self, picture: Picture) -> NDArray[np.uint8]:
-        """`Picture.decode` off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, picture.decode)
-
-    def close(self) -> None:
-        """Drop what waits and stop the threads."""
-        self._threads.shutdown(cancel_futures=True)
 
 
 def decode_image(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from model import Stellar
+from service.tokens.files import pictures_within
 from training.data.labelled import UNLABELLED
 from training.data.photos import middle_square
 from training.data.pictures import read_whole
@@ -44,7 +45,8 @@ class Maps(NamedTuple):
         map.
         """
         maps = {path.stem: path for path in folder.glob("labels/*.png")}
-        images = [path for path in sorted(folder.glob("images/*")) if path.stem in maps]
+        names = pictures_within(folder / "images")[0] if (folder / "images").is_dir() else []
+        images = [folder / "images" / name for name in names if name.rpartition(".")[0] in maps]
         if not images:
             raise ValueError(f"{folder}: expected pictures in images/NAME.* and labels/NAME.png, got none")
         return cls(

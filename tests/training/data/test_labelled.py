@@ -94,3 +94,18 @@ def test_broken_pictures_are_left_out_and_counted(tmp_path: Path) -> None:
 def test_examples_are_of_different_labels(labelled: Path) -> None:
     greys = (examples(labelled, 8, 3) * 255).mean(dim=(1, 2, 3)).round()
     assert greys.tolist() == [10, 200]
+
+
+def test_labels_may_be_links_and_hidden_files_are_none_of_theirs(labelled: Path, tmp_path: Path) -> None:
+    before = [label for batch in labelled_batches(labelled, side=8, batch_size=2) for label in batch.labels]
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for path in sorted(labelled.iterdir()):
+        if path != linked:
+            (linked / path.name).symlink_to(path)
+    (linked / ".cache").mkdir()
+    flat(1).save(linked / ".cache/1.png")
+    flat(1).save(linked / "._2.png")
+    batches = list(labelled_batches(linked, side=8, batch_size=2))
+    assert [label for batch in batches for label in batch.labels] == before
+    assert sum(batch.unreadable for batch in batches) == 0
