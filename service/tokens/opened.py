@@ -72,6 +72,8 @@ def one_picture(max_pixels: int) -> Iterator[None]:
         raise
     except Image.DecompressionBombError:
         raise TooManyPixels(f"The image is larger than {max_pixels} pixels.") from None
+    except MemoryError:
+        raise TooManyPixels("The image takes more memory than there is.") from None
     except Exception as error:
         raise CorruptImage("The image is truncated or damaged.") from error
 
