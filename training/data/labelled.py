@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from PIL import Image
 from torch import Tensor
 
 from service.tokens.files import suffix_of
+from service.tokens.pictures import open_picture
 from training.data.photos import middle_square
 from training.data.pictures import BROKEN
 from training.data.streams import SHARD_KINDS, find
@@ -113,7 +112,6 @@ def _rows_of_shards(pictures: Path, shards: list[str]) -> Iterator[tuple[dict[st
 def _decode(picture: dict[str, Any], side: int) -> Float[Tensor, "3 S S"] | None:
     """One picture, or None where it can't be read."""
     try:
-        with Image.open(BytesIO(picture["bytes"]) if picture["bytes"] else picture["path"]) as image:
-            return middle_square(image, side)
+        return middle_square(open_picture(picture["bytes"] or Path(picture["path"])), side)
     except BROKEN:
         return None

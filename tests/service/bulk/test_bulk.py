@@ -22,6 +22,7 @@ from tests.service.bulk.sources import write_archive, write_folder, write_parque
 from tests.service.odd_folder import ODD_FAILED, ODD_LINE, ODD_NAMES, odd_folder
 from tests.service.photos import photo, pixels_of, plain
 from tests.service.server import Server
+from tests.service.tokens.kinds import KINDS
 from tests.service.toy import results
 
 PHOTOS = {f"{name}.jpg": photo(name) for name in ("astronaut", "chelsea", "coffee", "rocket")}
@@ -46,6 +47,22 @@ def listeners(mark: str) -> Iterator[str]:
                         yield listening[inode]
         except OSError:
             continue  # it has ended
+
+
+def test_every_kind_of_picture_has_the_service_s_own_vector_or_its_error_under_its_name(
+    server: Server, tmp_path: Path
+) -> None:
+    files = {f"{kind.name}{kind.suffix}": kind for kind in KINDS}
+    source = write_folder(tmp_path / "source", {name: kind.make() for name, kind in files.items()})
+    code, told = Bulk()(source, tmp_path / "out")
+    assert code == 1, told
+    refused = {name: kind.error for name, kind in files.items() if kind.error}
+    errors = pq.read_table(tmp_path / "out/errors").to_pylist()
+    assert {row["id"]: row["code"] for row in errors} == refused
+    table = rows(tmp_path / "out")
+    assert table["id"].to_pylist() == sorted(files.keys() - refused)
+    want = [server.embedded(files[name].make())[0] for name in table["id"].to_pylist()]
+    np.testing.assert_allclose(table["embedding"].to_pylist(), want, atol=1e-5)
 
 
 def test_a_folder_has_the_service_s_own_vectors_and_tokens_and_nobody_can_listen_in(

@@ -158,7 +158,7 @@ def test_what_was_there_stays_when_nothing_can_be_done(folder: Path, server: Ser
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [
-        (["tokens", "EMPTY"], {}, "has no pictures: expected files with .bmp, "),
+        (["tokens", "EMPTY"], {}, "has no pictures: expected files with .avif, .bmp, "),
         (["embed", "PICTURES"], {"STELLAR_DEVICE": "tpu"}, "error: device: "),
         (["embed", "PICTURES"], {"STELLAR_MODELS_DIR": "/nowhere"}, "/nowhere holds no bundle"),
         (["reconstruct", "PICTURES", "--edits", "drop 3"], {}, "--edits: expected a list of edits in JSON"),

@@ -12,6 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from service.tokens.pictures import decode_image
+from tests.service.tokens.kinds import KINDS
+from tests.service.tokens.values import SIDE
 from training.data.labelled import examples, label_ids, labelled_batches
 
 GREYS = {"cats": (10, 20, 30), "dogs": (200, 210)}
@@ -44,6 +47,21 @@ def test_every_picture_comes_with_its_label(labelled: Path) -> None:
     greys = (torch.cat([batch.images for batch in batches]) * 255).mean(dim=(1, 2, 3)).round()
     got = sorted(zip([x for batch in batches for x in batch.labels], greys.tolist(), strict=True))
     assert got == sorted((label, float(grey)) for label, greys in GREYS.items() for grey in greys)
+
+
+def test_every_kind_is_judged_as_it_is_served(tmp_path: Path) -> None:
+    files = [{"bytes": kind.make(), "path": None} for kind in KINDS]
+    table = pa.table({"image": files, "label": [kind.name for kind in KINDS]})
+    pq.write_table(table, tmp_path / "0.parquet")
+    batches = list(labelled_batches(tmp_path, side=SIDE, batch_size=16))
+    names = [label for batch in batches for label in batch.labels]
+    assert names == [kind.name for kind in KINDS if kind.error is None]
+    assert sum(batch.unreadable for batch in batches) == len(KINDS) - len(names)
+    judged = dict(zip(names, (image for batch in batches for image in batch.images), strict=True))
+    for kind in KINDS:
+        if kind.error is None:
+            served = torch.from_numpy(decode_image(kind.make(), SIDE, "crop", SIDE**2).pixels.copy())
+            assert torch.equal(judged[kind.name], served.permute(2, 0, 1).float() / 255), kind.name
 
 
 def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
