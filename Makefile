@@ -93,10 +93,10 @@ dashboards: $(VENV)/dev ## Write Grafana's dashboards anew from docker/grafana/d
 	$(VENV)/bin/python docker/grafana/draw.py docker/grafana/dashboards
 
 dashboard-pictures: $(VENV)/dev redis-server prometheus ## Put load on the stack and draw the README's pictures of the dashboards
-	$(VENV)/bin/python -m tests.docker.picture docs
+	$(VENV)/bin/python -m tests.docker.picture docs/pictures
 
 screenshots: $(VENV)/dev chromium ## Draw the README's pictures of the studio
-	$(VENV)/bin/python -m tests.studio.screenshots docs
+	$(VENV)/bin/python -m tests.studio.screenshots docs/pictures
 
 redis-server:
 	@command -v redis-server >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \

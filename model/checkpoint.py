@@ -1,25 +1,24 @@
 """Checkpoints in the published names: every key is accounted for, and others can read ours.
 
 The published layout is that of transformers' ViT (version 4 names); version 5 names and a `model.` prefix
-are understood too. Some published tensors (poolers, the decoder's unused embeddings) take no part in the
-model: they are checked when read and written as zeros.
+are understood too, and so are the wrappers of DDP and `torch.compile`. Some published tensors (poolers, the
+decoder's unused embeddings) take no part in the model: they are checked when read and written as zeros.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from model.config import HEADS_BY_WIDTH, Head, StellarConfig
 from model.stellar import Stellar
+from model.tensor_file import CheckpointError, read_tensors, read_with_metadata
 
 TOKENIZER_PREFIX = "tokenizer."
 
@@ -32,10 +31,6 @@ _TRANSFORMERS_5 = (
     (re.compile(r"(\.layer\.\d+)\.mlp\.fc1\."), r"\1.intermediate.dense."),
     (re.compile(r"(\.layer\.\d+)\.mlp\.fc2\."), r"\1.output.dense."),
 )
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that can't be read as a STELLAR model; the message names the key, got and expected."""
 
 
 class TokenizerMissing(CheckpointError):
@@ -58,7 +53,8 @@ Pairs = Callable[[str, str], Iterator[Entry]]
 def load_checkpoint(
     path: str | Path, vqgan: str | Path | None = None, num_heads: int | None = None
 ) -> Stellar:
-    """Read a model from a safetensors file or a torch checkpoint (weights only, no code is unpickled).
+    """Read a model from a safetensors file, a torch checkpoint (weights only, no code is unpickled), or the
+    index of a checkpoint in shards.
 
     The architecture is read off the shapes. `vqgan` is a file with the tokenizer's weights, for a VQ
     checkpoint without them; `num_heads` tells the encoder's attention heads where its width is an
@@ -67,7 +63,7 @@ def load_checkpoint(
     Raises `CheckpointError` for an unknown or missing key, a wrong shape, or a file of another kind,
     `TokenizerMissing` among them, and `FileNotFoundError`.
     """
-    tensors, metadata = _read(Path(path))
+    tensors, metadata = read_with_metadata(Path(path))
     tensors = {version_4_name(key): tensor for key, tensor in tensors.items()}
     if vqgan is not None:
         tokenizer = read_tensors(vqgan)
@@ -155,41 +151,6 @@ def _unused_decoder_embeddings(width: int) -> Iterator[Entry]:
     yield Entry("decoder.embeddings.position_embeddings", (1, 197, width), None)
     yield Entry("decoder.embeddings.patch_embeddings.projection.weight", (width, 3, 16, 16), None)
     yield Entry("decoder.embeddings.patch_embeddings.projection.bias", (width,), None)
-
-
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file or a torch checkpoint, under the names they have there.
-
-    Raises `CheckpointError` for a file of another kind, and `FileNotFoundError`.
-    """
-    return _read(Path(path))[0]
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors, and the file's metadata."""
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint: no file {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118 (no mapping)
-    except SafetensorError:
-        tensors, metadata = _read_torch(path), {}
-    return tensors, metadata
-
-
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(
-            f"{path.name}: expected a safetensors file or a torch checkpoint that holds only tensors"
-        ) from error
-    for container in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(container), Mapping):
-            content = content[container]
-    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(f"{path.name}: expected a mapping from names to tensors")
-    return dict(content)
 
 
 def version_4_name(key: str) -> str:

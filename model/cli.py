@@ -16,7 +16,11 @@ app = typer.Typer(no_args_is_help=True, help="STELLAR models: checkpoints in, ON
 console = Console()
 
 CheckpointPath = Annotated[
-    Path, typer.Argument(help="Checkpoint in the published names (.safetensors or torch).", exists=True)
+    Path,
+    typer.Argument(
+        help="Checkpoint in the published names: .safetensors, torch, or the .index.json of shards.",
+        exists=True,
+    ),
 ]
 VqganPath = Annotated[
     Path | None, typer.Option(help="The VQGAN's weights, where the checkpoint has none.", exists=True)
@@ -66,7 +70,7 @@ def export(
                 licence=licence,
                 quality=json.loads(quality.read_text()) if quality else None,
             )
-    except (ValueError, ParityError, TensorRTError) as error:
+    except (OSError, ValueError, ParityError, TensorRTError) as error:
         _fail(error)
     _show(manifest)
 
@@ -131,7 +135,7 @@ def info(
 
         try:
             model = load_checkpoint(path, vqgan, num_heads)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             _fail(error)
         encoder = [*model.embedding.parameters(), *model.transformer.parameters(), model.sparse_tokens]
         description = dataclasses.asdict(model.config) | {

@@ -23,6 +23,7 @@ from model.fused import with_fused_attention
 from model.graphs import DecoderGraph, EncoderGraph
 from model.precision import Precision, reduce_precision
 from model.stellar import Stellar
+from model.tensor_file import shards_of
 
 FORMAT = 2
 OPSET = 20
@@ -179,7 +180,8 @@ def _manifest(
         "width": config.width,
         "head": config.head,
         "files": files,
-        "source": {"checkpoint": checkpoint.name, "sha256": sha256(checkpoint)},
+        "source": {"checkpoint": checkpoint.name, "sha256": sha256(checkpoint)}
+        | {shard.name: sha256(shard) for shard in shards_of(checkpoint)},
         "licence": licence,
         "quality": dict(quality),
         "parity": dict(figures),

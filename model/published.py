@@ -21,9 +21,10 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from model.checkpoint import CheckpointError, TokenizerMissing, load_checkpoint
+from model.checkpoint import TokenizerMissing, load_checkpoint
 from model.digest import sha256
 from model.stellar import Stellar
+from model.tensor_file import CheckpointError
 
 REPOSITORY = "microsoft/STELLAR"
 NAMES = ("stellar-b16", "stellar-l16", "stellar-h16", "stellar-b8", "stellar-b24")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from model.checkpoint import CheckpointError, published_layout, read_tensors, version_4_name
+from model.checkpoint import published_layout, version_4_name
 from model.stellar import Stellar
+from model.tensor_file import CheckpointError, read_tensors
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@
     ├── BadImage 422              the bytes are no image that can be used
     │   ├── EmptyImage
     │   ├── UnknownImageFormat
+    │   ├── UnsupportedImage      a known format, of a kind that is not read
     │   ├── CorruptImage
     │   └── TooManyPixels
     ├── Unauthorized 401
@@ -144,6 +145,12 @@ class UnknownImageFormat(BadImage):
     """Not one of the formats that are read."""
 
     code, title = "unknown_image_format", "Unknown image format"
+
+
+class UnsupportedImage(BadImage):
+    """A known format, of a kind that is not read."""
+
+    code, title = "unsupported_image", "Unsupported image"
 
 
 class CorruptImage(BadImage):

@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     cache_ttl_s: int = Field(
         0, ge=0, description="How long results are kept in Redis for identical images; 0: not at all."
     )
+    cache_max_bytes: int = Field(
+        256 * 2**20,
+        ge=0,
+        description="Most bytes of kept results; never more than a quarter of Redis's own maxmemory.",
+    )
     metrics_port: int = Field(
         9400, ge=0, le=65535, description="Port of a worker's metrics; 0 takes a free one."
     )

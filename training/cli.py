@@ -77,9 +77,9 @@ def run(
     `stellar-train config b16` shows all settings.
     """
     paths = {"init": init, "vit_mae": vit_mae, "vqgan": vqgan}
-    given: dict[str, Any] = {name: str(path.resolve()) for name, path in paths.items() if path is not None}
+    given: dict[str, Any] = {name: str(path.absolute()) for name, path in paths.items() if path is not None}
     if pictures is not None:
-        given["pictures"] = pictures if "://" in pictures else str(Path(pictures).resolve())
+        given["pictures"] = pictures if "://" in pictures else str(Path(pictures).absolute())
     counts = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     counts |= {"workers": workers, "seed": seed}
     given["training"] = {name: value for name, value in counts.items() if value is not None}
@@ -107,6 +107,8 @@ def _train(config: RunConfig, out: Path) -> None:
                 typer.echo(message)
 
         trainer = Trainer(config, out, processes)
+        if processes.first and trainer.left_out:
+            typer.echo(trainer.left_out, err=True)
         steps = config.training.steps
         shared = f", {processes.world_size} processes" if processes.world_size > 1 else ""
         say(f"{out}: step {trainer.progress.step} of {steps}, on {trainer.device.type}{shared}")

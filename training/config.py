@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from model import StellarConfig
+from service.tokens.names import escaped
 
 
 def _expect(
@@ -222,6 +223,13 @@ class RunConfig:
     """The recipe."""
 
     def __post_init__(self) -> None:
+        for name in ("pictures", "init", "vit_mae", "vqgan"):
+            path = getattr(self, name) or ""
+            if path != path.encode("utf-8", "ignore").decode():
+                raise ValueError(
+                    f"{name}: expected a path in UTF-8, which TOML is, got {escaped(path)}: "
+                    "reach it by a link (ln -s)"
+                )
         patch_size, local_size = self.model.patch_size, self.training.local_size
         if self.training.local_crops and local_size % patch_size:
             raise ValueError(

@@ -9,6 +9,7 @@ A resumed job writes the same files again, so nothing is there twice.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +42,10 @@ class Destination:
     def lies_within(self, source: str) -> bool:
         """Whether a source that is a folder has it inside."""
         files, path = url_to_fs(source)
-        return files == self._files and f"{self._folder}/".startswith(f"{path.rstrip('/')}/")
+        own = self._folder
+        if self._local:
+            own, path = os.path.realpath(own), os.path.realpath(path)
+        return files == self._files and f"{own}/".startswith(f"{path.rstrip('/')}/")
 
     def claim(self, record: Record) -> None:
         """Make it the job's own, or find that it is; what a killed job left half done goes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from service.bulk.cluster import connected
@@ -18,6 +19,7 @@ from service.runtime.bundle import choose_bundle
 from service.runtime.providers import PROVIDERS, find_gpu
 from service.runtime.sessions import available_processors
 from service.settings import Settings
+from service.tokens.names import escaped
 
 FOR_WORKERS = {
     *("models_dir", "device", "allow_fallback", "engine_cache_dir", "max_batch", "max_image_pixels"),
@@ -75,9 +77,11 @@ class Job:
             raise ValueError(
                 f"device: expected {self._device}, got {settings.device}: each worker gets a GPU of its own"
             )
+        for place in (source, destination, str(Path.cwd())):
+            _expect_utf_8(place)
         self._destination = Destination(destination)
         if self._destination.lies_within(source):
-            raise ValueError(f"{destination} lies within the source: name another folder")
+            raise ValueError(f"{escaped(destination)} lies within the source: name another folder")
         self._settings = settings
         self._source = source
         self._plan = plan(source, options.shard_bytes)
@@ -98,6 +102,11 @@ class Job:
             **options.model_dump(),
         )
         self._destination.claim(self._record)
+
+    @property
+    def left_out(self) -> str:
+        """A line on what else the source holds, if anything."""
+        return self._plan.left_out
 
     def run(self, *, workers: int, address: str | None) -> Summary:
         """Do what is left, on this machine or on the cluster at `address`.
@@ -158,3 +167,13 @@ class Job:
                 num_gpus=0 if self._device == "cpu" else 1,
                 ray_remote_args_fn=lambda: {"max_task_retries": 0},  # `run` tries again
             ).iter_rows()
+
+
+def _expect_utf_8(place: str) -> None:
+    """Raise `ValueError` for a path that Ray can't start with: it keeps its command and folder as text."""
+    try:
+        place.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{escaped(place)} is not UTF-8, and Ray takes no such path: reach it by a link (ln -s)"
+        ) from None

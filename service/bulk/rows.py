@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -14,10 +13,18 @@ from fsspec.core import url_to_fs
 
 from service.bulk.shards import Kind, Shard
 from service.errors import BadImage, EmptyImage, NoImage, ServiceError
+from service.tokens.files import is_hidden, suffix_of
+from service.tokens.names import escaped, unescaped
 from service.tokens.pictures import SUFFIXES
 
 AT_ONCE = 32
 """Files that are fetched together, and rows that are read together."""
+MOST_NAMED = 5
+"""Extensions that an error names."""
+OF_A_SAMPLE = (
+    "The sample {key} has a picture before this one: a key ends at a name's first dot. Name the extension of "
+    "one as --image-column, or pack the files under names without more dots."
+)
 IMAGE_COLUMNS = ("image", "picture", "img", "bytes", "jpg", "jpeg", "png", "webp")
 """Names that a column of pictures is looked for under."""
 
@@ -26,6 +33,12 @@ class UnreadableFile(BadImage):
     """A file that is gone, or what is damaged of a Parquet file or archive."""
 
     code, title = "unreadable_file", "Unreadable file"
+
+
+class OtherPicture(BadImage):
+    """One more picture of a WebDataset sample, which has one vector."""
+
+    code, title = "other_picture", "Another picture of a sample"
 
 
 class Row(NamedTuple):
@@ -39,8 +52,9 @@ class Reader:
     """Reads shards of a source.
 
     Ids are names within a folder, keys of a WebDataset archive, and of a Parquet file the values of
-    `id_column`, or name:row without one. `image_column` is the column of pictures, of bytes or of a struct
-    with bytes, or the extension of an archive's pictures; None looks for one.
+    `id_column`, or name:row where there is none; all as `escaped` has them. `image_column` is the column of
+    pictures, of bytes or of a struct with bytes, or the extension of an archive's pictures; None looks for
+    one.
     """
 
     def __init__(
@@ -73,7 +87,7 @@ class Reader:
     def _pictures(self, shard: Shard) -> Iterator[Row]:
         for start in range(0, len(shard.names), AT_ONCE):
             names = shard.names[start : start + AT_ONCE]
-            paths = [f"{self._root}/{name}" for name in names]
+            paths = [self._path(name) for name in names]
             contents = self._files.cat_ranges(paths, None, None, on_error="return")
             for name, content in zip(names, contents, strict=True):
                 if isinstance(content, FileNotFoundError):
@@ -106,11 +120,11 @@ class Reader:
                 for batch in file.iter_batches(
                     AT_ONCE, row_groups=[group], columns=[image] + ([key] if key else [])
                 ):
-                    ids = batch[key].to_pylist() if key else range(row, row + len(batch))
-                    for each, value in zip(ids, batch[image].to_pylist(), strict=True):
+                    ids = _ids(batch[key]) if key else [None] * len(batch)
+                    for i, (own, value) in enumerate(zip(ids, batch[image].to_pylist(), strict=True), row):
                         content = value.get("bytes") if isinstance(value, dict) else value
                         yield Row(
-                            str(each) if key else f"{name}:{each}",
+                            f"{name}:{i}" if own is None else own,
                             EmptyImage("The row has no picture.") if content is None else content,
                         )
                     row += len(batch)
@@ -139,31 +153,58 @@ class Reader:
         (name,) = shard.names
         key = None
         try:
-            with self._open(shard) as file, tarfile.open(fileobj=file, mode="r:") as archive:
-                members = (member for member in archive if member.isfile())
+            with (
+                self._open(shard) as file,
+                tarfile.open(fileobj=file, mode="r:", encoding="utf-8") as archive,
+            ):
+                members = (member for member in archive if member.isfile() and _is_of_sample(member.name))
                 for key, sample in groupby(members, lambda member: _split(member.name)[0]):
-                    yield Row(key, self._picture(archive, sample))
+                    yield from self._sample(archive, escaped(key), sample)
                 _expect_end(file, archive.offset)
+                if key is None:
+                    yield Row(name, NoImage("The archive has no samples: expected files such as KEY.jpg."))
         except (FileNotFoundError, tarfile.TarError) as error:
-            place = "" if key is None else f" after {key}"
+            place = "" if key is None else f" after {escaped(key)}"
             yield Row(name, UnreadableFile(f"The archive can't be read{place}: {error}"))
 
-    def _picture(self, archive: tarfile.TarFile, sample: Iterator[tarfile.TarInfo]) -> bytes | ServiceError:
-        """The first picture among the files of a key."""
+    def _sample(self, archive: tarfile.TarFile, key: str, sample: Iterable[tarfile.TarInfo]) -> Iterator[Row]:
+        """The first picture among the files of a key, and under their own names those that are none's."""
+        wanted = None if self._image_column is None else self._image_column.lower().lstrip(".")
+        found, others = False, []
         for member in sample:
             extension = _split(member.name)[1]
-            if self._image_column is None:
-                fits = PurePosixPath(member.name).suffix.lower() in SUFFIXES
+            if not (suffix_of(member.name) in SUFFIXES if wanted is None else extension == wanted):
+                others.append(escaped(extension))
+            elif found:
+                yield Row(escaped(member.name), OtherPicture(OF_A_SAMPLE.format(key=key)))
             else:
-                fits = extension == self._image_column.lower().lstrip(".")
-            if fits:
                 content = archive.extractfile(member)
                 assert content is not None
-                return content.read()
-        return NoImage("The sample has no picture.")
+                yield Row(key, content.read())
+                found = True
+        if not found:
+            more = ", …" if len(others) > MOST_NAMED else ""
+            has = ", ".join(f".{extension}" for extension in others[:MOST_NAMED]) + more
+            yield Row(
+                key, NoImage(f"The sample has no {f'file .{wanted}' if wanted else 'picture'}, but {has}.")
+            )
 
     def _open(self, shard: Shard) -> Any:
-        return self._files.open(f"{self._root}/{shard.names[0]}", "rb")
+        return self._files.open(self._path(shard.names[0]), "rb")
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{unescaped(name)}"
+
+
+def _ids(column: pa.Array) -> list[str | None]:
+    """Values as text: bytes are read as UTF-8, and so are strings, which need not be what they say."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = column.cast(pa.large_binary())
+    return [None if value is None else _text(value) for value in column.to_pylist()]
+
+
+def _text(value: object) -> str:
+    return escaped(value.decode("utf-8", "surrogateescape")) if isinstance(value, bytes) else str(value)
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
@@ -179,6 +220,11 @@ def _concerns_file(error: Exception) -> bool:
     """
     plain = type(error) is OSError and error.errno is None
     return plain or isinstance(error, FileNotFoundError | pa.ArrowInvalid)
+
+
+def _is_of_sample(name: str) -> bool:
+    """Whether an archive's file belongs to a sample: it has an extension and is not hidden."""
+    return bool(_split(name)[1]) and not any(map(is_hidden, name.split("/")))
 
 
 def _split(name: str) -> tuple[str, str]:

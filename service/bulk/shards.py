@@ -11,11 +11,12 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from fsspec.core import url_to_fs
 
+from service.tokens.files import LeftOut, files_at, suffix_of
+from service.tokens.names import escaped
 from service.tokens.pictures import SUFFIXES
 
 Kind = Literal["pictures", "parquet", "webdataset"]
@@ -24,6 +25,8 @@ KINDS: dict[str, Kind] = {
     ".parquet": "parquet",
     ".tar": "webdataset",
 }
+WANTED: dict[Kind, str] = {"pictures": "pictures", "parquet": "Parquet files", "webdataset": "archives"}
+"""What people call them."""
 MAX_FILES = 4096
 """Most pictures of a folder in a shard."""
 
@@ -34,7 +37,7 @@ class Shard:
 
     number: int
     names: Sequence[str]
-    """Pictures, or one Parquet file or archive, within the source."""
+    """Pictures, or one Parquet file or archive, within the source; escaped, as ids have them."""
     part: int = 0
     parts: int = 1
     """Of the row groups of its Parquet file it has this of so many equal parts."""
@@ -47,11 +50,13 @@ class Plan:
     root: str
     """Path, in the source's file system, of the folder that the names are within."""
     address: str
-    """The same with its protocol, and without credentials."""
+    """The same with its protocol, escaped, and without credentials."""
     kind: Kind
     shards: Sequence[Shard]
     digest: str
     """SHA-256 of all shards and of their files' sizes."""
+    left_out: str
+    """A line on what else the source holds, if anything."""
 
 
 def plan(source: str, shard_bytes: int) -> Plan:
@@ -60,18 +65,21 @@ def plan(source: str, shard_bytes: int) -> Plan:
     Raises `ValueError` where there is nothing to read, or files of several kinds.
     """
     files, path = url_to_fs(source)
-    root, found = _listed(files, path.rstrip("/"))
-    sizes = {name: size for name, size in found.items() if _suffix(name) in KINDS}
-    kinds = sorted({KINDS[_suffix(name)] for name in sizes})
+    shown = escaped(source)
+    left_out = LeftOut()
+    root, found = files_at(files, path.rstrip("/"), left_out)
+    sizes = {escaped(name): found[name] for name in left_out.with_suffix(KINDS, found)}
+    kinds = sorted({KINDS[suffix_of(name)] for name in sizes})
     if not kinds:
+        also = f"; {left_out.line()}" if left_out.line() else ""
         raise ValueError(
-            f"{source} has nothing to read: expected pictures ({', '.join(sorted(SUFFIXES))}), "
-            ".parquet or .tar files"
+            f"{shown} has nothing to read: expected pictures ({', '.join(sorted(SUFFIXES))}), "
+            f".parquet or .tar files{also}"
         )
     if len(kinds) > 1:
         raise ValueError(
-            f"{source}: expected files of one kind, got {' and '.join(kinds)}: name one by a pattern, "
-            f"such as '{source.rstrip('/')}/*{_suffix(min(sizes))}'"
+            f"{shown}: expected files of one kind, got {' and '.join(kinds)}: name one by a pattern, "
+            f"such as '{shown.rstrip('/')}/*{suffix_of(min(sizes))}'"
         )
     (kind,) = kinds
     shards = list(_cut(kind, sizes, shard_bytes))
@@ -80,26 +88,12 @@ def plan(source: str, shard_bytes: int) -> Plan:
         digest.update(json.dumps([asdict(shard), [sizes[name] for name in shard.names]]).encode())
     return Plan(
         root=root,
-        address=files.unstrip_protocol(root),
+        address=escaped(files.unstrip_protocol(root)),
         kind=kind,
         shards=shards,
         digest=digest.hexdigest(),
+        left_out=left_out.line(WANTED[kind]),
     )
-
-
-def _listed(files: Any, path: str) -> tuple[str, dict[str, int]]:
-    """The folder that all files are within, and each one's size by its name there, in order."""
-    if files.isdir(path):
-        root, found = path, files.find(path, detail=True)
-    else:
-        found = {path: files.info(path)} if files.isfile(path) else files.glob(path, detail=True)
-        plain = path if path in found else path.partition("*")[0].partition("?")[0].partition("[")[0]
-        root = plain.rpartition("/")[0]
-    return root, {
-        name[len(root) :].lstrip("/"): info["size"]
-        for name, info in sorted(found.items())
-        if info["type"] == "file"
-    }
 
 
 def _cut(kind: Kind, sizes: dict[str, int], shard_bytes: int) -> Iterator[Shard]:
@@ -120,7 +114,3 @@ def _cut(kind: Kind, sizes: dict[str, int], shard_bytes: int) -> Iterator[Shard]
         for part in range(parts):
             yield Shard(number=number, names=[name], part=part, parts=parts)
             number += 1
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()

@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncGenerator, AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from service.batching.local import LocalBatcher
+from service.batching.pool import Pool
 from service.bulk.destination import Destination
 from service.bulk.part import Layout, Part
 from service.bulk.record import Record
 from service.bulk.rows import AT_ONCE, Reader, Row
 from service.bulk.shards import Shard
-from service.errors import ServiceError
+from service.errors import InternalError, ServiceError
 from service.runtime.bundle import choose_bundle
 from service.runtime.engine import Arrays, Engine
 from service.settings import read_settings
-from service.tokens.pictures import DecodedImage, decode_image
+from service.tokens.pictures import Pictures, Source
 from service.watch.logs import configure_logs, logger
+from service.watch.metrics import Metrics
 
 
 class Seen(NamedTuple):
-    """A row's picture, or why there is none; and its tokens where it was encoded on the same thread."""
+    """A row's picture, as the model sees it."""
 
     id: str
-    image: DecodedImage | ServiceError
-    encoded: Arrays | None = None
+    source: Source
+    encoded: Arrays
 
 
 class Worker:
-    """Reads a shard, decodes and encodes its pictures, writes its part; each on threads of their own.
-
-    What runs single pictures best decodes each where it encodes it.
-    """
+    """Reads a shard, sends its pictures through the batcher some ahead, writes its part in their order."""
 
     def __init__(
         self, record: Record, source: str, root: str, destination: str, settings: dict[str, Any]
@@ -45,17 +48,27 @@ class Worker:
         configure_logs("warning", "auto")
         self._settings = read_settings(**settings, api_keys=None, api_keys_file=None)
         bundle = choose_bundle(self._settings.models_dir, record.model)
-        self._engine = Engine(bundle, self._settings, tell=lambda _: None)
+        engine = Engine(bundle, self._settings, tell=lambda _: None)
+        self._side = engine.manifest.image_size
         self._layout = Layout(bundle.manifest, pooling=record.pooling, fit=record.fit, tokens=record.tokens)
         self._fit = record.fit
         self._reader = Reader(
             source, root, record.kind, image_column=record.image_column, id_column=record.id_column
         )
         self._destination = Destination(destination)
+        self._pictures = Pictures(
+            max_pixels=self._settings.max_image_pixels, large_at_once=self._settings.decode_threads
+        )
+        self._ahead = 2 * max(engine.max_batch * engine.concurrency, self._settings.max_batch)
+        """Pictures on their way at any time."""
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="read")
-        single = self._engine.single
-        threads = self._engine.concurrency if single else self._settings.decode_threads
-        self._seeing = ThreadPoolExecutor(threads, thread_name_prefix="see")
+        self._loop = asyncio.Runner()
+        self._batcher = self._loop.run(self._start(engine))
+
+    async def _start(self, engine: Engine) -> LocalBatcher:
+        """Its batcher, which wants a running event loop."""
+        pool = Pool(self._settings.decode_threads)
+        return LocalBatcher.of(engine, pool, max_queue=self._ahead, metrics=Metrics())
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Do a shard; its number, its rows, those that failed, when it began and ended, what went wrong."""
@@ -70,7 +83,7 @@ class Worker:
         reason = ""
         try:
             with self._destination.part(shard.number, self._layout.schema) as part:
-                self._do(shard, part)
+                self._loop.run(self._do(shard, part))
             rows, failed = part.rows, len(part.errors)
         except Exception as error:  # the others go on; this one is for another try
             logger.exception("shard_failed", shard=shard.number)
@@ -84,60 +97,64 @@ class Worker:
             "reason": reason,
         }
 
-    def _do(self, shard: Shard, part: Part) -> None:
+    async def _do(self, shard: Shard, part: Part) -> None:
         good: list[Seen] = []
-        for seen in self._seen(shard):
-            if isinstance(seen.image, ServiceError):
-                part.fail(seen.id, seen.image)
-                continue
-            good.append(seen)
-            if len(good) == self._settings.max_batch:
-                self._add(good, part)
-                good.clear()
+        async with aclosing(self._all_seen(shard)) as results:
+            async for row, seen in results:
+                if isinstance(seen, ServiceError):
+                    part.fail(row, seen)
+                    continue
+                good.append(seen)
+                if len(good) == AT_ONCE:
+                    self._add(good, part)
+                    good.clear()
         if good:
             self._add(good, part)
 
     def _add(self, batch: list[Seen], part: Part) -> None:
-        images = [seen.image for seen in batch if isinstance(seen.image, DecodedImage)]
-        alone = [seen.encoded for seen in batch if seen.encoded is not None]
-        if alone:
-            encoded = {name: np.concatenate([each[name] for each in alone]) for name in alone[0]}
-        else:
-            encoded = self._engine.run("encode", {"image": np.stack([image.pixels for image in images])})
-        part.add(self._layout.rows([seen.id for seen in batch], [image.source for image in images], encoded))
+        encoded = {name: np.stack([seen.encoded[name] for seen in batch]) for name in batch[0].encoded}
+        part.add(self._layout.rows([seen.id for seen in batch], [seen.source for seen in batch], encoded))
 
-    def _seen(self, shard: Shard) -> Iterator[Seen]:
-        """The shard's pictures in order, some batches ahead."""
-        ahead = 2 * self._settings.max_batch
-        held: deque[Future[Seen]] = deque()
-        for row in self._read(shard):
-            held.append(self._seeing.submit(self._see, row))
-            if len(held) > ahead:
-                yield held.popleft().result()
-        while held:
-            yield held.popleft().result()
+    async def _all_seen(self, shard: Shard) -> AsyncGenerator[tuple[str, Seen | ServiceError], None]:
+        """The shard's rows by their ids, in order: each picture as the model sees it, or why it does not."""
+        held: deque[tuple[str, asyncio.Task[Seen | ServiceError]]] = deque()
+        try:
+            async for row in self._read(shard):
+                held.append((row.id, asyncio.create_task(self._see(row))))
+                if len(held) >= self._ahead:
+                    name, task = held.popleft()
+                    yield name, await task
+            while held:
+                name, task = held.popleft()
+                yield name, await task
+        finally:
+            for _, task in held:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in held), return_exceptions=True)
 
-    def _read(self, shard: Shard) -> Iterator[Row]:
+    async def _read(self, shard: Shard) -> AsyncIterator[Row]:
         """The shard's rows, read some ahead."""
+        loop = asyncio.get_running_loop()
         rows = self._reader.rows(shard)
 
         def some() -> list[Row]:
             return list(islice(rows, AT_ONCE))
 
-        following = self._reading.submit(some)
-        while ready := following.result():
-            following = self._reading.submit(some)
-            yield from ready
+        following = loop.run_in_executor(self._reading, some)
+        while ready := await following:
+            following = loop.run_in_executor(self._reading, some)
+            for row in ready:
+                yield row
 
-    def _see(self, row: Row) -> Seen:
+    async def _see(self, row: Row) -> Seen | ServiceError:
+        """Raises `InternalError` where the engine fails: that is no picture's fault."""
         if isinstance(row.content, ServiceError):
-            return Seen(row.id, row.content)
-        side, most = self._engine.manifest.image_size, self._settings.max_image_pixels
+            return row.content
+        picture = self._pictures.picture(row.content, self._side, self._fit)
         try:
-            image = decode_image(row.content, side, self._fit, most)
+            encoded = await self._batcher.submit("encode", picture.arrays, deadline=math.inf, lane="small")
+        except InternalError:
+            raise
         except ServiceError as error:
-            return Seen(row.id, error)
-        if not self._engine.single:
-            return Seen(row.id, image)
-        encoded = self._engine.run("encode", {"image": image.pixels[np.newaxis]}, crowded=True)
-        return Seen(row.id, image, encoded)
+            return error
+        return Seen(row.id, picture.decoded.source, encoded)

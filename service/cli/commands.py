@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from service.tokens.names import escaped
 from service.tokens.pictures import Fit
 from service.tokens.pooling import Pooling
 
@@ -177,11 +178,14 @@ def bulk(
             api_keys_file=None,
         )
         configure_logs("warning", "auto")
-        summary = Job(source, destination, options, settings).run(workers=workers, address=address)
+        job = Job(source, destination, options, settings)
+        if job.left_out:
+            typer.echo(job.left_out, err=True)
+        summary = job.run(workers=workers, address=address)
     except (BundleError, ClusterError, DeviceError, ImportError, OSError, ValueError) as error:
         _fail(error)
     typer.echo(
-        f"{summary.rows} written to {destination}, {summary.failed} failed; "
+        f"{summary.rows} written to {escaped(destination)}, {summary.failed} failed; "
         f"{summary.images_per_s:.1f} images/s; {summary.done_before} of {summary.shards} shards were there",
         err=True,
     )
@@ -218,7 +222,7 @@ def _run(
         job_done = asyncio.run(run())
     except (OSError, StellarError, ValueError) as error:
         _fail(error)
-    typer.echo(f"{job_done.done} written to {out}, {job_done.failed} failed", err=True)
+    typer.echo(f"{job_done.done} written to {escaped(str(out))}, {job_done.failed} failed", err=True)
     if job_done.failed:
         raise typer.Exit(1)
 

@@ -19,6 +19,8 @@ from PIL import Image
 from service.bulk.table import table, written_whole
 from service.client import AsyncStellarClient, ImageTokens, Result, pack, unpack
 from service.client.served import Served
+from service.tokens.files import pictures_within
+from service.tokens.names import escaped
 from service.tokens.pictures import SUFFIXES, Fit
 from service.tokens.pooling import Pooling
 
@@ -162,19 +164,22 @@ class _TokenTable:
 
     def __init__(self, path: Path, served: Served) -> None:
         """Raises `ValueError` where it is another table, or one of another model."""
+        shown = escaped(str(path))
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path.open("rb"))  # Arrow itself opens no names that are not UTF-8
             self.names: list[str] = self._file.read(["path"])["path"].to_pylist()
             model = self._file.schema_arrow.metadata[b"model"].decode()
         except (pa.ArrowException, KeyError, TypeError):
-            raise ValueError(f"{path}: expected a table that stellar-service tokens has written") from None
+            raise ValueError(
+                f"{escaped(str(path))}: expected a table that stellar-service tokens has written"
+            ) from None
         if model != served.id:
             raise ValueError(
-                f"{path} has tokens of {model}, which {served.id} can't draw; name it by --model"
+                f"{shown} has tokens of {model}, which {served.id} can't draw; name it by --model"
             )
         for name in self.names:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise ValueError(f"{path}: expected paths within a folder, got {name!r}")
+                raise ValueError(f"{shown}: expected paths within a folder, got {name!r}")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -187,10 +192,17 @@ class _TokenTable:
 
 
 def _pictures(source: Path) -> tuple[list[str], list[Path]]:
-    """Paths within `source` in their order, and the files; of a lone file its name. Raises `ValueError`."""
+    """Names within `source` in their order, escaped, and the files; of a lone file its name.
+
+    What else a folder holds is told on standard error. Raises `ValueError` where there is no picture.
+    """
     if source.is_file():
-        return [source.name], [source]
-    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not paths:
-        raise ValueError(f"{source} has no pictures: expected files with {', '.join(sorted(SUFFIXES))}")
-    return [path.relative_to(source).as_posix() for path in paths], paths
+        return [escaped(source.name)], [source]
+    names, left_out = pictures_within(source)
+    line = left_out.line()
+    if not names:
+        expected = f"expected files with {', '.join(sorted(SUFFIXES))}" + (line and f"; {line}")
+        raise ValueError(f"{escaped(str(source))} has no pictures: {expected}")
+    if line:
+        typer.echo(line, err=True)
+    return list(map(escaped, names)), [source / name for name in names]

@@ -12,8 +12,9 @@ class StellarError(Exception):
 
     `code` is stable: the service's own codes, and of the client `unreachable` (no answer, also not when tried
     again), `unreadable_file` (a file that could not be read here) and `http_error` (an answer that is not the
-    service's, as from a proxy). `status` is the HTTP status, None where there was no answer. `request_id` is
-    what the service's log knows the request by.
+    service's, as from a proxy). `status` is the HTTP status, None where there was no answer; a picture that
+    is refused here has the service's code and status. `request_id` is what the service's log knows the
+    request by.
     """
 
     def __init__(self, code: str, detail: str, status: int | None = None, request_id: str | None = None):

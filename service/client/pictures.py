@@ -8,21 +8,25 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile
 
 from service.client.errors import StellarError
+from service.errors import BadImage
+from service.tokens.colour import to_srgb
+from service.tokens.pictures import upright_picture
+
+SENT_AS_THEY_ARE = {"JPEG", "MPO", "PNG", "GIF", "BMP", "TIFF"}
+"""Pillow's names of formats that every service reads."""
 
 Picture: TypeAlias = str | Path | bytes | NDArray[np.uint8] | Image.Image
 """A file's path, an encoded picture, pixels (H, W), (H, W, 3) or (H, W, 4) in uint8, or a picture of PIL."""
-
-PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
 def encoded(picture: Picture) -> bytes:
     """The picture as bytes; what is not encoded yet becomes PNG.
 
-    Raises `StellarError` for a file that can't be read, `ValueError` for arrays that are no picture, and
-    `TypeError` for anything else.
+    Raises `StellarError` for a file or picture that can't be read, `ValueError` for arrays that are no
+    picture, and `TypeError` for anything else.
     """
     match picture:
         case bytes():
@@ -36,7 +40,7 @@ def encoded(picture: Picture) -> bytes:
         case np.ndarray():
             return _png(Image.fromarray(_checked(picture)))
         case Image.Image():
-            return _png(ImageOps.exif_transpose(picture))
+            return _of_pil(picture)
         case _:
             raise TypeError(f"expected a path, bytes, an array or a PIL image, got {type(picture).__name__}")
 
@@ -57,8 +61,31 @@ def _checked(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return pixels
 
 
+def _of_pil(image: Image.Image) -> bytes:
+    """The file of a picture that has only been opened, or else its pixels as the service would see them."""
+    try:
+        data = _file_of(image)
+        if data is None:
+            upright = upright_picture(image)
+            data = _png(to_srgb(upright) if upright.mode == "CMYK" else upright)
+        return data
+    except BadImage as error:
+        raise StellarError(error.code, error.detail, error.status) from error
+    except (OSError, ValueError) as error:
+        raise StellarError("unreadable_file", f"the picture's file can't be read: {error}") from error
+
+
+def _file_of(image: Image.Image) -> bytes | None:
+    """What Pillow would decode; None where it has, or where that may not be what the service would."""
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.decoderconfig:
+        return None
+    if image.fp is None or image.tell() != 0 or image.format not in SENT_AS_THEY_ARE:
+        return None
+    image.fp.seek(0)
+    return image.fp.read()
+
+
 def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image = image if image.mode in PNG_MODES else image.convert("RGB")
     image.save(buffer, "PNG", compress_level=1)  # the way to the service is short, or the time dear
     return buffer.getvalue()

@@ -6,7 +6,9 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
+from service.batching.batcher import Item
 from service.batching.lanes import LANES, Lane, lane_capacity
+from service.batching.pool import Pool
 from service.errors import NoWorker, QueueAway, QueueFull
 from service.fleet.link import Command
 from service.fleet.names import GROUP, Names
@@ -25,6 +27,7 @@ class RedisBatcher:
     def __init__(
         self,
         ask: Ask,
+        pool: Pool,
         connected: Callable[[], bool],
         leave: Callable[[RedisBatcher], None],
         names: Names,
@@ -33,8 +36,12 @@ class RedisBatcher:
         max_queue: int,
         metrics: Metrics,
     ) -> None:
-        """`ask` writes an item to a stream and waits for its result; `leave` is told of the end."""
+        """`ask` writes an item to a stream and waits for its result; `leave` is told of the end.
+
+        Items' arrays are made in `pool`: what travels to the workers are pixels of the model's size.
+        """
         self._ask = ask
+        self._pool = pool
         self._leave = leave
         self._connected = connected
         self._names = names
@@ -84,8 +91,9 @@ class RedisBatcher:
         if self._depth[stage] + count > lane_capacity(lane, self._max_queue):
             raise QueueFull(f"{self._max_queue} items may wait, and the queue is full: try again soon")
 
-    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float, lane: Lane) -> Arrays:
+    async def submit(self, stage: Stage, item: Item, *, deadline: float, lane: Lane) -> Arrays:
         """Run one item; see `Batcher.submit`."""
+        arrays = await self._pool.arrays(item, deadline)
         # What Redis said is a moment old; meanwhile the items of this process are counted here.
         self._depth[stage] += 1
         try:

@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from redis.exceptions import ResponseError
 
-from service.batching.batcher import Batcher
+from service.batching.batcher import Batcher, Item
 from service.batching.lanes import Lane
+from service.batching.pool import Pool
 from service.errors import DeadlineExceeded, QueueAway
 from service.fleet.link import Link
 from service.fleet.names import Names
-from service.fleet.scripts import RELEASE, call
-from service.fleet.wire import Malformed, pack, unpack
+from service.fleet.scripts import KEEP, RELEASE, call
+from service.fleet.wire import Malformed, check_result, pack, unpack
+from service.runtime.bundle import Manifest
 from service.runtime.engine import Arrays, Stage
 from service.watch.logs import logger
 from service.watch.metrics import Metrics
 
+SHARE = 4
+"""Results take at most one part in so many of Redis's memory, where that is bounded."""
+ROOM_EVERY_S = 60.0
+"""How often a process asks Redis how much that is."""
 POLL_S = 0.01
 """How often a process looks for the result that another one computes."""
 
@@ -42,14 +50,26 @@ class CachedBatcher:
     """Asks Redis, then the batcher behind it. Where Redis is away it only asks the batcher."""
 
     def __init__(
-        self, inner: Batcher, link: Link, names: Names, model: str, *, ttl_s: int, metrics: Metrics
+        self,
+        inner: Batcher,
+        pool: Pool,
+        link: Link,
+        names: Names,
+        manifest: Manifest,
+        *,
+        ttl_s: int,
+        max_bytes: int,
+        metrics: Metrics,
     ) -> None:
-        """`model` is name@version."""
+        """Items' arrays are made in `pool`: they are the key. At most `max_bytes` are kept in all."""
         self._inner = inner
+        self._pool = pool
         self._link = link
         self._names = names
-        self._model = model
+        self._manifest = manifest
         self._ttl_s = ttl_s
+        self._max_bytes = self._may_take = max_bytes
+        self._asked = -math.inf
         self._metrics = metrics
         self._flights: dict[str, _Flight] = {}
 
@@ -67,8 +87,9 @@ class CachedBatcher:
         """See `Batcher`."""
         self._inner.ensure_capacity(stage, count, lane)
 
-    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float, lane: Lane) -> Arrays:
+    async def submit(self, stage: Stage, item: Item, *, deadline: float, lane: Lane) -> Arrays:
         """The result from the cache, from whoever computes it already, or computed; see `Batcher.submit`."""
+        arrays = await self._pool.arrays(item, deadline)
         digest = self.digest(stage, arrays)
         while True:
             flight = self._flights.get(digest)
@@ -108,7 +129,7 @@ class CachedBatcher:
 
     def digest(self, stage: Stage, arrays: Arrays) -> str:
         """The key of a result."""
-        head = f"{self._model}\n{stage}\n".encode()
+        head = f"{self._manifest.id}\n{stage}\n".encode()
         return hashlib.sha256(head + pack(arrays)).hexdigest()
 
     async def _compute(
@@ -117,7 +138,7 @@ class CachedBatcher:
         """Look the result up; else compute it, unless another process does so already."""
         holder = uuid.uuid4().hex
         try:
-            found = await self._find(digest, holder, deadline)
+            found = await self._find(digest, stage, holder, deadline)
         except (QueueAway, ResponseError):
             self._metrics.cache.labels("miss").inc()
             return await self._inner.submit(stage, arrays, deadline=deadline, lane=lane)
@@ -130,11 +151,21 @@ class CachedBatcher:
         except BaseException:
             await self._tell([release])
             raise
-        keep = ("SET", self._names.result(digest), pack(result), "EX", self._ttl_s)
-        await self._tell([keep, release])
+        keys = [self._names.result(digest), self._names.results, self._names.results_bytes]
+        await self._tell([call(KEEP, keys, pack(result), self._ttl_s, await self._room()), release])
         return result
 
-    async def _find(self, digest: str, holder: str, deadline: float) -> Arrays | None:
+    async def _room(self) -> int:
+        """Bytes that results may take: what waits for a worker must always find room beside them."""
+        if time.monotonic() > self._asked + ROOM_EVERY_S:
+            self._asked = time.monotonic()
+            with suppress(QueueAway, ResponseError):  # a user of Redis who may not ask keeps to the setting
+                memory = await self._link.send("INFO", "memory")
+                most = int(memory.get("maxmemory", 0)) // SHARE
+                self._may_take = min(self._max_bytes, most) if most else self._max_bytes
+        return self._may_take
+
+    async def _find(self, digest: str, stage: Stage, holder: str, deadline: float) -> Arrays | None:
         """A kept result, as soon as there is one; None where this process holds the lease to compute it."""
         key, lease = self._names.result(digest), self._names.lease(digest)
         first = True
@@ -149,6 +180,7 @@ class CachedBatcher:
                     await self._tell([call(RELEASE, [lease], holder)])
                 try:
                     result = unpack(data)
+                    check_result(stage, self._manifest, result)
                 except Malformed as error:
                     logger.warning("bad_cache_entry", reason=str(error))
                     return None

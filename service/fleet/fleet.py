@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 import structlog
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from service.batching.pool import Pool
 from service.errors import DeadlineExceeded, InternalError, ItemBuried, QueueAway, QueueFull
 from service.fleet.batcher import RedisBatcher
 from service.fleet.link import Link
-from service.fleet.names import Names
+from service.fleet.names import REPLY_TTL_MS, Names
 from service.fleet.scripts import LOST, call
 from service.fleet.wire import Malformed, Reply, Request
 from service.runtime.bundle import Manifest
@@ -53,9 +54,10 @@ class _Waiting:
 class Fleet:
     """One API process's connection to all workers."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, pool: Pool, metrics: Metrics) -> None:
         """Start reading; needs a running event loop."""
         self._settings = settings
+        self._pool = pool
         self._metrics = metrics
         self._names = Names(settings.redis_prefix)
         self.link = Link(settings)
@@ -70,6 +72,7 @@ class Fleet:
         """A batcher for a model."""
         batcher = RedisBatcher(
             self.ask,
+            self._pool,
             lambda: self._away is None,
             self._served.remove,
             self._names,
@@ -135,6 +138,9 @@ class Fleet:
             entry = await self.link.send("XADD", waiting.stream, "*", *request.fields())
         except OutOfMemoryError:
             raise QueueFull("the queue's memory is full: try again soon") from None
+        except ResponseError as error:  # a user who may not, a disk that is full, a replica that is missing
+            logger.error("write_refused", reason=str(error))
+            raise QueueAway from error
         waiting.written = time.monotonic()
         waiting.entry = entry if isinstance(entry, bytes) else str(entry).encode()
 
@@ -187,10 +193,13 @@ class Fleet:
         while True:
             served = tuple(self._served)  # models may come and go meanwhile
             try:
-                answers = await self.link.run([("PING",), *(batcher.status_command for batcher in served)])
-                for batcher, answer in zip(served, answers[1:], strict=True):
+                # The first is a write, because Redis may be there and refuse all writes.
+                writes = ("PEXPIRE", self._replies, REPLY_TTL_MS)
+                answers = await self.link.run([writes, *(batcher.status_command for batcher in served)])
+                for answer in answers:
                     if isinstance(answer, ResponseError):
                         raise answer
+                for batcher, answer in zip(served, answers[1:], strict=True):
                     batcher.note(*answer)
                 self._note(None)
             except (QueueAway, ResponseError) as error:

@@ -22,6 +22,8 @@ from service.fleet.scripts import SCRIPTS
 from service.settings import Settings
 
 Command = tuple[str | bytes | int, ...]
+UNFIT = ("MISCONF", "NOREPLICAS", "UNBLOCKED", "MASTERDOWN", "CLUSTERDOWN")
+"""How Redis begins to say that it can't work now: its disk fails, replicas are missing, its role changes."""
 
 
 class Link:
@@ -36,6 +38,8 @@ class Link:
             socket_connect_timeout=settings.redis_timeout_s,
             retry=Retry(NoBackoff(), 0),  # whoever sends a command knows best whether to send it again
         )
+        # Asked for by its name, redis-py takes the ids that JUSTID answers for entries with fields.
+        self._redis.set_response_callback("XCLAIM", _as_it_is)
         self._waiting: list[tuple[Command, asyncio.Future[Any]]] = []
         self._sending: asyncio.Task[None] | None = None
 
@@ -66,7 +70,9 @@ class Link:
         except (OSError, RedisError) as error:
             raise QueueAway from error
         for answer in answers:
-            if isinstance(answer, BusyLoadingError | ReadOnlyError):
+            if isinstance(answer, ResponseError) and (
+                isinstance(answer, BusyLoadingError | ReadOnlyError) or str(answer).startswith(UNFIT)
+            ):
                 raise QueueAway from answer
         return answers
 
@@ -100,3 +106,7 @@ class Link:
                         future.set_result(answer)
         finally:
             self._sending = None
+
+
+def _as_it_is(response: Any, **_options: Any) -> Any:
+    return response

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from redis.exceptions import ResponseError
 
+from service.fleet.clock import Clock
 from service.fleet.link import Command, Link
 from service.fleet.names import GROUP, Names
 from service.fleet.scripts import BEAT, SWEEP, call
@@ -28,8 +29,7 @@ class Membership:
     ) -> None:
         """`streams` says the model (name@version) of each stream."""
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}|{provider}"
-        self.redis_ahead_s = 0.0
-        """Redis's clock less this process's monotonic one."""
+        self.clock = Clock()
         self._link = link
         self._names = names
         self._streams = streams
@@ -68,7 +68,7 @@ class Membership:
         for answer in answers:
             if isinstance(answer, ResponseError):
                 raise answer
-        self.redis_ahead_s = answers[0] / 1000 - (sent + time.monotonic()) / 2
+        self.clock.hear(answers[0] / 1000, sent=sent, received=time.monotonic())
 
     async def sweep(self) -> None:
         """Forget consumers whose workers are gone. Raises `QueueAway`."""

@@ -9,6 +9,8 @@ from service.runtime.engine import STAGES, Stage
 
 GROUP = "workers"
 """The consumer group of every stream of requests."""
+REPLY_TTL_MS = 60_000
+"""Answers to a process that is gone disappear after this long."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,16 @@ class Names:
     def result(self, digest: str) -> str:
         """A cached result."""
         return f"{self.prefix}:result:{digest}"
+
+    @property
+    def results(self) -> str:
+        """Sorted set of all cached results by when they end."""
+        return f"{self.prefix}:results"
+
+    @property
+    def results_bytes(self) -> str:
+        """Bytes that they take."""
+        return f"{self.prefix}:results:bytes"
 
     def lease(self, digest: str) -> str:
         """Held by the process that computes a result."""

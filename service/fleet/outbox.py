@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from service.errors import QueueAway
 from service.fleet.jobs import Job, Source
 from service.fleet.link import Command, Link
-from service.fleet.names import GROUP, Names
+from service.fleet.names import GROUP, REPLY_TTL_MS, Names
 from service.fleet.scripts import FINISH, call
 from service.fleet.wire import Fields, Reply
 from service.watch.logs import logger
@@ -19,8 +19,6 @@ from service.watch.metrics import Metrics
 from service.watch.tracing import ids
 
 RETRY_S = 0.25
-REPLY_TTL_MS = 60_000
-"""Answers to a process that is gone disappear after this long."""
 MAX_DEAD = 100
 """Entries that are kept for people to look at."""
 

@@ -88,6 +88,45 @@ end
 return 0
 """)
 
+KEEP = Script("""#!lua
+-- KEYS: a result, all kept results, the bytes that they take.
+-- ARGV: the result's content, how long it is kept (s), the most bytes of all.
+-- Results are listed as SIZE:NAME by when they end. What has ended, and the first that will, makes room.
+local time = redis.call('TIME')
+local now, most = time[1] * 1, tonumber(ARGV[3])
+local size = #ARGV[1] + 300  -- with what Redis needs for its names
+if size > most then
+  return 0
+end
+if redis.call('EXISTS', KEYS[2]) == 0 then
+  redis.call('SET', KEYS[3], 0)
+end
+local function drop(members)
+  for _, member in ipairs(members) do
+    local taken, name = member:match('^(%d+):(.*)$')
+    redis.call('ZREM', KEYS[2], member)
+    redis.call('DEL', name)
+    redis.call('DECRBY', KEYS[3], taken)
+  end
+end
+drop(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 100))
+while redis.call('INCRBY', KEYS[3], 0) + size > most do
+  local first = redis.call('ZRANGE', KEYS[2], 0, 0)
+  if #first == 0 then
+    redis.call('SET', KEYS[3], 0)
+  end
+  drop(first)
+end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+if redis.call('ZADD', KEYS[2], now + ARGV[2], size .. ':' .. KEYS[1]) == 1 then
+  redis.call('INCRBY', KEYS[3], size)
+end
+for i = 2, 3 do
+  redis.call('EXPIRE', KEYS[i], 2 * ARGV[2])
+end
+return 1
+""")
+
 RELEASE = Script("""#!lua
 -- KEYS: a lease. ARGV: its holder. Ends the lease, if it is still this holder's.
 if redis.call('GET', KEYS[1]) == ARGV[1] then
@@ -96,7 +135,7 @@ end
 return 0
 """)
 
-SCRIPTS = (FINISH, BEAT, STATUS, LOST, CLAIM, SWEEP, RELEASE)
+SCRIPTS = (FINISH, BEAT, STATUS, LOST, CLAIM, SWEEP, KEEP, RELEASE)
 
 
 def call(script: Script, keys: list[str], *arguments: str | bytes | int) -> tuple[str | bytes | int, ...]:

@@ -135,5 +135,17 @@ def inputs(stage: Stage, manifest: Manifest) -> Shapes:
     }
 
 
+def check_result(stage: Stage, manifest: Manifest, arrays: Arrays) -> None:
+    """Raise `Malformed` where arrays are not what a stage makes of one item; drawings have any size."""
+    got = {name: (array.dtype, array.shape) for name, array in arrays.items()}
+    tokens = inputs("decode", manifest)
+    expected = tokens | {"cls": (np.dtype(np.float32), (manifest.width,))}
+    if stage == "decode":
+        height, width = arrays["image"].shape[:2] if "image" in arrays else (0, 0)
+        expected = {"image": (np.dtype(np.uint8), (height, width, 3))}
+    if got != expected:
+        raise Malformed(f"expected {_told(expected)}, got {_told(got)}")
+
+
 def _told(shapes: Shapes) -> str:
     return ", ".join(f"{name} {dtype} {list(shape)}" for name, (dtype, shape) in shapes.items()) or "nothing"

@@ -12,13 +12,12 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from redis.exceptions import ResponseError
 
-from service.batching.batch import run_batch
+from service.batching.batch import Ran, run_batch
 from service.batching.lanes import BULK_TURN, LANES, Lanes
 from service.errors import InternalError, ItemBuried, QueueAway
 from service.fleet.jobs import Job, Source
@@ -28,21 +27,12 @@ from service.fleet.names import GROUP, Names
 from service.fleet.outbox import RETRY_S, Outbox
 from service.fleet.scripts import CLAIM, call
 from service.fleet.wire import Fields, Malformed, Reply, Request
-from service.runtime.engine import STAGES, Arrays, Engine, Stage
+from service.runtime.engine import STAGES, Engine, Stage
 from service.settings import Settings
 from service.watch.logs import logger
 from service.watch.metrics import About, Metrics
 
 BLOCK_MS = 500
-
-
-@dataclass(frozen=True)
-class _Finished:
-    """A batch's results, and when it ran."""
-
-    results: list[Arrays | Exception]
-    started: float
-    ended: float
 
 
 class Worker:
@@ -134,8 +124,7 @@ class Worker:
             self._note(error)
             await self._pause()
         except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
-                logger.error("read_refused", reason=str(error))
+            self._refused("read_refused", error)
             await self._pause()
             await self._join()
 
@@ -194,10 +183,10 @@ class Worker:
 
     async def _do(self, jobs: Sequence[Job], *, crowded: bool) -> None:
         loop = asyncio.get_running_loop()
-        finished = await loop.run_in_executor(self._threads, self._run_batch, jobs, crowded)
+        ran = await loop.run_in_executor(self._threads, self._run_batch, jobs, crowded)
         if self._suspects and self._suspects[0] is jobs[0]:
             self._suspects.popleft()
-        self._answer(jobs, finished)
+        self._answer(jobs, ran)
 
     def _next_batch(self) -> list[Job]:
         """A batch of the longest line: items that somebody still waits for."""
@@ -217,20 +206,16 @@ class Worker:
     def _awaited(self, job: Job) -> bool:
         """Whether the item's time has not passed; else it is dropped."""
         written_ms = int(job.entry.partition(b"-")[0])
-        if self._redis_now_ms() <= written_ms + job.request.ttl_ms:
+        if 1000 * self._member.clock.at(time.monotonic()) <= written_ms + job.request.ttl_ms:
             return True
         self._outbox.drop(job)
         return False
 
-    def _redis_now_ms(self) -> float:
-        return 1000 * (time.monotonic() + self._member.redis_ahead_s)
-
-    def _run_batch(self, jobs: Sequence[Job], crowded: bool) -> _Finished:
+    def _run_batch(self, jobs: Sequence[Job], crowded: bool) -> Ran:
         """On one of the engines' threads."""
         source = jobs[0].source
         engine = self._engines[source.model]
-        started = time.monotonic()
-        results = run_batch(
+        return run_batch(
             partial(engine.run, crowded=crowded),
             source.stage,
             [job.request.arrays for job in jobs],
@@ -238,23 +223,22 @@ class Worker:
             request_ids=[job.request.request_id for job in jobs],
             traces=[job.request.trace for job in jobs],
         )
-        return _Finished(results, started, time.monotonic())
 
     # What goes out
 
-    def _answer(self, jobs: Sequence[Job], finished: _Finished) -> None:
+    def _answer(self, jobs: Sequence[Job], ran: Ran) -> None:
         source, metrics = jobs[0].source, self._metrics
         name = self._engines[source.model].manifest.name
         metrics.batch_size.labels(name, source.stage).observe(len(jobs))
         metrics.images.labels(name, source.stage).inc(len(jobs))
         about: About = {"model": name, "stage": source.stage, "batch_size": len(jobs)}
         traces = [job.request.trace for job in jobs]
-        metrics.stage("inference", finished.started, finished.ended, traces, **about)
-        started_ms = 1000 * (finished.started + self._member.redis_ahead_s)
+        metrics.stage("inference", ran.started, ran.ended, traces, **about)
+        started_ms = 1000 * self._member.clock.at(ran.started)
         replies = []
-        for job, result in zip(jobs, finished.results, strict=True):
+        for job, result in zip(jobs, ran.results, strict=True):
             queue_s = max(0.0, started_ms - int(job.entry.partition(b"-")[0])) / 1000
-            metrics.stage("queue", finished.started - queue_s, finished.started, [job.request.trace], **about)
+            metrics.stage("queue", ran.started - queue_s, ran.started, [job.request.trace], **about)
             failed = isinstance(result, Exception)
             replies.append(
                 Reply(
@@ -262,7 +246,7 @@ class Worker:
                     arrays=None if failed else result,  # type: ignore[arg-type]
                     error=InternalError.code if failed else "",
                     queue_s=queue_s,
-                    inference_s=finished.ended - finished.started,
+                    inference_s=ran.ended - ran.started,
                 )
             )
         self._outbox.deliver(jobs, replies)
@@ -282,6 +266,8 @@ class Worker:
                 await work()
             except QueueAway as error:
                 self._note(error)
+            except ResponseError as error:
+                self._refused("chore_refused", error)
             except Exception:
                 logger.exception("chore_failed", worker=self.name)
             await asyncio.sleep(pause_s)
@@ -336,6 +322,11 @@ class Worker:
         elif error is None and self._away:
             logger.info("redis_back", worker=self.name)
         self._away = error is not None
+
+    def _refused(self, event: str, error: ResponseError) -> None:
+        """Log what Redis refuses; not that the streams are gone, because they are made again at once."""
+        if not str(error).startswith("NOGROUP"):
+            logger.error(event, worker=self.name, reason=str(error))
 
     async def _pause(self) -> None:
         """Wait a moment, or less where this worker is to stop."""

@@ -266,9 +266,10 @@ def read_tokens(
             raise BadTokens(f"tokens: {error}.") from None
     else:
         arrays = tokens
-    missing = [name for name in ("semantics", "localization") if arrays.get(name) is None]
+    given = [name for name, array in arrays.items() if array is not None]
+    missing = [name for name in ("semantics", "localization") if name not in given]
     if missing:
-        raise BadTokens(f"tokens: {' and '.join(missing)} expected, got {sorted(arrays)}.")
+        raise BadTokens(f"tokens: {' and '.join(missing)} expected, got {sorted(given)}.")
     r, width, n = manifest.num_sparse_tokens, manifest.width, manifest.num_patches
     semantics = _array("semantics", arrays["semantics"], (r, width))
     localization = _array("localization", arrays["localization"], (n, r))

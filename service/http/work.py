@@ -12,10 +12,10 @@ from typing import NamedTuple, TypeVar
 from starlette.responses import Response
 
 from service.batching.lanes import Lane
-from service.errors import DeadlineExceeded, QueueFull, ServiceError
+from service.errors import QueueFull, ServiceError
 from service.http.items import Item
 from service.models.served import ServedModel
-from service.tokens.pictures import DecodedImage, Fit, ImageDecoder
+from service.tokens.pictures import DecodedImage, Fit, Pictures
 from service.tokens.types import Floats, Pixels, Tokens
 from service.watch.metrics import Metrics
 
@@ -35,10 +35,10 @@ class Seen(NamedTuple):
 
 @dataclass(kw_only=True)
 class Work:
-    """What a request needs on its way: model, decoder, deadline, its place in the queue."""
+    """What a request needs on its way: model, deadline, its place in the queue."""
 
     model: ServedModel
-    decoder: ImageDecoder
+    pictures: Pictures
     metrics: Metrics
     client: str
     deadline: float
@@ -70,16 +70,8 @@ class Work:
         if isinstance(item, ServiceError):
             raise item
         started = time.monotonic()
-        picture = self.decoder.picture(item, self.model.manifest.image_size, self.fit)
-        if self.model.decodes:
-            tokens = await self.model.see(picture, deadline=self.deadline, lane=self.lane)
-        else:
-            try:
-                async with asyncio.timeout(self.deadline - started):
-                    pixels = await self.decoder.decode(picture)
-            except TimeoutError:
-                raise DeadlineExceeded from None
-            tokens = await self.model.encode(pixels, deadline=self.deadline, lane=self.lane)
+        picture = self.pictures.picture(item, self.model.manifest.image_size, self.fit)
+        tokens = await self.model.encode(picture.arrays, deadline=self.deadline, lane=self.lane)
         self.metrics.stage("decode", picture.began, picture.ended, [self.metrics.trace()])
         decode_s = picture.ended - picture.began
         self._note("decode", decode_s)
@@ -89,7 +81,7 @@ class Work:
     async def encode(self, pixels: Pixels) -> Tokens:
         """The tokens of one image (H, W, 3) of the model's own size."""
         with self.timed("encode"):
-            return await self.model.encode(pixels, deadline=self.deadline, lane=self.lane)
+            return await self.model.encode({"image": pixels}, deadline=self.deadline, lane=self.lane)
 
     async def see_all(self, items: Sequence[Item]) -> list[Seen | ServiceError]:
         """All images; each its own result or error. The error of a lone image is raised."""

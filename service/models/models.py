@@ -9,8 +9,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.batching.batcher import Batcher, LocalBatcher
+from service.batching.batcher import Batcher
 from service.batching.lanes import Admission
+from service.batching.local import LocalBatcher
+from service.batching.pool import Pool
 from service.errors import NotReady, UnknownModel
 from service.models.served import ServedModel
 from service.models.visits import Visits
@@ -50,12 +52,13 @@ class Models:
         self._reason: str | None = None
         self._progress = Progress()
         self._stopping = False
+        self._pool = Pool(settings.decode_threads)
         self._fleet: Fleet | None = None
         self._link: Link | None = None
         if settings.batcher == "redis":
             from service.fleet.fleet import Fleet
 
-            self._fleet = Fleet(settings, metrics)
+            self._fleet = Fleet(settings, self._pool, metrics)
             self._link = self._fleet.link
         elif settings.cache_ttl_s:
             from service.fleet.link import Link
@@ -118,6 +121,7 @@ class Models:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(model.close() for model in self))
+        self._pool.close()
         if self._fleet is not None:
             await self._fleet.close()
         if self._link is not None:
@@ -239,18 +243,8 @@ class Models:
         """What runs a bundle's items: the workers, or an engine of this process."""
         if self._fleet is not None:
             return self._fleet.serve(bundle.manifest)
-        settings, manifest = self._settings, bundle.manifest
-        engine = await asyncio.to_thread(Engine, bundle, settings, self._progress.tell)
-        return LocalBatcher(
-            engine.run,
-            model=manifest.name,
-            provider=engine.provider,
-            prepares=engine.single,
-            max_batch=engine.max_batch,
-            max_queue=settings.max_queue,
-            threads=engine.concurrency,
-            metrics=self._metrics,
-        )
+        engine = await asyncio.to_thread(Engine, bundle, self._settings, self._progress.tell)
+        return LocalBatcher.of(engine, self._pool, max_queue=self._settings.max_queue, metrics=self._metrics)
 
     def _serve(self, manifest: Manifest, batcher: Batcher) -> ServedModel:
         settings = self._settings
@@ -260,7 +254,14 @@ class Models:
 
             names = Names(settings.redis_prefix)
             batcher = CachedBatcher(
-                batcher, self._link, names, manifest.id, ttl_s=settings.cache_ttl_s, metrics=self._metrics
+                batcher,
+                self._pool,
+                self._link,
+                names,
+                manifest,
+                ttl_s=settings.cache_ttl_s,
+                max_bytes=settings.cache_max_bytes,
+                metrics=self._metrics,
             )
         # Beyond the queue, what runs.
         max_admitted = settings.max_queue + max(settings.max_batch, thread_count(settings))

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service.batching.batcher import Batcher, LocalBatcher
+from service.batching.batcher import Batcher, Item
 from service.batching.lanes import Admission, Lane
 from service.runtime.bundle import Manifest
-from service.runtime.engine import Arrays
-from service.tokens.pictures import Picture
 from service.tokens.types import Floats, Pixels, Tokens
 
 
@@ -52,19 +50,11 @@ class ServedModel:
         with self._admission.admit(client, places, lane):
             yield lane
 
-    @property
-    def decodes(self) -> bool:
-        """Whether pictures are best decoded by what encodes them: by `see`."""
-        return isinstance(self._batcher, LocalBatcher) and self._batcher.prepares
-
-    async def see(self, picture: Picture, *, deadline: float, lane: Lane) -> Tokens:
-        """Tokens of a picture, which is decoded first. Only where it `decodes`."""
-        assert isinstance(self._batcher, LocalBatcher)
-        return _tokens(await self._batcher.submit("encode", picture.arrays, deadline=deadline, lane=lane))
-
-    async def encode(self, pixels: Pixels, *, deadline: float, lane: Lane) -> Tokens:
-        """Tokens of an image (H, W, 3) of the model's own size."""
-        return _tokens(await self._batcher.submit("encode", {"image": pixels}, deadline=deadline, lane=lane))
+    async def encode(self, image: Item, *, deadline: float, lane: Lane) -> Tokens:
+        """Tokens of a picture, or of pixels (H, W, 3) of the model's own size under the name `image`."""
+        out = await self._batcher.submit("encode", image, deadline=deadline, lane=lane)
+        # The engine checked names and types.
+        return Tokens(out["semantics"], out["localization"], out["cls"])  # type: ignore[arg-type]
 
     async def decode(self, semantics: Floats, localization: Floats, *, deadline: float, lane: Lane) -> Pixels:
         """The image (H, W, 3) that tokens stand for."""
@@ -79,8 +69,3 @@ class ServedModel:
     async def close(self) -> None:
         """Stop its batcher."""
         await self._batcher.close()
-
-
-def _tokens(out: Arrays) -> Tokens:
-    # The engine checked names and types.
-    return Tokens(out["semantics"], out["localization"], out["cls"])  # type: ignore[arg-type]

@@ -1,55 +1,43 @@
-"""Untrusted bytes to pixels: the only place that opens images.
+"""Untrusted bytes to pixels: the only place that opens images, for serving, bulk jobs, training and clients.
 
-What is understood: JPEG, PNG, WebP, GIF, BMP and TIFF; the first frame of an animation; EXIF orientation;
-CMYK, palettes, grey and 16-bit pictures. Transparent parts become white.
+What is understood: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and JPEG 2000, HEIC where pi-heif is installed; the
+first frame of an animation; EXIF orientation; CMYK, palettes, grey, more than 8 bits, and colour profiles.
+Transparent parts become white.
 """
 
 from __future__ import annotations
 
-import asyncio
-import io
-import struct
 import threading
 import time
-import zlib
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from service.errors import CorruptImage, EmptyImage, TooManyPixels, UnknownImageFormat
+from service.tokens.colour import opaque, to_srgb
+from service.tokens.opened import one_picture, opened, orientation_of, turned
 
 Fit = Literal["crop", "stretch", "pad"]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif", ".jp2"),
+}
 """Of files that are taken for pictures, in lower case."""
-WHITE = (255, 255, 255)
 PAD_COLOUR = (124, 116, 104)
 """ImageNet's mean colour (0.485, 0.456, 0.406 of 255): the model sees padding as nothing."""
 
+MAX_PIXELS = 178_956_970
+"""Pillow refuses more."""
 LARGE_PIXELS = 4_000_000
 """A picture that is decoded to more takes so much memory that few are decoded at a time."""
 SPARE = 1.25
 """How much larger than the model's picture a JPEG is decoded at least, where it is."""
 NO_LIMIT = nullcontext()
-
-# What Pillow's decoders raise for bytes that are no sound image, beside OSError and its own types.
-DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    struct.error,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,37 +71,24 @@ class Picture:
         self.began = self.ended = 0.0
         """When it was decoded: `time.monotonic()` instants."""
 
-    def decode(self) -> NDArray[np.uint8]:
-        """Its pixels; see `decode_image`."""
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """What the encoder takes: its pixels, decoded here and now; see `decode_image`."""
         self.began = time.monotonic()
         self.decoded = decode_image(*self._how)
         self.ended = time.monotonic()
-        return self.decoded.pixels
-
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """What the encoder takes."""
-        return {"image": self.decode()}
+        return {"image": self.decoded.pixels}
 
 
-class ImageDecoder:
-    """Decodes on a few threads of its own; wherever pictures are decoded, as few large ones at a time."""
+class Pictures:
+    """Makes pictures of what was sent; wherever those are decoded, few large ones are at a time."""
 
-    def __init__(self, *, max_pixels: int, threads: int) -> None:
+    def __init__(self, *, max_pixels: int, large_at_once: int) -> None:
         self._max_pixels = max_pixels
-        self._large = threading.Semaphore(threads)
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._large = threading.Semaphore(large_at_once)
 
     def picture(self, data: bytes, side: int, fit: Fit) -> Picture:
-        """What was sent, not yet decoded."""
+        """What was sent, not yet decoded, for a model that sees squares of `side` pixels."""
         return Picture(data, side, fit, self._max_pixels, self._large)
-
-    async def decode(self, picture: Picture) -> NDArray[np.uint8]:
-        """`Picture.decode` off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, picture.decode)
-
-    def close(self) -> None:
-        """Drop what waits and stop the threads."""
-        self._threads.shutdown(cancel_futures=True)
 
 
 def decode_image(
@@ -125,50 +100,47 @@ def decode_image(
 ) -> DecodedImage:
     """Pixels (side, side, 3) of the image in `data`; one beyond `LARGE_PIXELS` is decoded within `large`.
 
-    Raises `EmptyImage`, `UnknownImageFormat`, `CorruptImage` and `TooManyPixels`.
+    Raises `EmptyImage`, `UnknownImageFormat`, `UnsupportedImage`, `CorruptImage` and `TooManyPixels`.
     """
-    if not data:
-        raise EmptyImage("The image has no bytes.")
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError:
-        raise TooManyPixels(f"The image is larger than {max_pixels} pixels.") from None
-    except UnidentifiedImageError:
-        raise UnknownImageFormat(
-            f"The bytes are no image in a known format; understood are {', '.join(FORMATS)}."
-        ) from None
-    except DAMAGE:
-        raise CorruptImage("The image is truncated or damaged.") from None
-    with image:
-        if image.width * image.height > max_pixels:
-            raise TooManyPixels(
-                f"The image has {image.width} × {image.height} pixels; at most {max_pixels} are accepted."
-            )
-        full = image.size
-        try:
-            _draft(image, side)
-            with large if image.width * image.height > LARGE_PIXELS else NO_LIMIT:
-                return _fitted(image, full, side, fit)
-        except Image.DecompressionBombError:
-            raise TooManyPixels(f"The image is larger than {max_pixels} pixels.") from None
-        except DAMAGE:
-            raise CorruptImage("The image is truncated or damaged.") from None
+    with one_picture(max_pixels):
+        file = opened(data, max_pixels, round(SPARE * side))
+        with large if file.pixels > LARGE_PIXELS else NO_LIMIT:
+            upright, full = file.upright()
+            return _fitted(upright, full, side, fit)
 
 
-def _draft(image: Image.Image, side: int) -> None:
-    """Have a JPEG decoded at an eighth, a quarter or half its size where that is more than is needed."""
-    short = min(image.size)
-    image.draft(
-        "RGB", (round(SPARE * side * image.width / short), round(SPARE * side * image.height / short))
-    )
+def open_picture(
+    source: bytes | Path, *, short_side: int | None = None, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
+    """The picture as it is meant to be seen: upright, opaque, 8 bits. `resized` makes sRGB of it.
+
+    A JPEG is decoded at the smallest scale at which its short side has `short_side` pixels, where that is
+    given. Raises what `decode_image` does, and `OSError` for a file that can't be read.
+    """
+    data = source if isinstance(source, bytes) else source.read_bytes()
+    with one_picture(max_pixels):
+        return opened(data, max_pixels, short_side).upright()[0]
 
 
-def _fitted(image: Image.Image, full: tuple[int, int], side: int, fit: Fit) -> DecodedImage:
-    image.load()  # a TIFF turns itself upright here, and its orientation is 1 from then on
-    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-    width, height = reversed(full) if turned else full
-    ImageOps.exif_transpose(image, in_place=True)
-    upright = _rgb(image)
+def upright_picture(image: Image.Image) -> Image.Image:
+    """The same of a picture that Pillow has opened, or of one that never was a file.
+
+    Raises `CorruptImage` and `TooManyPixels`.
+    """
+    with one_picture(MAX_PIXELS):
+        image.load()
+        return opaque(turned(image.copy(), orientation_of(image)))
+
+
+def resized(
+    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> Image.Image:
+    """A picture of `open_picture`, or what is within `box` of it, at another size, RGB in sRGB."""
+    return to_srgb(image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0))
+
+
+def _fitted(upright: Image.Image, full: tuple[int, int], side: int, fit: Fit) -> DecodedImage:
+    width, height = full
     left, top, right, bottom = rectangle = _rectangle(width, height, fit)
     scale_x, scale_y = upright.width / width, upright.height / height
     inside = (
@@ -180,7 +152,7 @@ def _fitted(image: Image.Image, full: tuple[int, int], side: int, fit: Fit) -> D
     share_x = (min(width, right) - max(0.0, left)) / (right - left)
     share_y = (min(height, bottom) - max(0.0, top)) / (bottom - top)
     size = max(1, round(side * share_x)), max(1, round(side * share_y))
-    picture = upright.resize(size, Image.Resampling.BICUBIC, box=inside, reducing_gap=3.0)
+    picture = resized(upright, size, inside)
     if size != (side, side):
         ground = Image.new("RGB", (side, side), PAD_COLOUR)
         ground.paste(picture, ((side - size[0]) // 2, (side - size[1]) // 2))
@@ -196,15 +168,3 @@ def _rectangle(width: int, height: int, fit: Fit) -> tuple[float, float, float, 
     side = min(width, height) if fit == "crop" else max(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     return left, top, left + side, top + side
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        # 16-bit grey: Pillow clips where it should scale.
-        values = np.asarray(image, dtype=np.float64)
-        image = Image.fromarray((values / 257).clip(0, 255).round().astype(np.uint8))
-    if image.has_transparency_data:
-        ground = Image.new("RGBA", image.size, (*WHITE, 255))
-        ground.alpha_composite(image.convert("RGBA"))
-        image = ground
-    return image if image.mode == "RGB" else image.convert("RGB")

@@ -61,7 +61,9 @@ def pack(images: Sequence[ImageTokens], storage: Storage = "full") -> bytes:
     }
     sources = json.dumps([asdict(image.source) for image in images])
     metadata = {"model": models.pop(), "sources": sources}
-    return save(compact(arrays) if storage == "compact" else arrays, metadata=metadata)
+    arrays = compact(arrays) if storage == "compact" else arrays
+    # safetensors writes memory as it lies, whatever the strides say.
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=metadata)
 
 
 def unpack(data: bytes) -> list[ImageTokens]:

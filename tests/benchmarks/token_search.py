@@ -1,4 +1,4 @@
-"""Search by tokens, with the code of docs/search.md: `make benchmark-search`.
+"""Search by tokens, with the code of docs/use/search.md: `make benchmark-search`.
 
 Things: each drawing of a collage of four is looked for among collages of Twemoji's, by the token at its
 quarter's middle, by the collage's mean token, and by the mean token of the quarter cut out; right are

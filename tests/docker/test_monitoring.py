@@ -185,7 +185,7 @@ def test_every_rule_is_sound_and_looks_at_something_that_there_is(prometheus: Pr
         asked = re.sub(r" (==|<|>) ([\d.]+)$", r" \1 bool \2", rule["query"])
         assert asked != rule["query"]
         assert prometheus.values(asked), rule["name"]
-        assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['name'].lower()}"
+        assert rule["annotations"]["runbook"] == f"docs/run/runbook.md#{rule['name'].lower()}"
 
 
 def test_what_every_api_process_tells_is_never_added_up() -> None:
@@ -198,7 +198,7 @@ def test_what_every_api_process_tells_is_never_added_up() -> None:
 
 def test_the_runbook_has_a_section_for_each_alert_and_no_other() -> None:
     names = re.findall(r"- alert: (\w+)", (SHIPPED / "alerts.yml").read_text())
-    sections = re.findall(r"^## (\w+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+    sections = re.findall(r"^## (\w+)$", (ROOT / "docs/run/runbook.md").read_text(), re.MULTILINE)
     assert sections == names
 
 
@@ -236,6 +236,7 @@ def test_trouble_is_told(cluster: Cluster, prometheus: Prometheus) -> None:
     )
     cluster.workers[0].kill()
     wait_until(lambda: {"StellarDown", "StellarNoWorkers"} <= prometheus.firing())
+    cluster.expect("redis_away")
     cluster.redis.kill()
     wait_until(lambda: "RedisDown" in prometheus.firing())
     wait_until(lambda: client.post("/embed", files={"image": plain(99)}).status_code == 503)

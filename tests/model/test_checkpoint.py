@@ -70,7 +70,28 @@ def in_version_5_names(tensors: Tensors) -> Tensors:
     return result
 
 
-@pytest.mark.parametrize("form", [prefixed, in_version_5_names])
+def of_ddp(tensors: Tensors) -> Tensors:
+    return {f"module.{key}": tensor for key, tensor in tensors.items()}
+
+
+def compiled(tensors: Tensors) -> Tensors:
+    return {f"_orig_mod.{key}": tensor for key, tensor in tensors.items()}
+
+
+def compiled_in_ddp_in_a_trainer(tensors: Tensors) -> Tensors:
+    return {f"model.module._orig_mod.{key}": tensor for key, tensor in tensors.items()}
+
+
+def compiled_within(tensors: Tensors) -> Tensors:
+    return {
+        key.replace("encoder.layer.", "encoder.layer._orig_mod."): tensor for key, tensor in tensors.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "form",
+    [prefixed, in_version_5_names, of_ddp, compiled, compiled_in_ddp_in_a_trainer, compiled_within],
+)
 def test_other_published_forms_are_read(
     model: Stellar, saved: Path, tmp_path: Path, form: Callable[[Tensors], Tensors]
 ) -> None:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import httpx
 
+from tests.service.process import Process
+
 START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 30
 SERVE = ("-m", "service.cli", "serve")
 
 
-class Server:
-    """`stellar-service serve` in a process, a client that talks to it, and its log."""
+class Server(Process):
+    """`stellar-service serve` in a process, and a client that talks to it."""
 
     def __init__(
         self,
@@ -36,16 +31,8 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = port or free.getsockname()[1]
-        self.log_path = log
         self.url = f"http://127.0.0.1:{self.port}"
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
-        environment |= {"STELLAR_THREADS": "1", "STELLAR_LOG_FORMAT": "json"} | settings
-        with log.open("w") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, *command, "--port", str(self.port), *arguments],
-                env=environment,
-                stderr=stderr,
-            )
+        super().__init__(log, settings, *command, "--port", str(self.port), *arguments)
         self.client = httpx.Client(base_url=self.url, timeout=60)
 
     def __enter__(self) -> Server:
@@ -57,16 +44,8 @@ class Server:
         self.client.close()
         if self.process.poll() is None:
             self.stop()
-
-    @property
-    def log(self) -> str:
-        """What the process has logged."""
-        return self.log_path.read_text()
-
-    def logged(self, event: str) -> list[dict[str, Any]]:
-        """The log's lines of one kind."""
-        lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
-        return [line for line in lines if line["event"] == event]
+        if error is None:
+            self.check_log()
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait for something to become true while the process lives."""
@@ -95,15 +74,6 @@ class Server:
         """What /embed says of photos."""
         answer = self.client.post("/embed", files=[("image", photo) for photo in photos], params=options)
         return [item["embedding"] for item in answer.json()["data"]]
-
-    def stop(self) -> int:
-        """End by SIGTERM; the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The README's examples for our client and other projects', but for LanceDB's, run as they stand there."""
+"""The examples of docs/use/clients.md give the vectors that the service gives."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.docs.pages import ROOT, python_blocks
 from tests.service.server import Server
 
-README = Path(__file__).parents[2] / "README.md"
-EXAMPLES = re.findall(r"```python\n((?!import lancedb).*?)```", README.read_text(), re.DOTALL)
+EXAMPLES = python_blocks(ROOT / "docs/use/clients.md")
 PRINT = "\nprint(*vector)\n"
 
 

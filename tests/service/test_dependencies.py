@@ -35,24 +35,9 @@ def test_serving_imports_neither_torch_nor_model_nor_training(module: str) -> No
     assert not loaded & {"torch", "model", "training", "onnx", "skimage", "sklearn", "jaxtyping"}
 
 
-def test_serving_needs_nothing_of_the_client_s() -> None:
-    assert not loaded_by("service.http.app", "service.cli", "service.http.server") & {
-        "httpx",
-        "pyarrow",
-        "fsspec",
-        "ray",
-    }
-
-
 def test_redis_client_is_loaded_only_where_redis_is_used() -> None:
     assert "redis" not in loaded_by("service.http.app", "service.cli", "service.http.server")
     assert "redis" in loaded_by("service.fleet.process")
-
-
-def test_client_needs_nothing_of_the_server_s() -> None:
-    loaded = loaded_by("service.client")
-    assert "httpx" in loaded
-    assert not loaded & {"onnxruntime", "fastapi", "uvicorn", "redis", "pyarrow", "torch"}
 
 
 def test_server_that_has_served_has_no_torch_in_its_memory(

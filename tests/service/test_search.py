@@ -1,4 +1,4 @@
-"""docs/search.md and the README's example run as they stand there, on pictures of discs and squares."""
+"""docs/use/search.md runs as it stands there, on pictures of discs and squares."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from tests.service.odd_folder import ODD_LINE, odd_folder
 from training.cli import app
 
 COMMAND = [sys.executable, "-m", "training.cli"]
@@ -152,6 +153,18 @@ def test_options_are_in_the_saved_config(pictures: Path, tmp_path: Path) -> None
         "reconstruction",
         "koleo",
     }
+
+
+def test_what_a_folder_holds_beside_its_pictures_is_told(tmp_path: Path) -> None:
+    odd, linked = odd_folder(tmp_path / "b\udce4r"), tmp_path / "linked"
+    run = ("run", "--preset", "debug", "--steps", "2", "--out", tmp_path / "run", "--pictures")
+    refused = stellar_train(*run, odd)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: pictures: expected a path in UTF-8, which TOML is, got ")
+    assert refused.stderr.endswith(r"/b\xe4r/pictures: reach it by a link (ln -s)" + "\n")
+    linked.symlink_to(odd)
+    done = stellar_train(*run, linked)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (0, ODD_LINE)
 
 
 def test_mistakes_are_one_sentence_and_no_trace(pictures: Path, tmp_path: Path) -> None:

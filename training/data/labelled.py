@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from PIL import Image
 from torch import Tensor
 
+from service.tokens.files import suffix_of
+from service.tokens.pictures import open_picture
 from training.data.photos import middle_square
 from training.data.pictures import BROKEN
-from training.data.streams import SHARD_KINDS
+from training.data.streams import SHARD_KINDS, find
 
 LABEL_COLUMNS = ("label", "labels", "class", "cls", "fine_label")
 UNLABELLED = 255
@@ -41,16 +41,12 @@ def labelled_batches(pictures: Path, side: int, batch_size: int, threads: int = 
     Those that can't be read are left out and counted.
     Raises `ValueError` where there are none, none with labels, or none that can be read.
     """
-    dataset, label = _open(pictures)
-    name = getattr(dataset.features[label], "int2str", str)
-    rows, ready, unreadable = iter(dataset), None, 0
+    rows, ready, unreadable = _rows(pictures), None, 0
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         while chunk := list(islice(rows, batch_size)):
-            decoded = list(pool.map(lambda row: _decode(row["picture"], side), chunk))
+            decoded = list(pool.map(lambda row: _decode(row[0], side), chunk))
             images = [image for image in decoded if image is not None]
-            labels = [
-                name(row[label]) for row, image in zip(chunk, decoded, strict=True) if image is not None
-            ]
+            labels = [label for (_, label), image in zip(chunk, decoded, strict=True) if image is not None]
             unreadable += len(chunk) - len(images)
             if not images:
                 continue
@@ -79,35 +75,43 @@ def label_ids(*sets: list[str]) -> list[Int[Tensor, " _"]]:
     return [torch.tensor([number[label] for label in labels]) for labels in sets]
 
 
-def _open(pictures: Path) -> tuple[Any, str]:
-    """A streaming dataset with encoded pictures in `picture`, and its column of labels."""
+def _rows(pictures: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """Encoded pictures, as bytes or a path, with their labels."""
+    found = find(str(pictures))
+    for path in found.paths:
+        if path.parent == pictures:
+            raise ValueError(f"{pictures}: expected pictures in LABEL/NAME, got {path.name} without a label")
+        yield {"bytes": None, "path": path}, path.parent.name
+    if found.shards:
+        yield from _rows_of_shards(pictures, found.shards)
+    elif not found.paths:
+        also = found.left_out and f"; {found.left_out}"
+        raise ValueError(f"{pictures}: expected labelled pictures in LABEL/NAME, or shards{also}")
+
+
+def _rows_of_shards(pictures: Path, shards: list[str]) -> Iterator[tuple[dict[str, Any], str]]:
     from datasets import Image as ImageFeature
     from datasets import load_dataset
 
-    shards = sorted(str(path) for path in pictures.glob("*") if path.suffix in SHARD_KINDS)
+    kind = SHARD_KINDS[suffix_of(shards[0])]
     try:
-        if shards:
-            kind = SHARD_KINDS[Path(shards[0]).suffix]
-            dataset: Any = load_dataset(kind, data_files=shards, split="train", streaming=True)
-        else:
-            dataset = load_dataset("imagefolder", data_dir=str(pictures), split="train", streaming=True)
+        dataset: Any = load_dataset(kind, data_files=shards, split="train", streaming=True)
     except (FileNotFoundError, ValueError) as error:
-        raise ValueError(
-            f"expected labelled pictures in {pictures}, in LABEL/NAME or shards: {error}"
-        ) from None
+        raise ValueError(f"{pictures}: the shards can't be read: {error}") from None
     columns = dataset.features or {}
     label = next((column for column in LABEL_COLUMNS if column in columns), None)
     image = next((column for column in ("image", "jpg", "png", "webp", "img") if column in columns), None)
     if label is None or image is None:
         raise ValueError(f"{pictures}: expected columns image and label, got {', '.join(columns)}")
-    undecoded = dataset.cast_column(image, ImageFeature(decode=False))  # first, or renaming decodes pictures
-    return undecoded.rename_column(image, "picture"), label
+    undecoded = dataset.cast_column(image, ImageFeature(decode=False))
+    name = getattr(columns[label], "int2str", str)
+    for row in undecoded:
+        yield row[image], name(row[label])
 
 
 def _decode(picture: dict[str, Any], side: int) -> Float[Tensor, "3 S S"] | None:
     """One picture, or None where it can't be read."""
     try:
-        with Image.open(BytesIO(picture["bytes"]) if picture["bytes"] else picture["path"]) as image:
-            return middle_square(image, side)
+        return middle_square(open_picture(picture["bytes"] or Path(picture["path"])), side)
     except BROKEN:
         return None

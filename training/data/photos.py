@@ -15,6 +15,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
+from service.tokens.pictures import resized
+
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 """scikit-image's colour photos that come in its wheel; with scikit-learn's two they are never trained on."""
 
@@ -33,9 +35,8 @@ def whole_photos() -> dict[str, Image.Image]:
 
 
 def middle_square(image: Image.Image, side: int) -> Float[Tensor, "3 S S"]:
-    """The largest square in the middle, resized bicubically, RGB in [0, 1]."""
+    """The largest square in the middle of a picture of `open_picture`, RGB in [0, 1]."""
     short = min(image.size)
     left, top = (image.width - short) // 2, (image.height - short) // 2
     box = (left, top, left + short, top + short)
-    small = image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC, box=box, reducing_gap=3)
-    return torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.array(resized(image, (side, side), box))).permute(2, 0, 1).float() / 255

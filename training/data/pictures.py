@@ -5,7 +5,6 @@ B batch · S side of the stored picture
 
 from __future__ import annotations
 
-import io
 import queue
 import threading
 from collections.abc import Generator, Iterator
@@ -16,16 +15,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
+from service.errors import BadImage
+from service.tokens.pictures import open_picture, resized
 from training.data.streams import State, Stream
 
-BACKGROUND = (255, 255, 255)
-"""What shows through transparent pixels."""
 BATCHES_AHEAD = 3
-BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for broken files."""
+BROKEN = (BadImage, OSError)
+"""What reading a picture raises where that can't be done."""
 MAX_UNREADABLE_BATCHES = 100
 """Batches in a row without one readable picture after which the pictures are given up."""
 
@@ -45,18 +44,18 @@ class PictureBatch(NamedTuple):
 def read_square(encoded: bytes | Path, size: int) -> tuple[Image.Image, float]:
     """Decode an upright RGB picture, stretched to a square of `size` pixels, and its width over height.
 
-    A JPEG is decoded at the smallest scale with at least `size` pixels each way. Raises what Pillow does for
-    a broken file: `OSError`, `SyntaxError`, `ValueError` or `DecompressionBombError`.
+    A JPEG is decoded at the smallest scale with at least `size` pixels each way. Raises one of `BROKEN`.
     """
-    with Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded) as image:
-        image.draft("RGB", (size, size))
-        upright = ImageOps.exif_transpose(image)
-        if upright.has_transparency_data:
-            layer = upright.convert("RGBA")
-            upright = Image.new("RGB", layer.size, BACKGROUND)
-            upright.paste(layer, mask=layer)
-        aspect = upright.width / upright.height
-        return upright.convert("RGB").resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0), aspect
+    image = open_picture(encoded, short_side=size)
+    return resized(image, (size, size)), image.width / image.height
+
+
+def read_whole(path: Path) -> Image.Image:
+    """A picture of `open_picture`. Raises `ValueError` with its name where it can't be read."""
+    try:
+        return open_picture(path)
+    except BROKEN as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def picture_batches(

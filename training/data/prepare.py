@@ -18,6 +18,7 @@ from pathlib import Path
 from PIL import Image, ImageFilter
 from rich.progress import track
 
+from service.tokens.pictures import open_picture
 from training.data.labelled import UNLABELLED
 from training.data.photos import whole_photos
 from training.data.sources import SOURCES, Source, fetch
@@ -37,7 +38,8 @@ WITHOUT_OBJECTS = {"symbols"}
 WITHOUT_LICENCE = {"Arc-Colors-Transparent-Wallpaper.png"}
 """Their package's copyright file lists them among its build files, without an author who gave the licence."""
 
-Image.MAX_IMAGE_PIXELS = None  # the sources are ours, and some are large
+MAX_PIXELS = 1_000_000_000  # the sources are ours, and some are large
+Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +106,7 @@ def crop_photo(photo: Path, out: Path) -> None:
     if (out / f"{stem}-{CROPS_PER_PHOTO - 1:03}.jpg").exists():
         return
     out.mkdir(parents=True, exist_ok=True)
-    with Image.open(photo) as file:
-        image = _opaque(file)
+    image = open_picture(photo, max_pixels=MAX_PIXELS)
     short = min(image.size)
     for i in range(CROPS_PER_PHOTO):
         side = max(min(short, CROP_SIDE), round(short * 0.2 ** rng.random()))
@@ -201,19 +202,8 @@ def seed_of(text: str) -> int:
 
 def _thumbprint(path: Path) -> bytes:
     """Equal for copies of a picture at other sizes: four grey levels at 4×4 points."""
-    with Image.open(path) as image:
-        image.draft("RGB", (64, 64))
-        small = _opaque(image).resize((4, 4), Image.Resampling.BOX)
+    small = open_picture(path, short_side=64, max_pixels=MAX_PIXELS).resize((4, 4), Image.Resampling.BOX)
     return bytes(value // 16 for value in small.tobytes())
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    """RGB, transparent parts white: without a ground some wallpapers are one plain colour."""
-    if image.has_transparency_data:
-        ground = Image.new("RGBA", image.size, "white")
-        ground.alpha_composite(image.convert("RGBA"))
-        image = ground
-    return image.convert("RGB")
 
 
 def _ground(rng: random.Random, photo: Path) -> Image.Image:
@@ -222,9 +212,8 @@ def _ground(rng: random.Random, photo: Path) -> Image.Image:
     colours = [f"#{rng.randrange(1 << 24):06x}" for _ in range(2)]
     kind = rng.choice(("white", "plain", "gradient", "photo"))
     if kind == "photo":
-        with Image.open(photo) as file:
-            file.draft("RGB", (640, 640))
-            image = file.convert("RGB").resize((2 * CROP_SIDE, CROP_SIDE), Image.Resampling.BOX)
+        image = open_picture(photo, short_side=640, max_pixels=MAX_PIXELS)
+        image = image.resize((2 * CROP_SIDE, CROP_SIDE), Image.Resampling.BOX)
         left = rng.randint(0, CROP_SIDE)
         piece = image.crop((left, 0, left + CROP_SIDE, CROP_SIDE))
         return piece.filter(ImageFilter.GaussianBlur(rng.uniform(1, 6)))

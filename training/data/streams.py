@@ -6,13 +6,17 @@ A stream can be stopped anywhere: its state is a few numbers, and a stream opene
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+from service.tokens.files import LeftOut, files_at, files_within, suffix_of
+from service.tokens.names import escaped
+from service.tokens.pictures import SUFFIXES
+
 SHARD_KINDS = {".parquet": "parquet", ".tar": "webdataset"}
 """What `datasets` calls the shards of a suffix."""
 BLOCK = 2048
@@ -24,6 +28,9 @@ State = dict[str, Any]
 @runtime_checkable
 class Stream(Protocol):
     """Encoded pictures, or files that hold them, without end."""
+
+    left_out: str
+    """A line on what else the folder holds, if anything."""
 
     def __next__(self) -> bytes | Path: ...
 
@@ -49,18 +56,65 @@ def open_stream(
     Raises `ValueError` where there are no pictures, where shards are fewer than processes, and for a state of
     another stream.
     """
-    shards = _shards(pictures)
-    if shards:
-        return ShardStream(shards, seed=seed, rank=rank, world_size=world_size, state=state)
-    paths = sorted(path for path in Path(pictures).rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
+    found = find(pictures)
+    if not found.shards and not found.paths:
+        also = found.left_out and f"; {found.left_out}"
         raise ValueError(
             f"pictures: expected a folder with pictures ({', '.join(sorted(SUFFIXES))}) or shards "
-            f"({', '.join(SHARD_KINDS)}), got {pictures}"
+            f"({', '.join(SHARD_KINDS)}), got {escaped(pictures)}{also}"
         )
-    return FolderStream(
-        paths, seed=seed, batch_size=batch_size, rank=rank, world_size=world_size, state=state
-    )
+    stream: Stream
+    if found.shards:
+        stream = ShardStream(found.shards, seed=seed, rank=rank, world_size=world_size, state=state)
+    else:
+        stream = FolderStream(
+            found.paths, seed=seed, batch_size=batch_size, rank=rank, world_size=world_size, state=state
+        )
+    stream.left_out = found.left_out
+    return stream
+
+
+class Found(NamedTuple):
+    """Shards by their addresses, or pictures, and a line on what else there is."""
+
+    shards: list[str]
+    paths: list[Path]
+    left_out: str
+
+
+def find(pictures: str) -> Found:
+    """What a folder holds, or shards that a pattern names.
+
+    Of a folder that is shards that lie in it directly, or else pictures at any depth, or else shards.
+
+    Raises `ValueError` for shards of several kinds, and for a pattern that names none.
+    """
+    from fsspec.core import url_to_fs
+
+    left_out, paths = LeftOut(), list[Path]()
+    if Path(pictures).is_dir():
+        names = list(files_within(pictures, left_out))
+        below = [name for name in names if suffix_of(name) in SHARD_KINDS]
+        shards = [name for name in below if "/" not in name]
+        if not shards:
+            paths = [Path(pictures, name) for name in names if suffix_of(name) in SUFFIXES]
+            shards = [] if paths else below
+        taken = {*shards, *(path.relative_to(pictures).as_posix() for path in paths)}
+        left_out.with_suffix((), (name for name in names if name not in taken))
+        shards = [str(Path(pictures, name)) for name in shards]
+    elif suffix_of(pictures) in SHARD_KINDS:
+        store, pattern = url_to_fs(pictures)
+        root, sizes = files_at(store, pattern, left_out)
+        shards = [store.unstrip_protocol(f"{root}/{name}") for name in sizes]
+        if not shards:
+            raise ValueError(f"pictures: no file is called {escaped(pictures)}")
+    else:
+        shards = []
+    if len({suffix_of(address) for address in shards}) > 1:
+        raise ValueError(
+            f"pictures: expected shards of one kind, got .parquet and .tar in {escaped(pictures)}"
+        )
+    return Found(sorted(shards), paths, left_out.line("shards" if shards else "pictures"))
 
 
 class FolderStream:
@@ -80,7 +134,7 @@ class FolderStream:
         world_size: int = 1,
         state: State | None = None,
     ) -> None:
-        self.paths = paths
+        self.paths, self.left_out = paths, ""
         self.seed, self.batch_size, self.rank = seed, batch_size, rank
         self.stride = world_size * batch_size
         self.taken: int = _checked(state, "folder", {"pictures": len(paths)})["taken"] if state else 0
@@ -114,6 +168,7 @@ class ShardStream:
                 f"pictures: expected at least as many shards as processes, got {len(shards)} shards for "
                 f"{world_size} processes"
             )
+        self.left_out, self.told = "", False
         self.shards, self.seed, self.rank, self.world_size = shards, seed, rank, world_size
         self.place: State = {"epoch": 0, "block": 0, "start": None, "taken": 0}
         if state is not None:
@@ -146,10 +201,13 @@ class ShardStream:
         from datasets import Image, load_dataset
 
         order = random.Random(f"{self.seed} {epoch}").sample(self.shards, len(self.shards))
-        kind = SHARD_KINDS[Path(self.shards[0]).suffix]
+        kind = SHARD_KINDS[suffix_of(self.shards[0])]
         own = order[self.rank :: self.world_size]
         dataset = load_dataset(kind, data_files=own, split="train", streaming=True)
-        column = _picture_column(dataset.features)
+        column, *others = _picture_columns(dataset.features)
+        if others and not self.told and self.rank == 0:
+            self.told = True
+            print(f"pictures: of each row {column} is taken, and not {', '.join(others)}", file=sys.stderr)
         return (
             dataset.select_columns([column])
             .cast_column(column, Image(decode=False))  # before it is renamed, which would decode pictures
@@ -157,33 +215,17 @@ class ShardStream:
         )
 
 
-def _shards(pictures: str) -> list[str]:
-    """The shards that a pattern names or that lie in a folder, in the order of their names."""
-    from fsspec.core import url_to_fs
-
-    if Path(pictures).is_dir():
-        found = [str(path) for path in Path(pictures).iterdir() if path.suffix in SHARD_KINDS]
-    elif Path(pictures).suffix in SHARD_KINDS:
-        files, path = url_to_fs(pictures)
-        found = [files.unstrip_protocol(name) for name in files.glob(path)]
-        if not found:
-            raise ValueError(f"pictures: no file is called {pictures}")
-    else:
-        return []
-    if len({Path(path).suffix for path in found}) > 1:
-        raise ValueError(f"pictures: expected shards of one kind, got .parquet and .tar in {pictures}")
-    return sorted(found)
-
-
-def _picture_column(features: dict[str, Any]) -> str:
-    """The column that holds pictures: by its type, or else by its name."""
+def _picture_columns(features: dict[str, Any]) -> list[str]:
+    """The columns that hold pictures: by their type, or else by their name."""
     from datasets import Image
 
     typed = [name for name, feature in features.items() if isinstance(feature, Image)]
-    named = [name for name in ("image", "picture", "img", "jpg", "png", "webp") if name in features]
+    named: list[str] = [
+        name for name in ("image", "picture", "img", "jpg", "png", "webp") if name in features
+    ]
     if not typed and not named:
         raise ValueError(f"pictures: expected a column of pictures, such as image, got {', '.join(features)}")
-    return (typed or named)[0]
+    return typed or named
 
 
 def _take(examples: Iterator[dict[str, Any]], count: int) -> list[bytes]:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -23,6 +22,7 @@ from torch import Tensor
 from model import Stellar
 from training.data.labelled import labelled_batches
 from training.data.photos import middle_square, sample_photos
+from training.data.pictures import read_whole
 from training.evaluation.decoder_probe import Kind, decoder_probe
 from training.evaluation.features import features
 from training.evaluation.grid import draw_grid
@@ -47,11 +47,14 @@ class LabelledSet(NamedTuple):
 
     @classmethod
     def read(cls, folder: Path, side: int) -> LabelledSet:
-        """Read `folder/LABEL/NAME.png`. Raises `FileNotFoundError` where there are none."""
+        """Read `folder/LABEL/NAME.png`.
+
+        Raises `FileNotFoundError` where there are none, and `ValueError` for one that can't be read.
+        """
         paths = sorted(folder.glob("*/*.png"))
         if not paths:
             raise FileNotFoundError(f"{folder}: expected pictures in LABEL/NAME.png, found none")
-        images = torch.stack([middle_square(Image.open(path), side) for path in paths])
+        images = torch.stack([middle_square(read_whole(path), side) for path in paths])
         return cls(images, [path.parent.name for path in paths], [path.stem for path in paths])
 
 

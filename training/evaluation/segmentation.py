@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from model import Stellar
+from service.tokens.files import pictures_within
 from training.data.labelled import UNLABELLED
 from training.data.photos import middle_square
+from training.data.pictures import read_whole
 
 Kind = Literal["dense", "localization", "colour"]
 """What the head sees of a patch: its feature, its shares of the tokens, or its mean colour."""
@@ -39,14 +41,16 @@ class Maps(NamedTuple):
         """Read middle squares of `folder/images/NAME.*`, and of their maps `folder/labels/NAME.png`.
 
         A map is grey or has a palette: its values are classes from 0 on, 255 stands for none.
-        Raises `ValueError` where there are none, and what Pillow does for a broken file.
+        Raises `ValueError` where there are none and for a broken picture, and what Pillow does for a broken
+        map.
         """
         maps = {path.stem: path for path in folder.glob("labels/*.png")}
-        images = [path for path in sorted(folder.glob("images/*")) if path.stem in maps]
+        names = pictures_within(folder / "images")[0] if (folder / "images").is_dir() else []
+        images = [folder / "images" / name for name in names if name.rpartition(".")[0] in maps]
         if not images:
             raise ValueError(f"{folder}: expected pictures in images/NAME.* and labels/NAME.png, got none")
         return cls(
-            torch.stack([middle_square(Image.open(path), side) for path in images]),
+            torch.stack([middle_square(read_whole(path), side) for path in images]),
             torch.stack([_read_map(maps[path.stem], side) for path in images]),
         )
 

@@ -94,7 +94,9 @@ class Trainer:
         self.run_config, self.config, self.folder = run, run.training, folder
         self.processes = processes or this_process()
         config, self.device = self.config, self.processes.device
-        self._open_stream(None)  # before the model is built, which can take minutes
+        # Before the model is built, which can take minutes.
+        self.left_out = self._open_stream(None).left_out
+        """A line on what else the folder of pictures holds, if anything."""
         torch.manual_seed(config.seed)
         self.objective = make_objective(_start_model(run).to(self.device).train(), config)
         self.step_objective = parallelize(self.objective, config, self.processes)

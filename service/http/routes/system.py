@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from service.errors import NotReady
-from service.http.dependencies import MetricsDep, ModelsDep, require_key
+from service.http.dependencies import MetricsDep, ModelsDep, ReadRoute, require_key
 from service.models.served import ServedModel
 
-router = APIRouter()
+router = APIRouter(route_class=ReadRoute)
 
 
 @router.get("/healthz/live", tags=["operations"], summary="Is the process up?")

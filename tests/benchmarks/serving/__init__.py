@@ -1,1 +1,1 @@
-"""The service beside other servers and a bare loop, with one encoder: see docs/performance.md."""
+"""The service beside other servers and a bare loop, with one encoder: see docs/inside/performance.md."""

@@ -1,7 +1,7 @@
 """How cost grows with the work: pictures, batches, threads, patches, tokens. `make benchmark-scaling`.
 
-Nothing here is served: these are the terms of the model of cost in docs/performance.md. How a fleet grows
-with its workers, the servers `workers-1`, `workers-2` and so on of the benchmark tell.
+Nothing here is served: these are the terms of the model of cost in docs/inside/performance.md. How a fleet
+grows with its workers, the servers `workers-1`, `workers-2` and so on of the benchmark tell.
 """
 
 from __future__ import annotations

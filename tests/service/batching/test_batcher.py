@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.batching.batcher import LocalBatcher, Prepare
+from service.batching.batcher import Item
+from service.batching.local import LocalBatcher
+from service.batching.pool import Pool
 from service.errors import CorruptImage, DeadlineExceeded, InternalError, QueueFull
 from service.runtime.engine import Arrays, Stage
 from service.watch.metrics import Metrics
@@ -43,14 +45,14 @@ class Doubler:
 class Bench:
     """A batcher under test."""
 
-    def __init__(self, max_batch: int, max_queue: int, threads: int) -> None:
+    def __init__(self, max_batch: int, max_queue: int, threads: int, pool: Pool | None) -> None:
         self.engine = Doubler()
         self.metrics = Metrics()
         self.batcher = LocalBatcher(
             self.engine,
             model="m",
             provider="none",
-            prepares=True,
+            pool=pool,
             max_batch=max_batch,
             max_queue=max_queue,
             threads=threads,
@@ -59,11 +61,11 @@ class Bench:
         self.batcher.show()
 
     def submit(
-        self, value: float | Prepare, stage: Stage = "encode", within_s: float = 60
+        self, value: float | Callable[[], Arrays], stage: Stage = "encode", within_s: float = 60
     ) -> asyncio.Task[Arrays]:
-        item = value if callable(value) else {"x": np.float32(value)}
+        item: Item = value if callable(value) else {"x": np.array(value, np.float32)}
         return asyncio.create_task(
-            self.batcher.submit(stage, item, deadline=time.monotonic() + within_s, lane="small")  # type: ignore[arg-type]
+            self.batcher.submit(stage, item, deadline=time.monotonic() + within_s, lane="small")
         )
 
     async def busy(self) -> asyncio.Task[Arrays]:
@@ -84,9 +86,10 @@ def run(
     max_batch: int = 4,
     max_queue: int = 100,
     threads: int = 1,
+    pool: Pool | None = None,
 ) -> None:
     async def main() -> None:
-        bench = Bench(max_batch, max_queue, threads)
+        bench = Bench(max_batch, max_queue, threads, pool)
         try:
             await work(bench)
         finally:
@@ -137,7 +140,34 @@ def test_arrays_are_made_on_the_thread_that_runs_them() -> None:
     run(work)
 
 
-def test_error_in_the_making_is_that_item_s_alone() -> None:
+def test_arrays_are_made_in_the_pool_where_the_engine_must_not_wait() -> None:
+    made: list[str] = []
+    begun, leave = threading.Event(), threading.Event()
+
+    def make() -> Arrays:
+        made.append(threading.current_thread().name)
+        begun.set()
+        leave.wait(60)
+        return {"x": np.array(3, np.float32)}
+
+    async def work(bench: Bench) -> None:
+        slow = bench.submit(make)
+        await asyncio.to_thread(begun.wait, 60)
+        assert await doubled(bench.submit(1)) == [2]
+        with pytest.raises(DeadlineExceeded):
+            await bench.submit(make, within_s=0.05)
+        leave.set()
+        assert await doubled(slow) == [6]
+        assert {name.rpartition("_")[0] for name in made} == {"decode"}
+        assert [values for _, values in bench.engine.batches] == [[1], [3]]
+
+    pool = Pool(1)
+    run(work, pool=pool)
+    pool.close()
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_error_in_the_making_is_that_item_s_alone(pooled: bool) -> None:
     def damaged() -> Arrays:
         raise CorruptImage("it is damaged")
 
@@ -159,7 +189,9 @@ def test_error_in_the_making_is_that_item_s_alone() -> None:
         assert bench.sample("stellar_images_total") == 3
         assert bench.sample("stellar_batch_size_count") == 3
 
-    run(work)
+    pool = Pool(1)
+    run(work, pool=pool if pooled else None)
+    pool.close()
 
 
 def test_engine_hears_whether_other_threads_have_work() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +19,10 @@ from safetensors.numpy import save
 from tests.service.bulk.command import Bulk, rows, wait_until
 from tests.service.bulk.conftest import files_of
 from tests.service.bulk.sources import write_archive, write_folder, write_parquet
+from tests.service.odd_folder import ODD_FAILED, ODD_LINE, ODD_NAMES, odd_folder
 from tests.service.photos import photo, pixels_of, plain
 from tests.service.server import Server
+from tests.service.tokens.kinds import KINDS
 from tests.service.toy import results
 
 PHOTOS = {f"{name}.jpg": photo(name) for name in ("astronaut", "chelsea", "coffee", "rocket")}
@@ -43,6 +47,22 @@ def listeners(mark: str) -> Iterator[str]:
                         yield listening[inode]
         except OSError:
             continue  # it has ended
+
+
+def test_every_kind_of_picture_has_the_service_s_own_vector_or_its_error_under_its_name(
+    server: Server, tmp_path: Path
+) -> None:
+    files = {f"{kind.name}{kind.suffix}": kind for kind in KINDS}
+    source = write_folder(tmp_path / "source", {name: kind.make() for name, kind in files.items()})
+    code, told = Bulk()(source, tmp_path / "out")
+    assert code == 1, told
+    refused = {name: kind.error for name, kind in files.items() if kind.error}
+    errors = pq.read_table(tmp_path / "out/errors").to_pylist()
+    assert {row["id"]: row["code"] for row in errors} == refused
+    table = rows(tmp_path / "out")
+    assert table["id"].to_pylist() == sorted(files.keys() - refused)
+    want = [server.embedded(files[name].make())[0] for name in table["id"].to_pylist()]
+    np.testing.assert_allclose(table["embedding"].to_pylist(), want, atol=1e-5)
 
 
 def test_a_folder_has_the_service_s_own_vectors_and_tokens_and_nobody_can_listen_in(
@@ -89,6 +109,39 @@ def test_a_folder_has_the_service_s_own_vectors_and_tokens_and_nobody_can_listen
     direct = client.post("/reconstruct", files={"image": PHOTOS["chelsea.jpg"]}, data=edits)
     difference = pixels_of(drawn.content).astype(float) - pixels_of(direct.content)
     assert np.sqrt(np.square(difference).mean()) < 4
+
+
+def test_links_odd_names_and_what_is_left_out(tmp_path: Path) -> None:
+    """The same folder as other commands list it in test_commands.py."""
+    odd, out, linked = odd_folder(tmp_path / "b\udce4r"), tmp_path / "out", tmp_path / "linked"
+    code, told = Bulk()(odd, out)
+    assert code == 2
+    assert told.startswith(
+        rf"error: {tmp_path}/b\xe4r/pictures is not UTF-8, and Ray takes no such path: reach"
+    )
+    linked.symlink_to(odd)
+    code, told = Bulk()(linked, out)
+    assert (code, told.splitlines()[0]) == (1, ODD_LINE)
+    assert told.splitlines()[-1].startswith(f"2 written to {out}, 1 failed; ")
+    assert rows(out)["id"].to_pylist() == ODD_NAMES
+    failed = pq.read_table(out / "errors").to_pylist()
+    assert [(row["id"], row["code"]) for row in failed] == [(ODD_FAILED, "corrupt_image")]
+
+
+def test_pictures_that_webdataset_s_rules_take_for_one_sample_are_told(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    names = [f"IMG_2023.01.01_00{i}.jpg" for i in range(3)]
+    with tarfile.open(source / "a.tar", "w") as archive:
+        for name in names:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(plain(1))
+            archive.addfile(entry, io.BytesIO(plain(1)))
+    code, told = Bulk()(source, tmp_path / "out")
+    assert (code, told.splitlines()[-1].partition(";")[0]) == (1, f"1 written to {tmp_path}/out, 2 failed")
+    failed = pq.read_table(tmp_path / "out/errors").to_pylist()
+    assert [(row["id"], row["code"]) for row in failed] == [(name, "other_picture") for name in names[1:]]
+    assert "a key ends at a name's first dot" in failed[0]["detail"]
 
 
 def test_parquet_and_webdataset_on_a_cluster_have_the_same_vectors(

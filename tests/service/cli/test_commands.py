@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from service.client import unpack
+from tests.service.odd_folder import ODD_FAILED, ODD_LINE, ODD_NAMES, odd_folder
 from tests.service.photos import photo, pixels_of
 from tests.service.server import Server
 
@@ -91,6 +93,25 @@ def test_tokens_by_a_server_are_drawn_in_this_process(
     assert len([path for path in drawn.rglob("*") if path.is_file()]) == 3
 
 
+def test_links_odd_names_and_what_is_left_out(server: Server, tmp_path: Path) -> None:
+    """A folder as people have them; the same one as `bulk` lists it in test_bulk.py."""
+    source = odd_folder(tmp_path / "b\udce4r")
+    vectors, tokens, drawn = (tmp_path / "b\udce4r" / name for name in ("v.parquet", "t.parquet", "drawn"))
+    code, told = stellar("embed", source, "--out", vectors, "--server", server.url)
+    assert code == 1
+    first, failed, last = told.splitlines()
+    assert (first, failed.partition(":")[0]) == (ODD_LINE, ODD_FAILED)
+    assert last == rf"2 written to {tmp_path}/b\xe4r/v.parquet, 1 failed"
+    with vectors.open("rb") as file:
+        assert pq.read_table(file)["path"].to_pylist() == ODD_NAMES
+    assert stellar("tokens", source, "--out", tokens, "--server", server.url)[0] == 1
+    for what in (tokens, source):
+        stellar("reconstruct", what, "--out", drawn, "--server", server.url)
+        files = {path.relative_to(drawn).as_posix() for path in drawn.rglob("*") if path.is_file()}
+        assert files == {f"{name}.png" for name in ODD_NAMES}
+        shutil.rmtree(drawn)
+
+
 def test_one_picture_with_a_donor_is_drawn_by_a_server(
     folder: Path, server: Server, client: httpx.Client, tmp_path: Path
 ) -> None:
@@ -137,7 +158,7 @@ def test_what_was_there_stays_when_nothing_can_be_done(folder: Path, server: Ser
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [
-        (["tokens", "EMPTY"], {}, "has no pictures: expected files with .bmp, "),
+        (["tokens", "EMPTY"], {}, "has no pictures: expected files with .avif, .bmp, "),
         (["embed", "PICTURES"], {"STELLAR_DEVICE": "tpu"}, "error: device: "),
         (["embed", "PICTURES"], {"STELLAR_MODELS_DIR": "/nowhere"}, "/nowhere holds no bundle"),
         (["reconstruct", "PICTURES", "--edits", "drop 3"], {}, "--edits: expected a list of edits in JSON"),

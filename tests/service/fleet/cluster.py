@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +14,7 @@ from typing import Any
 
 import redis
 
+from tests.service.process import Process
 from tests.service.server import Server
 
 START_TIMEOUT_S = 60
@@ -41,7 +40,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.port = free_port()
-        self._folder = folder
+        self.folder = folder
         self._options = options
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client = redis.Redis(port=self.port, protocol=2)
@@ -52,7 +51,7 @@ class RedisServer:
         assert program, "the tests need redis-server 7 or newer: apt install redis-server"
         self.process = subprocess.Popen(
             [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self._options],
-            cwd=self._folder,
+            cwd=self.folder,
             stdout=subprocess.DEVNULL,
         )
         wait_until(self._answers)
@@ -91,42 +90,19 @@ class RedisServer:
         self.kill()
 
 
-class WorkerProcess:
-    """`stellar-service worker` in a process, and its log."""
+class WorkerProcess(Process):
+    """`stellar-service worker` in a process."""
 
     def __init__(
         self, log: Path, settings: dict[str, str], *arguments: str, command: tuple[str, ...] = WORK
     ) -> None:
-        self.log_path = log
         self.port = free_port()
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
-        environment |= {"STELLAR_THREADS": "1", "STELLAR_LOG_FORMAT": "json"} | settings
-        with log.open("w") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, *command, "--metrics-port", str(self.port), *arguments],
-                env=environment,
-                stderr=stderr,
-            )
-
-    @property
-    def log(self) -> str:
-        return self.log_path.read_text()
+        super().__init__(log, settings, *command, "--metrics-port", str(self.port), *arguments)
 
     @property
     def ready(self) -> bool:
         assert self.process.poll() is None, self.log
         return "worker_ready" in self.log
-
-    def send(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> int:
-        self.send(signal.SIGTERM)
-        return self.process.wait(30)
 
 
 class Cluster:
@@ -143,6 +119,7 @@ class Cluster:
         } | {f"STELLAR_{name.upper()}": value for name, value in settings.items()}
         self.apis: list[Server] = []
         self.workers: list[WorkerProcess] = []
+        self._expected: set[str] = set()
 
     def api(self, **settings: str) -> Server:
         """Start an API process; it may not be ready yet."""
@@ -197,18 +174,29 @@ class Cluster:
     def close(self) -> None:
         for server in self.apis:
             server.client.close()
-            server.process.kill()
-            server.process.wait()
+            server.kill()
         for worker in self.workers:
             worker.kill()
         self.redis.resume()
         self.redis.close()
 
+    def expect(self, *events: str) -> None:
+        """These errors belong to the test."""
+        self._expected |= set(events)
+
+    def check_logs(self) -> None:
+        """Fail where a process tells of an error that the test did not expect."""
+        for process in (*self.apis, *self.workers):
+            process.expect(*self._expected)
+            process.check_log()
+
 
 @contextmanager
 def cluster_of(folder: Path, models: Path, *redis_options: str, **settings: str) -> Iterator[Cluster]:
+    """A cluster whose processes log no error but those that it is told of."""
     cluster = Cluster(folder, models, *redis_options, **settings)
     try:
         yield cluster
     finally:
         cluster.close()
+    cluster.check_logs()

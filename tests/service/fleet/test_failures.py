@@ -6,6 +6,7 @@ import asyncio
 import math
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from service.fleet.wire import Request
 from service.runtime.engine import Arrays
 from tests.service.fleet.chaos import run_chaos
-from tests.service.fleet.cluster import Cluster, wait_until
+from tests.service.fleet.cluster import Cluster, RedisServer, cluster_of, wait_until
 from tests.service.fleet.load import GONE, RIGHT, WRONG, Tally, is_right, load, picture
 from tests.service.fleet.proxy import Proxy
 from tests.service.server import Server
@@ -57,6 +58,7 @@ def test_item_of_a_killed_worker_is_run_by_another(cluster: Cluster, pool: Threa
 
 
 def test_item_that_no_worker_survives_is_buried_and_told(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
+    cluster.expect("buried")
     cluster.settings["STELLAR_MAX_DELIVERIES"] = "2"
     cluster.worker()
     server = cluster.ready()
@@ -89,6 +91,7 @@ def test_items_of_a_killed_api_process_harm_nobody(cluster: Cluster, pool: Threa
 def test_killed_redis_comes_back_empty_and_what_was_asked_is_answered(
     cluster: Cluster, pool: ThreadPoolExecutor
 ) -> None:
+    cluster.expect("redis_away")
     worker = cluster.worker()
     server = cluster.ready()
     worker.send(signal.SIGSTOP)
@@ -112,6 +115,7 @@ def test_killed_redis_comes_back_empty_and_what_was_asked_is_answered(
 def test_paused_redis_makes_requests_fail_fast_and_loses_nothing(
     cluster: Cluster, pool: ThreadPoolExecutor
 ) -> None:
+    cluster.expect("redis_away")
     cluster.worker()
     server = cluster.ready()
     waiting = ask_soon(pool, server, SLOW)
@@ -130,6 +134,7 @@ def test_paused_redis_makes_requests_fail_fast_and_loses_nothing(
 
 
 def test_cut_network_makes_requests_fail_fast_and_heals(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
+    cluster.expect("redis_away")
     cluster.worker()
     proxy = Proxy(cluster.redis.port)
     try:
@@ -157,6 +162,7 @@ def test_cut_network_makes_requests_fail_fast_and_heals(cluster: Cluster, pool: 
     ],
 )
 def test_malformed_entries_are_put_aside_and_stop_nobody(cluster: Cluster, fields: dict[str, str]) -> None:
+    cluster.expect("buried")
     cluster.worker()
     server = cluster.ready()
     cluster.redis.client.xadd("stellar:toy@0123456789ab:encode:small", fields)  # type: ignore[arg-type]
@@ -168,6 +174,7 @@ def test_malformed_entries_are_put_aside_and_stop_nobody(cluster: Cluster, field
 
 def test_answers_go_to_streams_of_answers_only(cluster: Cluster) -> None:
     """Whoever may write requests must not reach other keys through a worker."""
+    cluster.expect("buried")
     cluster.worker()
     arrays: Arrays = {"image": np.zeros((8, 8, 3), np.uint8)}
     request = Request(item="i", reply_to="victim", ttl_ms=60_000, request_id="", arrays=arrays)
@@ -182,6 +189,7 @@ def test_answers_go_to_streams_of_answers_only(cluster: Cluster) -> None:
 def test_paused_worker_is_overtaken_and_its_late_answer_dropped(
     cluster: Cluster, pool: ThreadPoolExecutor
 ) -> None:
+    cluster.expect("redis_away")  # so it seems to who was paused
     cluster.worker()
     cluster.worker()
     server = cluster.ready()
@@ -231,6 +239,71 @@ def test_full_memory_refuses_new_items_and_answers_the_old_ones(
     assert right(waiting.result(), SLOW)
     cluster.redis.client.config_set("maxmemory", "0")
     assert right(ask(server))
+
+
+def refuse_saves(redis: RedisServer) -> None:
+    """Have it save where there is no folder any more: until it can, it takes no writes."""
+    gone = redis.folder / "gone"
+    gone.mkdir()
+    redis.client.config_set("dir", str(gone))
+    redis.client.config_set("save", "900 1")
+    gone.rmdir()
+    redis.client.bgsave()
+    wait_until(lambda: redis.client.info("persistence")["rdb_last_bgsave_status"] == "err")
+
+
+@pytest.mark.parametrize(
+    ("refuse", "accept", "reason"),
+    [
+        (refuse_saves, lambda redis: redis.client.config_set("save", ""), "MISCONF"),
+        (
+            lambda redis: redis.client.config_set("min-replicas-to-write", 1),
+            lambda redis: redis.client.config_set("min-replicas-to-write", 0),
+            "NOREPLICAS",
+        ),
+        (
+            lambda redis: redis.client.replicaof("127.0.0.1", "1"),
+            lambda redis: redis.client.replicaof("NO", "ONE"),
+            "replica",
+        ),
+    ],
+)
+def test_redis_that_takes_no_writes_is_away(
+    tmp_path: Path,
+    toy_models: Path,
+    refuse: Callable[[RedisServer], object],
+    accept: Callable[[RedisServer], object],
+    reason: str,
+) -> None:
+    with cluster_of(tmp_path, toy_models, "--enable-protected-configs", "yes") as cluster:
+        cluster.expect("redis_away")
+        cluster.worker()
+        server = cluster.ready()
+        assert right(ask(server))
+        refuse(cluster.redis)
+        server.wait_until(lambda: server.answers("/healthz/ready", 503))
+        refused = ask(server)
+        assert (refused.status_code, refused.json()["code"]) == (503, "queue_unavailable")
+        for _ in range(5):  # it stays so, however often Redis is asked
+            time.sleep(0.2)
+            assert server.answers("/healthz/ready", 503)
+        assert any(reason in line["reason"] for line in server.logged("redis_away")), server.log
+        accept(cluster.redis)
+        server.wait_until(lambda: server.answers("/healthz/ready", 200))
+        assert right(ask(server))
+
+
+def test_user_who_may_not_write_requests_is_told_in_the_log(cluster: Cluster) -> None:
+    cluster.worker()
+    rules = ["on", ">secret", "~*", "+@all", "-xadd"]
+    cluster.redis.client.execute_command("ACL", "SETUSER", "reader", *rules)  # type: ignore[no-untyped-call]
+    cluster.settings["STELLAR_REDIS_URL"] = cluster.redis.url.replace("//", "//reader:secret@")
+    server = cluster.ready()
+    cluster.expect("write_refused")
+    refused = ask(server)
+    assert (refused.status_code, refused.json()["code"]) == (503, "queue_unavailable")
+    [line] = server.logged("write_refused")
+    assert "xadd" in line["reason"].lower()
 
 
 def test_chaos(tmp_path: Path) -> None:

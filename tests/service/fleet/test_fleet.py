@@ -12,11 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import trustme
 
+from service.fleet.wire import pack
 from service.http.disconnect import WATCH_AFTER_S
+from service.runtime.engine import Arrays
 from service.settings import BUNDLED_MODELS
+from tests.docs.pages import ROOT, blocks_of
 from tests.service.fleet.cluster import Cluster, WorkerProcess, cluster_of, free_port, wait_until
 from tests.service.fleet.load import picture
 from tests.service.fleet.test_failures import QUICK, SLOW, ask, ask_soon, right
@@ -179,6 +183,58 @@ def test_cached_results_are_the_same_and_versions_share_nothing(tmp_path: Path) 
             assert 0 < cluster.redis.client.ttl(name) <= 60
 
 
+def test_kept_results_leave_room_for_the_queue(tmp_path: Path) -> None:
+    """Of a Redis of 12 MB they take a quarter at most; the oldest go first."""
+    full = "--maxmemory", "12mb", "--maxmemory-policy", "noeviction"
+    with (
+        cluster_of(tmp_path, BUNDLED_MODELS, *full, cache_ttl_s="600") as cluster,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        cluster.worker()
+        server = cluster.ready()
+        count = 500  # of 23 kB each
+        answers = pool.map(lambda i: ask(server, (i % 250, i // 250, 0)).status_code, range(count))
+        assert set(answers) == {200}
+        kept = cluster.redis.names("stellar:result:*")
+        assert 100 < len(kept) < count
+        told = int(cluster.redis.client.get("stellar:results:bytes") or 0)
+        assert told <= 3 * 2**20
+        assert cluster.redis.memory() < 1.3 * told
+        hits = 'stellar_cache_total{result="hit"}'
+        before = server.metric(hits)
+        for number, more in ((count - 1, 1), (0, 0)):
+            assert ask(server, (number % 250, number // 250, 0)).status_code == 200
+            assert server.metric(hits) == before + more
+            before += more
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"semantics": np.zeros((3, 4), np.float32)},
+        {"image": np.zeros((8, 8, 3), np.uint8)},
+        {
+            "semantics": np.zeros((3, 4), np.float32),
+            "localization": np.zeros((4, 3), np.float32),
+            "cls": np.zeros(5, np.float32),
+        },
+    ],
+)
+def test_kept_result_that_is_none_of_this_model_is_made_again(
+    tmp_path: Path, toy_models: Path, arrays: Arrays
+) -> None:
+    with cluster_of(tmp_path, toy_models, cache_ttl_s="600") as cluster:
+        cluster.worker()
+        server = cluster.ready()
+        assert right(ask(server))
+        [kept] = cluster.redis.names("stellar:result:*")
+        cluster.redis.client.set(kept, pack(arrays), keepttl=True)
+        assert right(ask(server))
+        assert len(server.logged("bad_cache_entry")) == 1
+        assert right(ask(server))
+        assert len(server.logged("bad_cache_entry")) == 1
+
+
 def test_identical_images_at_the_same_moment_run_once(tmp_path: Path, toy_models: Path) -> None:
     with cluster_of(tmp_path, toy_models, cache_ttl_s="60") as cluster, ThreadPoolExecutor(8) as pool:
         worker = cluster.worker()
@@ -210,10 +266,10 @@ def test_tls_and_a_user_that_may_only_do_what_is_needed(tmp_path: Path, toy_mode
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     tls = free_port()
     options = f"--tls-port {tls} --tls-cert-file cert.pem --tls-key-file key.pem --tls-ca-cert-file ca.pem"
-    with cluster_of(tmp_path, toy_models, *options.split(), "--tls-auth-clients", "no") as cluster:
-        rules = ["on", ">secret", "~ours:*", "-@all", "+@stream", "+@scripting", "+time"]
-        rules += ["+del", "+pexpire", "+zadd", "+zrem", "+zremrangebyscore", "+zrangebyscore", "+zscore"]
-        rules += ["+client|setname", "+auth", "+select", "+ping"]
+    options += " --tls-auth-clients no"
+    with cluster_of(tmp_path, toy_models, *options.split(), cache_ttl_s="60") as cluster:
+        [command] = [block.text for block in blocks_of(ROOT / "docs/inside/redis.md") if "ACL" in block.text]
+        rules = command.replace("PASSWORD", "secret").replace("~stellar:", "~ours:").split()[3:]
         cluster.redis.client.execute_command("ACL", "SETUSER", "stellar", *rules)  # type: ignore[no-untyped-call]
         ca = tmp_path / "ca.pem"
         cluster.settings |= {
@@ -223,6 +279,9 @@ def test_tls_and_a_user_that_may_only_do_what_is_needed(tmp_path: Path, toy_mode
         cluster.worker()
         server = cluster.ready()
         assert right(ask(server))
+        assert right(ask(server))
+        assert server.metric('stellar_cache_total{result="hit"}') == 1
+        assert not server.logged("cache_refused")
         assert {name.partition(":")[0] for name in cluster.redis.names("*")} == {"ours"}
         assert "secret" not in server.log
 
@@ -269,6 +328,7 @@ def probe(worker: WorkerProcess, kind: str) -> httpx.Response | None:
 
 
 def test_unknown_model_stops_a_worker_with_the_names_that_are_there(cluster: Cluster) -> None:
+    cluster.expect("worker_failed")
     with pytest.raises(AssertionError, match=r"no model cat in .*there is toy"):
         cluster.worker("--model", "cat")
 

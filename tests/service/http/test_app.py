@@ -119,6 +119,7 @@ def test_a_bad_bundle_stops_readiness_with_the_reason(tmp_path: Path, photo: byt
     content[1000] ^= 1
     graph.write_bytes(content)
     with Server(tmp_path / "log", {}, "--models", str(models)) as server:
+        server.expect("models_failed")
         server.wait_until(lambda: server.answers("/healthz/live", 200))
         server.wait_until(lambda: "encoder.onnx is damaged" in server.client.get("/healthz/ready").text)
         answer = server.client.get("/healthz/ready")
@@ -137,6 +138,7 @@ def test_a_provider_that_is_missing_is_an_error_unless_fallback_is_allowed(
 ) -> None:
     arguments = ("--device", "cuda", "--models", str(toy_models))
     with Server(tmp_path / "log", {}, *arguments) as server:
+        server.expect("models_failed")
         server.wait_until(lambda: server.answers("/healthz/live", 200))
         server.wait_until(
             lambda: "CUDAExecutionProvider can't be used" in server.client.get("/healthz/ready").text

@@ -104,6 +104,7 @@ def buggy(tmp_path_factory: pytest.TempPathFactory, toy_models: Path) -> Iterato
     settings = {"STELLAR_MODELS_DIR": str(toy_models)}
     log = tmp_path_factory.mktemp("buggy") / "log"
     with running(log, settings, command=("-c", BUGGY)) as server:
+        server.expect("batch_failed")
         yield server
 
 
@@ -133,6 +134,7 @@ def test_only_the_item_that_breaks_the_model_fails(buggy: Server) -> None:
 
 
 def test_unexpected_error_tells_only_its_request_id_and_the_log_the_rest(buggy: Server) -> None:
+    buggy.expect("unexpected_error")
     answer = buggy.client.get("/bug", headers={"x-request-id": "mine"})
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert answer.json()["request_id"] == answer.headers["x-request-id"] == "mine"

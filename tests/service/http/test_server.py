@@ -45,6 +45,7 @@ def test_grace_is_a_bound(toy_models: Path, tmp_path: Path) -> None:
         running(tmp_path / "log", settings, "--models", str(toy_models)) as server,
         ThreadPoolExecutor() as pool,
     ):
+        server.expect("Cancel 1 running task(s), timeout graceful shutdown exceeded")
         old = pool.submit(embed, server, *[SLOW] * 8)
         server.wait_until(lambda: server.metric(ENCODED) > 0)
         assert server.stop() == 0

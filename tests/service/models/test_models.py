@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.batching.batcher import Item
 from service.batching.lanes import Admission, Lane
 from service.errors import QueueFull
 from service.models.served import ServedModel
@@ -28,7 +29,7 @@ class Roomy:
 
     def ensure_capacity(self, stage: Stage, count: int, lane: Lane) -> None: ...
 
-    async def submit(self, stage: Stage, arrays: Arrays, *, deadline: float, lane: Lane) -> Arrays:
+    async def submit(self, stage: Stage, item: Item, *, deadline: float, lane: Lane) -> Arrays:
         raise NotImplementedError
 
     def show(self) -> None: ...
@@ -37,7 +38,7 @@ class Roomy:
 
 
 def test_places_are_kept_until_the_images_are_done(toy_models: Path) -> None:
-    """Also while they are still being decoded, when the batcher does not know of them."""
+    """Also while the batcher does not know of them yet."""
     manifest = read_bundle(toy_models / "toy").manifest
     model = ServedModel(manifest, Roomy(), Admission(max_admitted=3, small_items=3))
     with model.admit("me", 2, at_once=9):
@@ -78,6 +79,7 @@ def test_models_are_found_by_name_and_by_version(two: Path, tmp_path: Path) -> N
 
 def reason(models: Path, log: Path, *arguments: str, settings: dict[str, str] | None = None) -> str:
     with Server(log, settings or {}, "--models", str(models), *arguments) as server:
+        server.expect("models_failed")
         server.wait_until(
             lambda: bool(server.answers("/healthz/live", 200) and server.logged("models_failed"))
         )

@@ -130,6 +130,7 @@ def test_swaps_under_load_fail_no_request(server: Server, models: Path) -> None:
 
 def test_broken_bundle_leaves_the_old_one_and_says_why(server: Server, models: Path) -> None:
     """A new one beside it is served all the same; mended, it is taken."""
+    server.expect("bundle_refused")
     rewrite(models / "toy", version=NEW)
     (models / "toy/decoder.onnx").write_bytes(b"damaged")
     write_toy(models / "wrong", name="wrong", width=5)
@@ -149,6 +150,7 @@ def test_broken_bundle_leaves_the_old_one_and_says_why(server: Server, models: P
 
 
 def test_folder_that_makes_no_sense_changes_nothing(server: Server, models: Path) -> None:
+    server.expect("models_failed")
     write_toy(models / "twin", version=NEW)
     hang_up(server)
     told = served(server)
@@ -166,6 +168,7 @@ def test_folder_that_makes_no_sense_changes_nothing(server: Server, models: Path
 def test_failed_start_is_mended_without_a_restart(models: Path, tmp_path: Path) -> None:
     (models / "toy/encoder.onnx").write_bytes(b"damaged")
     with Server(tmp_path / "log", {}, "--models", str(models)) as server:
+        server.expect("models_failed")
         server.wait_until(
             lambda: bool(server.logged("models_failed")) and server.answers("/healthz/ready", 503)
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from service.errors import CorruptImage, EmptyImage, TooManyPixels, UnknownImageFormat
-from service.tokens.pictures import PAD_COLOUR, DecodedImage, Fit, ImageDecoder, decode_image
+from service.errors import BadImage, CorruptImage, EmptyImage, TooManyPixels, UnknownImageFormat
+from service.tokens.pictures import PAD_COLOUR, DecodedImage, Fit, Pictures, decode_image
 from tests.service.photos import encoded, photo, png_header
 
 MAX_PIXELS = 50_000_000
@@ -306,7 +305,7 @@ def test_mutated_images_give_pixels_or_the_service_s_errors() -> None:
         data = mutated(originals[i % len(originals)], source)
         try:
             image = decode_image(data, 16, source.choice(("crop", "stretch", "pad")), 1_000_000)
-        except (EmptyImage, UnknownImageFormat, CorruptImage, TooManyPixels):
+        except BadImage:
             refused += 1
         else:
             assert image.pixels.shape == (16, 16, 3)
@@ -317,34 +316,24 @@ def test_mutated_images_give_pixels_or_the_service_s_errors() -> None:
 def test_large_pictures_wait_for_each_other_and_small_ones_do_not() -> None:
     large = encoded(Image.new("RGB", (2500, 2500), RED), "PNG")
     halved = encoded(Image.new("RGB", (2500, 2500), RED), "JPEG")
-    decoder = ImageDecoder(max_pixels=MAX_PIXELS, threads=1)
-    try:
-        with decoder._large, ThreadPoolExecutor(1) as pool:
-            decoder.picture(photo("coffee"), 32, "crop").decode()
-            decoder.picture(halved, 32, "crop").decode()  # it is decoded to an eighth
-            waiting = pool.submit(decoder.picture(large, 32, "crop").decode)
-            with pytest.raises(TimeoutError):
-                waiting.result(0.5)
-            decoder._large.release()
-            assert close(waiting.result(60), RED)
-            decoder._large.acquire()
-    finally:
-        decoder.close()
+    pictures = Pictures(max_pixels=MAX_PIXELS, large_at_once=1)
+    with pictures._large, ThreadPoolExecutor(1) as threads:
+        pictures.picture(photo("coffee"), 32, "crop").arrays()
+        pictures.picture(halved, 32, "crop").arrays()  # it is decoded to an eighth
+        waits = pictures.picture(large, 32, "crop")
+        waiting = threads.submit(waits.arrays)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.5)
+        pictures._large.release()
+        waiting.result(60)
+        assert close(waits.decoded.pixels, RED)
+        pictures._large.acquire()
 
 
-def test_decoder_gives_what_a_plain_call_gives() -> None:
-    names = ("astronaut", "chelsea", "coffee")
-
-    async def main() -> list[DecodedImage]:
-        decoder = ImageDecoder(max_pixels=MAX_PIXELS, threads=2)
-        try:
-            pictures = [decoder.picture(photo(name), 32, "crop") for name in names]
-            await asyncio.gather(*map(decoder.decode, pictures))
-            return [picture.decoded for picture in pictures]
-        finally:
-            decoder.close()
-
-    for name, image in zip(names, asyncio.run(main()), strict=True):
+def test_picture_gives_what_a_plain_call_gives() -> None:
+    for name in ("astronaut", "chelsea", "coffee"):
+        picture = Pictures(max_pixels=MAX_PIXELS, large_at_once=1).picture(photo(name), 32, "crop")
         plain = decode(photo(name), 32, "crop")
-        assert (image.pixels == plain.pixels).all()
-        assert image.source == plain.source
+        assert (picture.arrays()["image"] == plain.pixels).all()
+        assert picture.decoded.source == plain.source
+        assert 0 < picture.began < picture.ended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from service.tokens.pictures import Source
-from service.tokens.token_file import ImageTokens, compact, expand, load_arrays, pack, unpack
+from service.tokens.token_file import ImageTokens, Storage, compact, expand, load_arrays, pack, unpack
 
 SOURCE = np.random.default_rng(0)
 H, W, R, D = 3, 2, 5, 8
@@ -31,6 +32,21 @@ def test_full_files_read_back_to_the_bit() -> None:
         assert (after.model, after.source) == (before.model, before.source)
         for name in ("semantics", "localization", "cls"):
             np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+
+
+@pytest.mark.parametrize("storage", ["full", "compact"])
+def test_arrays_of_any_order_are_written_as_they_read(storage: Storage) -> None:
+    plain = tokens()
+    columns_first = replace(
+        plain,
+        semantics=np.asfortranarray(plain.semantics),
+        localization=np.asfortranarray(plain.localization),
+    )
+    every_other = replace(plain, semantics=np.repeat(plain.semantics, 2, axis=-1)[:, ::2])
+    for image in (columns_first, every_other):
+        written, expected = (load(pack([each], storage)) for each in (image, plain))
+        for name in expected:
+            np.testing.assert_array_equal(written[name], expected[name])
 
 
 def test_compact_numbers_are_off_by_half_a_step_at_most() -> None:

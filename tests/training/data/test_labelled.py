@@ -12,6 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from service.tokens.pictures import decode_image
+from tests.service.tokens.kinds import KINDS
+from tests.service.tokens.values import SIDE
 from training.data.labelled import examples, label_ids, labelled_batches
 
 GREYS = {"cats": (10, 20, 30), "dogs": (200, 210)}
@@ -46,6 +49,21 @@ def test_every_picture_comes_with_its_label(labelled: Path) -> None:
     assert got == sorted((label, float(grey)) for label, greys in GREYS.items() for grey in greys)
 
 
+def test_every_kind_is_judged_as_it_is_served(tmp_path: Path) -> None:
+    files = [{"bytes": kind.make(), "path": None} for kind in KINDS]
+    table = pa.table({"image": files, "label": [kind.name for kind in KINDS]})
+    pq.write_table(table, tmp_path / "0.parquet")
+    batches = list(labelled_batches(tmp_path, side=SIDE, batch_size=16))
+    names = [label for batch in batches for label in batch.labels]
+    assert names == [kind.name for kind in KINDS if kind.error is None]
+    assert sum(batch.unreadable for batch in batches) == len(KINDS) - len(names)
+    judged = dict(zip(names, (image for batch in batches for image in batch.images), strict=True))
+    for kind in KINDS:
+        if kind.error is None:
+            served = torch.from_numpy(decode_image(kind.make(), SIDE, "crop", SIDE**2).pixels.copy())
+            assert torch.equal(judged[kind.name], served.permute(2, 0, 1).float() / 255), kind.name
+
+
 def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
     flat(3).save(tmp_path / "alone.png")
     with pytest.raises(ValueError, match="label"):
@@ -76,3 +94,18 @@ def test_broken_pictures_are_left_out_and_counted(tmp_path: Path) -> None:
 def test_examples_are_of_different_labels(labelled: Path) -> None:
     greys = (examples(labelled, 8, 3) * 255).mean(dim=(1, 2, 3)).round()
     assert greys.tolist() == [10, 200]
+
+
+def test_labels_may_be_links_and_hidden_files_are_none_of_theirs(labelled: Path, tmp_path: Path) -> None:
+    before = [label for batch in labelled_batches(labelled, side=8, batch_size=2) for label in batch.labels]
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for path in sorted(labelled.iterdir()):
+        if path != linked:
+            (linked / path.name).symlink_to(path)
+    (linked / ".cache").mkdir()
+    flat(1).save(linked / ".cache/1.png")
+    flat(1).save(linked / "._2.png")
+    batches = list(labelled_batches(linked, side=8, batch_size=2))
+    assert [label for batch in batches for label in batch.labels] == before
+    assert sum(batch.unreadable for batch in batches) == 0

@@ -11,7 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from training.data.pictures import PictureBatch, picture_batches, read_square
+from service.errors import BadImage
+from service.tokens.pictures import decode_image
+from tests.service.tokens.kinds import KINDS, Kind
+from tests.service.tokens.values import SIDE
+from training.data.photos import middle_square
+from training.data.pictures import PictureBatch, picture_batches, read_square, read_whole
 from training.data.streams import FolderStream
 
 
@@ -87,6 +92,25 @@ def test_grey_palette_and_cmyk_pictures_become_rgb(tmp_path: Path) -> None:
     for mode, name in (("L", "a.png"), ("P", "b.gif"), ("CMYK", "c.jpg"), ("I;16", "d.png")):
         Image.new(mode, (8, 8)).save(tmp_path / name)
         assert read_square(tmp_path / name, 8)[0].mode == "RGB"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_kind_is_trained_on_as_it_is_served(kind: Kind, tmp_path: Path) -> None:
+    data, path = kind.make(), tmp_path / f"picture{kind.suffix}"
+    path.write_bytes(data)
+    if kind.error is not None:
+        with pytest.raises(BadImage):
+            read_square(path, SIDE)
+        with pytest.raises(ValueError, match=f"{path}: Th"):
+            read_whole(path)
+        return
+    served = decode_image(data, SIDE, "stretch", SIDE**2).pixels
+    image, aspect = read_square(path, SIDE)
+    np.testing.assert_array_equal(np.asarray(image), served)
+    np.testing.assert_array_equal(np.asarray(read_square(data, SIDE)[0]), served)
+    assert aspect == 1
+    judged = middle_square(read_whole(path), SIDE)
+    np.testing.assert_array_equal(judged.permute(1, 2, 0).numpy(), served.astype(np.float32) / 255)
 
 
 def test_more_threads_give_the_same_batches(pictures: Path) -> None:

@@ -155,3 +155,50 @@ def test_a_broken_picture_in_an_archive_comes_as_it_is(tmp_path: Path) -> None:
     got = [next(stream) for _ in range(3)]
     assert got.count(b"no picture") == 1
     assert sorted(number_of(picture) for picture in got if picture != b"no picture") == [0, 2]
+
+
+def test_folders_are_listed_as_the_service_lists_them(tmp_path: Path) -> None:
+    """By their links, without what is hidden, whatever bytes names are made of; the rest is told."""
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    for name in ("a.jpg", "h\udcf6he.png", "._a.jpg", ".cache/b.jpg", "notes.txt", "deep/old.tar"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(encoded(1))
+    outside.mkdir()
+    (outside / "c.jpg").write_bytes(encoded(2))
+    (folder / "linked").symlink_to(outside)
+    (folder / "again").symlink_to(folder)
+    stream = open_stream(str(folder), seed=0, batch_size=1)
+    assert isinstance(stream, FolderStream)
+    assert stream.paths == [folder / name for name in ("a.jpg", "h\udcf6he.png", "linked/c.jpg")]
+    assert stream.left_out == (
+        "3 files are no pictures and were left out: 1 .tar, 1 .txt, 1 hidden; 1 folder was left out: 1 .cache"
+    )
+
+
+def test_shards_below_a_folder_without_pictures_are_found_by_links(shards: Path, tmp_path: Path) -> None:
+    """As huggingface_hub keeps them: snapshots of links to blobs."""
+    with_suffix = sorted(path for path in shards.iterdir() if path.suffix in streams.SHARD_KINDS)
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "cache/snapshots/0a1b/data").mkdir(parents=True)
+    for number, path in enumerate(with_suffix):
+        path.rename(tmp_path / f"blobs/{number}")
+        (tmp_path / f"cache/snapshots/0a1b/data/{path.name}").symlink_to(tmp_path / f"blobs/{number}")
+    (tmp_path / "cache/snapshots/0a1b/README.md").write_text("a card")
+    stream = open_stream(str(tmp_path / "cache"), seed=3, batch_size=1)
+    assert sorted(numbers(stream, 40)) == list(range(40))
+    assert stream.left_out == "1 file is no shard and was left out: 1 .md"
+
+
+def test_pictures_of_a_row_beside_the_one_that_is_taken_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By WebDataset's rules files are of one sample whose names are the same up to the first dot."""
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        for number in range(3):
+            entry = tarfile.TarInfo(f"IMG_2023.01.01_{number}.jpg")
+            entry.size = len(encoded(number))
+            archive.addfile(entry, io.BytesIO(encoded(number)))
+    assert numbers(open_stream(str(tmp_path), seed=0, batch_size=1), 3) == [0, 0, 0]
+    assert capsys.readouterr().err == (
+        "pictures: of each row 01.01_0.jpg is taken, and not 01.01_1.jpg, 01.01_2.jpg\n"
+    )

@@ -78,6 +78,15 @@ def test_colours_are_means_of_patches() -> None:
     torch.testing.assert_close(colours[0, 5], image[0, :, 8:16, 8:16].mean(dim=(1, 2)))
 
 
+def test_files_beside_the_pictures_are_not_read(tmp_path: Path) -> None:
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+        Image.new("L", (8, 8), 1).save(tmp_path / part / "a.png")
+    for name in ("a.xmp", "._a.png"):
+        (tmp_path / "images" / name).write_text("no picture")
+    assert len(Maps.read(tmp_path, 8).images) == 1
+
+
 def test_pictures_without_maps_are_left_out_and_none_at_all_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "images" / "alone.png")

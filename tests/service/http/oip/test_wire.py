@@ -240,6 +240,7 @@ def test_keys_guard_all_but_health(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     arguments = ["--models", str(tmp_path / "models")]
     with Server(tmp_path / "log", {"STELLAR_API_KEYS": "sesame"}, *arguments) as server:
+        server.expect("models_failed")
         server.wait_until(lambda: server.answers("/v2/health/live", 200))
         server.wait_until(lambda: "holds no bundle" in server.client.get("/v2/health/ready").text)
         key = {"authorization": "Bearer sesame"}

@@ -1,0 +1,60 @@
+"""TIFF's directories of tags (TIFF 6.0, section 2), which EXIF is made of, too."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+BYTES = (2, 7)
+NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+"""Types of tags that are read, by their numbers."""
+ORIENTATION = 0x112
+
+Tags: TypeAlias = dict[int, int | memoryview | NDArray[Any]]
+
+
+def directory(data: bytes) -> Tags:
+    """The first directory's tags that hold bytes, or whole numbers: a lone one as such, several as an array.
+
+    Nothing of `data` is copied. Raises `struct.error` where there is no directory.
+    """
+    order, big = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
+    entry, offset, count_type = ("HHQ8s", "Q", "Q") if big else ("HHI4s", "I", "H")
+    (start,) = struct.unpack_from(order + offset, data, 8 if big else 4)
+    (count,) = struct.unpack_from(order + count_type, data, start)
+    start += struct.calcsize(order + count_type)
+    size = struct.calcsize(order + entry)
+    count = min(count, (len(data) - start) // size)
+    tags: Tags = {}
+    for tag, kind, length, value in struct.iter_unpack(order + entry, data[start : start + count * size]):
+        number = np.dtype(order + NUMBERS.get(kind, "u1"))
+        held = memoryview(value)
+        if length * number.itemsize > len(held):
+            (place,) = struct.unpack(order + offset, value)
+            held = memoryview(data)[place : place + length * number.itemsize]
+        held = held[: length * number.itemsize]
+        if tag in tags or not length or len(held) < length * number.itemsize:
+            continue
+        if kind in BYTES:
+            tags[tag] = held
+        elif kind in NUMBERS:
+            numbers = np.frombuffer(held, number)
+            tags[tag] = int(numbers[0]) if length == 1 else numbers
+    return tags
+
+
+def orientation_alone(exif: bytes) -> bytes | None:
+    """A block of EXIF that says nothing but which side is up; None where the block does not, or is junk.
+
+    Cameras and programs write much that is against the rules, and readers stumble over it.
+    """
+    try:
+        value = directory(exif).get(ORIENTATION)
+    except struct.error:
+        return None
+    if not isinstance(value, int) or value not in range(1, 9):
+        return None
+    return struct.pack("<2sHIHHHIIxxxx", b"II", 42, 8, 1, ORIENTATION, 3, 1, value)

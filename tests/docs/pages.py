@@ -1,0 +1,62 @@
+"""The pages of the documentation: their fenced blocks, and what links may point at."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = (
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "training/cards").glob("*.md")),
+)
+BLOCK = re.compile(r"^(?:<!-- not run: (.*?) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+REASONS = {
+    *("installs", "needs a bucket", "needs a cluster", "needs a GPU", "needs containers", "needs the hub"),
+    "takes long",
+}
+"""Why a block may not be run."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+    reason: str | None
+    """Why it is not run; None where it is."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """The page's blocks in their order."""
+    text = page.read_text()
+    return [
+        Block(page, text[: match.start(2)].count("\n") + 1, match[2], match[3], match[1])
+        for match in BLOCK.finditer(text)
+    ]
+
+
+def python_blocks(page: Path) -> list[str]:
+    """The Python of a page, block by block."""
+    return [block.text for block in blocks_of(page) if block.language == "python"]
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What a link may name behind `#`: headings, as GitHub makes anchors of them."""
+    prose = BLOCK.sub("", page.read_text())
+    anchors: list[str] = []
+    for heading in re.findall(r"^#+ +(.*)$", prose, re.MULTILINE):
+        plain = re.sub(r"\[(.*?)\]\(.*?\)|`", r"\1", heading).lower()
+        anchor = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        count = sum(1 for each in anchors if re.fullmatch(rf"{re.escape(anchor)}(-\d+)?", each))
+        anchors.append(f"{anchor}-{count}" if count else anchor)
+    return set(anchors)

@@ -1,0 +1,198 @@
+"""Every command of every page runs as it stands there, or says why it can't, and is sound then.
+
+A page's blocks are run in their order, in a folder of their own that has what the pages speak of. What goes
+on until it is ended (a service, a worker, Redis) is started, waited for and ended. Lines that make the
+project itself (`make …`, `.venv/bin/…`) are looked at, not run: this test is a part of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer
+
+import model.cli
+import service.cli
+import training.cli
+from tests.docs.pages import PAGES, REASONS, ROOT, Block, blocks_of
+from tests.service.fleet.cluster import free_port
+from tests.service.photos import photo
+from tests.service.server import Server, running
+
+APPS: dict[str, Any] = {
+    "stellar-service": typer.main.get_command(service.cli.app),
+    "stellar-model": typer.main.get_command(model.cli.app),
+    "stellar-train": typer.main.get_command(training.cli.app),
+}
+ENDLESS = re.compile(r"^(stellar-service (serve|worker)|redis-server)\b(?!.*--help).*$", re.MULTILINE)
+OWN = re.compile(r"^(make|\.venv/bin/\S+)\b.*$", re.MULTILINE)
+PORTS = ("8000", "6379", "9400", "9401")
+START_TIMEOUT_S = 60
+LANGUAGES = {"sh", "python", "text", "yaml", "json", "toml"}
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+RUN = {
+    page: [block for block in BLOCKS if block.page == page and block.reason is None]
+    for page in PAGES
+    if any(block.page == page and block.reason is None for block in BLOCKS)
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """What pages mean by localhost:8000."""
+    with running(tmp_path_factory.mktemp("docs") / "log", {}) as started:
+        yield started
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a reader stands."""
+    (tmp_path / "cat.jpg").write_bytes(photo("chelsea"))
+    (tmp_path / "other.jpg").write_bytes(photo("coffee"))
+    (tmp_path / "photos/trip").mkdir(parents=True)
+    for name in ("astronaut", "chelsea", "coffee"):
+        (tmp_path / f"photos/trip/{name}.jpg").write_bytes(photo(name))
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_blocks_run_as_they_stand(page: Path, server: Server, folder: Path) -> None:
+    at = server.url.removeprefix("http://")
+    script = ""
+    blocks = RUN[page]
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        text = block.text.replace("localhost:8000", at)
+        if block.language == "sh":
+            run_shell(block, text, folder)
+        elif block.language == "python":
+            script += text
+            if not (following and following.language == "python" and goes_on(following)):
+                run_python(block, script, folder)
+                script = ""
+
+
+def goes_on(block: Block) -> bool:
+    """Whether it takes up where the one before it ended: it imports nothing."""
+    return re.search(r"^(import|from) ", block.text, re.MULTILINE) is None
+
+
+def run_python(block: Block, script: str, folder: Path) -> None:
+    environment = "kserve" if "from kserve" in script else "."
+    python = Path(sys.prefix) / environment / "bin/python"
+    done = subprocess.run([python, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{block.name}\n{done.stdout}{done.stderr}"
+
+
+def run_shell(block: Block, text: str, folder: Path) -> None:
+    for line in OWN.finditer(text):
+        check_own(block, shlex.split(line[0], comments=True))
+    endless = [line[0] for line in ENDLESS.finditer(text)]
+    plain = ENDLESS.sub("", OWN.sub("", text))
+    if endless:
+        assert not plain.strip(), f"{block.name}: a block starts what goes on, or does something else"
+        run_endless(block, endless, folder)
+        return
+    # Each line has to succeed; curl does where the answer's status says so.
+    script = "set -euo pipefail\n" + re.sub(
+        r"^curl ", "curl --fail --silent --show-error --noproxy '*' ", plain, flags=re.M
+    )
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{block.name}\n{done.stdout}{done.stderr}"
+
+
+def environment(**more: str) -> dict[str, str]:
+    path = f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "STELLAR_THREADS": "1"} | more
+
+
+def run_endless(block: Block, lines: list[str], folder: Path) -> None:
+    """Start them all, wait until the service is ready, end them one by one."""
+    ports = {port: str(free_port()) for port in PORTS}
+    url = f"http://127.0.0.1:{ports['8000']}"
+    with ExitStack() as stack:
+        log = stack.enter_context((folder / f"log-{block.line}").open("w+"))
+        started = []
+        for line in lines:
+            words = shlex.split(line.replace(" &", "  # "), comments=True)
+            for port, free in ports.items():
+                words = [re.sub(rf"\b{port}\b", free, word) for word in words]
+            if words[0] == "redis-server":
+                words += ["--port", ports["6379"], "--bind", "127.0.0.1"]
+            process = subprocess.Popen(
+                words, cwd=folder, env=environment(STELLAR_PORT=ports["8000"]), stdout=log, stderr=log
+            )
+            stack.callback(process.kill)
+            started.append(process)
+        end = time.monotonic() + START_TIMEOUT_S
+        while not is_ready(url):
+            assert time.monotonic() < end, f"{block.name}\n{Path(log.name).read_text()}"
+            time.sleep(0.05)
+        for process in reversed(started):
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0, f"{block.name}\n{Path(log.name).read_text()}"
+
+
+def is_ready(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{url}/healthz/ready").status_code == 200
+    return False
+
+
+def check_own(block: Block, words: list[str]) -> None:
+    """A target of the Makefile, or a program of the environment with files that there are."""
+    if words[0] == "make":
+        done = subprocess.run(
+            ["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{block.name}: {done.stderr}"
+        return
+    assert (Path(sys.prefix) / "bin" / Path(words[0]).name).exists(), f"{block.name}: {words[0]}"
+    for word in words[1:]:
+        if "/" in word:
+            assert (ROOT / word).exists(), f"{block.name}: {word}"
+
+
+MARKED = [block for block in BLOCKS if block.reason is not None]
+
+
+@pytest.mark.parametrize("block", MARKED, ids=lambda block: block.name)
+def test_what_is_not_run_is_sound(block: Block) -> None:
+    assert block.reason in REASONS
+    assert block.language == "sh"
+    subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
+    for line in block.text.splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["make"]:
+            check_own(block, words)
+        elif "training.cli" in words:
+            check_options(APPS["stellar-train"], words[words.index("training.cli") + 1 :])
+        elif words and words[0] in APPS:
+            check_options(APPS[words[0]], words[1:])
+
+
+def check_options(app: Any, words: list[str]) -> None:
+    """The command is one of the program's, and all options are its own."""
+    command = app.commands[words[0]]
+    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known | {"--help"}
+
+
+def test_every_block_says_what_it_is() -> None:
+    for block in BLOCKS:
+        assert block.language in LANGUAGES, f"{block.name}: say sh, python or text"
+        assert block.reason is None or block.language == "sh", block.name

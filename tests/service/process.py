@@ -1,0 +1,73 @@
+"""A process of ours as its users have it, and its log: an error that nobody expected fails the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+STOP_TIMEOUT_S = 30
+ERRORS = ("error", "critical")
+TRACES = ("Traceback", "Exception ignored", "Fatal Python error")
+"""What lines begin with that Python writes where nobody logs."""
+
+
+class Process:
+    """One thread, a log in JSON, and settings by variables."""
+
+    def __init__(self, log: Path, settings: dict[str, str], *command: str) -> None:
+        self.log_path = log
+        self.expected: set[str] = set()
+        """Events of level error that belong to the test."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
+        environment |= {"STELLAR_THREADS": "1", "STELLAR_LOG_FORMAT": "json"} | settings
+        with log.open("w") as stderr:
+            self.process = subprocess.Popen([sys.executable, *command], env=environment, stderr=stderr)
+
+    @property
+    def log(self) -> str:
+        """What the process has logged."""
+        return self.log_path.read_text()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The log's lines; one that a killed process has left half is none."""
+        lines = self.log.splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The log's lines of one kind."""
+        return [line for line in self.events if line["event"] == event]
+
+    def expect(self, *events: str) -> None:
+        """These errors belong to the test."""
+        self.expected |= set(events)
+
+    def check_log(self) -> None:
+        """Fail where it tells of an error that was not expected."""
+        errors = [
+            event for event in self.events if event["level"] in ERRORS and event["event"] not in self.expected
+        ]
+        assert not errors, f"{self.log_path.name}: unexpected: {errors[:3]}"
+        traces = [line for line in self.log.splitlines() if line.startswith(TRACES)]
+        assert not traces, self.log
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """End by SIGTERM; the exit code."""
+        self.send(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
