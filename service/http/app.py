@@ -63,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("stellar-service"),
         docs_url=None,  # the framework's own pages load their code from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # to whatever host the request names, and before its key is looked at
         lifespan=lifespan,
         middleware=[
             Middleware(RequestContext, metrics=metrics),

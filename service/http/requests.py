@@ -42,6 +42,9 @@ FILE_FIELDS = {
 RAW_TYPES = ("image/", "application/octet-stream", "application/x-www-form-urlencoded")
 """Types of a raw image body; the last is what curl says of `--data-binary` unless told otherwise."""
 
+LARGEST = 65_504.0
+"""Largest magnitude of a number in semantics: float16's, in which they are often kept."""
+
 Item = bytes | ServiceError
 """An image's bytes, or why there are none."""
 
@@ -235,6 +238,8 @@ def read_tokens(
         raise BadTokens(f"tokens: {' and '.join(missing)} expected, got {sorted(arrays)}.")
     r, width, n = manifest.num_sparse_tokens, manifest.width, manifest.num_patches
     semantics = _array("semantics", arrays["semantics"], (r, width))
+    if (largest := np.abs(semantics).max()) > LARGEST:
+        raise BadTokens(f"semantics: expected numbers of at most {LARGEST:.0f}, got {largest:g}.")
     localization = _array("localization", arrays["localization"], (n, r))
     if len(semantics) != len(localization):
         raise BadTokens(f"tokens: {len(semantics)} semantics for {len(localization)} localizations.")
