@@ -52,6 +52,8 @@ FORM_BEGINS = re.compile(rb"\s*(images?|donors?|tokens)=")
 
 SMALL_BYTES = 2**18
 """JSON up to this size is read before a thread would wake."""
+LARGEST = 65_504.0
+"""Largest magnitude of a number in semantics: float16's, in which they are often kept."""
 
 
 class Sent(BaseModel):
@@ -272,6 +274,8 @@ def read_tokens(
         raise BadTokens(f"tokens: {' and '.join(missing)} expected, got {sorted(given)}.")
     r, width, n = manifest.num_sparse_tokens, manifest.width, manifest.num_patches
     semantics = _array("semantics", arrays["semantics"], (r, width))
+    if (largest := np.abs(semantics).max()) > LARGEST:
+        raise BadTokens(f"semantics: expected numbers of at most {LARGEST:.0f}, got {largest:g}.")
     localization = _array("localization", arrays["localization"], (n, r))
     if len(semantics) != len(localization):
         raise BadTokens(f"tokens: {len(semantics)} semantics for {len(localization)} localizations.")

@@ -23,8 +23,8 @@ async def live() -> dict[str, str]:
 @router.get("/healthz/ready", tags=["operations"], summary="Can it serve?")
 async def ready(models: ModelsDep) -> dict[str, Any]:
     """200 once every model is loaded, verified and warm, or has a live worker; else 503 with the reason."""
-    if models.reason is not None:
-        raise NotReady(models.reason)
+    if models.told is not None:
+        raise NotReady(models.told)
     return {"status": "ready", "models": [model.id for model in models]}
 
 

@@ -83,6 +83,7 @@ ONES = np.ones((4, 3))
         ({"a": 1}, ONES.tolist(), "semantics: expected numbers"),
         ([[float("nan")] * 4] * 3, ONES.tolist(), "semantics: expected finite numbers."),
         ([[1e300] * 4] * 3, ONES.tolist(), "semantics: expected finite numbers."),
+        ([[-1e30] * 4] * 3, ONES.tolist(), "semantics: expected numbers of at most 65504, got 1e+30."),
         ([[10**400] * 4] * 3, ONES.tolist(), "semantics: expected numbers"),
         (S.tolist(), ONES.tolist(), "2 semantics for 1 localizations."),
         (S[0].tolist(), (ONES - 2).tolist(), "expected no negative number and some mass in every row."),
