@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -128,6 +128,7 @@ class Job:
         except ValueError as error:
             raise ValueError(f"--edits: expected a list of edits in JSON: {error}") from None
 
+        results: AsyncGenerator[Result[Any, Image.Image], None]
         if source.suffix == ".parquet":
             rows = _TokenTable(source, self._served)
             names, taken = rows.names, [source, *donors]

@@ -287,7 +287,7 @@ def test_what_a_killed_run_has_left_is_cleared_by_the_next(
         subprocess.Popen(
             [sys.executable, "-c", write],
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": os.getcwd()},
+            env=os.environ | {"PYTHONPATH": str(Path.cwd())},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
