@@ -12,6 +12,15 @@ PAGES = (
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "training/cards").glob("*.md")),
 )
+"""What a reader follows."""
+MADE = {"build", "dist", "models", "pictures", "runs", "work"}
+"""Folders that commands leave behind."""
+EVERY_PAGE = tuple(
+    page
+    for page in sorted(ROOT.rglob("*.md"))
+    if not (top := page.relative_to(ROOT).parts[0]).startswith(".") and top not in MADE
+)
+"""All that is written in Markdown."""
 BLOCK = re.compile(r"^(?:<!-- not run: (.*?) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REASONS = {
     *("installs", "needs a bucket", "needs a cluster", "needs a GPU", "needs containers", "needs the hub"),

@@ -1,8 +1,8 @@
 """Every command of every page runs as it stands there, or says why it can't, and is sound then.
 
 A page's blocks are run in their order, in a folder of their own that has what the pages speak of. What goes
-on until it is ended (a service, a worker, Redis) is started, waited for and ended. Lines that make the
-project itself (`make …`, `.venv/bin/…`) are looked at, not run: this test is a part of them.
+on until it is ended (`make serve`, a service, a worker, Redis) is started, waited for and ended. Other lines
+that make the project itself (`make …`, `.venv/bin/…`) are looked at, not run: this test is a part of them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -36,9 +37,15 @@ APPS: dict[str, Any] = {
     "stellar-model": typer.main.get_command(model.cli.app),
     "stellar-train": typer.main.get_command(training.cli.app),
 }
-ENDLESS = re.compile(r"^(stellar-service (serve|worker)|redis-server)\b(?!.*--help).*$", re.MULTILINE)
+ENDLESS = re.compile(
+    r"^(make serve|stellar-service (serve|worker)|redis-server)\b(?!.*(--help|MODEL=)).*$", re.MULTILINE
+)
 OWN = re.compile(r"^(make|\.venv/bin/\S+)\b.*$", re.MULTILINE)
+STAMPS = ("serve", "train", "dev", "kserve/installed")
+AS_IT_IS = [f"--old-file=.venv/{stamp}" for stamp in STAMPS]
+"""Tells make that all is installed: the tests run in it, and must not change it."""
 PORTS = ("8000", "6379", "9400", "9401")
+EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 START_TIMEOUT_S = 60
 LANGUAGES = {"sh", "python", "text", "yaml", "json", "toml"}
 
@@ -60,6 +67,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Where a reader stands."""
+    (tmp_path / "training").symlink_to(ROOT / "training")
     (tmp_path / "cat.jpg").write_bytes(photo("chelsea"))
     (tmp_path / "other.jpg").write_bytes(photo("coffee"))
     (tmp_path / "photos/trip").mkdir(parents=True)
@@ -97,10 +105,11 @@ def run_python(block: Block, script: str, folder: Path) -> None:
 
 
 def run_shell(block: Block, text: str, folder: Path) -> None:
-    for line in OWN.finditer(text):
-        check_own(block, shlex.split(line[0], comments=True))
     endless = [line[0] for line in ENDLESS.finditer(text)]
-    plain = ENDLESS.sub("", OWN.sub("", text))
+    others = ENDLESS.sub("", text)
+    for line in OWN.finditer(others):
+        check_own(block, shlex.split(line[0], comments=True))
+    plain = OWN.sub("", others)
     if endless:
         assert not plain.strip(), f"{block.name}: a block starts what goes on, or does something else"
         run_endless(block, endless, folder)
@@ -121,7 +130,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run_endless(block: Block, lines: list[str], folder: Path) -> None:
-    """Start them all, wait until the service is ready, end them one by one."""
+    """Start them all, wait until the service is ready, end them one by one, as Ctrl-C would."""
     ports = {port: str(free_port()) for port in PORTS}
     url = f"http://127.0.0.1:{ports['8000']}"
     with ExitStack() as stack:
@@ -133,18 +142,32 @@ def run_endless(block: Block, lines: list[str], folder: Path) -> None:
                 words = [re.sub(rf"\b{port}\b", free, word) for word in words]
             if words[0] == "redis-server":
                 words += ["--port", ports["6379"], "--bind", "127.0.0.1"]
+            if words[0] == "make":
+                words += ["-C", str(ROOT), f"PORT={ports['8000']}", *AS_IT_IS]
             process = subprocess.Popen(
-                words, cwd=folder, env=environment(STELLAR_PORT=ports["8000"]), stdout=log, stderr=log
+                words,
+                cwd=folder,
+                env=environment(STELLAR_PORT=ports["8000"]),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
-            stack.callback(process.kill)
+            stack.callback(end_group, process, signal.SIGKILL)
             started.append(process)
         end = time.monotonic() + START_TIMEOUT_S
         while not is_ready(url):
             assert time.monotonic() < end, f"{block.name}\n{Path(log.name).read_text()}"
             time.sleep(0.05)
         for process in reversed(started):
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0, f"{block.name}\n{Path(log.name).read_text()}"
+            end_group(process, signal.SIGTERM)
+            ended = -signal.SIGTERM if process.args[0] == "make" else 0  # which waits for what it runs
+            assert process.wait(30) == ended, f"{block.name}\n{Path(log.name).read_text()}"
+
+
+def end_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """What it has started is of its group."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def is_ready(url: str) -> bool:
@@ -157,7 +180,7 @@ def check_own(block: Block, words: list[str]) -> None:
     """A target of the Makefile, or a program of the environment with files that there are."""
     if words[0] == "make":
         done = subprocess.run(
-            ["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+            ["make", "-n", *AS_IT_IS, *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{block.name}: {done.stderr}"
         return
@@ -179,17 +202,29 @@ def test_what_is_not_run_is_sound(block: Block) -> None:
         words = shlex.split(line, comments=True)
         if words[:1] == ["make"]:
             check_own(block, words)
+        elif "pip" in words:
+            assert extras_of(words) <= EXTRAS, block.name
         elif "training.cli" in words:
-            check_options(APPS["stellar-train"], words[words.index("training.cli") + 1 :])
+            check_options(block, "stellar-train", words[words.index("training.cli") + 1 :])
         elif words and words[0] in APPS:
-            check_options(APPS[words[0]], words[1:])
+            check_options(block, words[0], words[1:])
 
 
-def check_options(app: Any, words: list[str]) -> None:
-    """The command is one of the program's, and all options are its own."""
-    command = app.commands[words[0]]
-    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
-    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known | {"--help"}
+def extras_of(words: list[str]) -> set[str]:
+    """Those of this project that a line of pip asks for."""
+    asked = (re.fullmatch(r"(?:\.|stellar-service)\[(.+)\]", word) for word in words)
+    return {extra for match in asked if match for extra in match[1].split(",")}
+
+
+def check_options(block: Block, program: str, words: list[str]) -> None:
+    """The program takes the line, but for files that a reader has and this machine has not."""
+    with APPS[program].make_context(program, words, resilient_parsing=True) as context:
+        name, command, rest = APPS[program].resolve_command(context, words)
+        try:
+            command.make_context(name, rest, parent=context)
+        except Exception as error:
+            if "does not exist" not in str(error):
+                raise AssertionError(f"{block.name}: {error}") from error
 
 
 def test_every_block_says_what_it_is() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import BLOCK, PAGES, ROOT, anchors_of
+from tests.docs.pages import BLOCK, EVERY_PAGE, PAGES, ROOT, anchors_of
 
 LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)")
 
@@ -16,7 +16,7 @@ def links_of(page: Path) -> list[str]:
     return [link for link in LINK.findall(BLOCK.sub("", page.read_text())) if "://" not in link]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_what_there_is(page: Path) -> None:
     for link in links_of(page):
         path, _, anchor = link.partition("#")
