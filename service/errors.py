@@ -6,6 +6,7 @@
     │   ├── BadEdit               an edit is unknown, malformed or impossible here
     │   ├── BadTokens             semantics or localization don't fit the model
     │   ├── BadTensor             a tensor is not what the protocol or the model takes
+    │   ├── IncompleteForm        a form without its last boundary: something of it may be missing
     │   ├── NoImage               there is nothing to work on
     │   ├── RemoteImage           an address in place of an image: nothing is fetched
     │   └── TooManyImages
@@ -20,6 +21,7 @@
     ├── NotAcceptable 406
     ├── BodyTooLarge 413
     ├── UnsupportedMediaType 415
+    │   └── UnsupportedEncoding   compressed in a way that is not read here: carries Accept-Encoding
     ├── Unavailable 503           try again later: carries Retry-After
     │   ├── QueueFull
     │   ├── QueueAway         Redis can't be reached
@@ -101,6 +103,12 @@ class BadTensor(BadRequest):
     """A tensor is not what the protocol or the model takes."""
 
     code, title = "bad_tensor", "Bad tensor"
+
+
+class IncompleteForm(BadRequest):
+    """A form without its last boundary: something of it may be missing."""
+
+    code, title = "incomplete_form", "Incomplete form"
 
 
 class NoImage(BadRequest):
@@ -190,6 +198,17 @@ class UnsupportedMediaType(ServiceError):
     """A body of a kind that is not read here."""
 
     status, code, title = 415, "unsupported_media_type", "Unsupported media type"
+
+
+class UnsupportedEncoding(UnsupportedMediaType):
+    """A body that is compressed in a way that is not read here."""
+
+    code, title = "unsupported_encoding", "Unsupported encoding"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What is read."""
+        return {"accept-encoding": "gzip, deflate"}
 
 
 class Unavailable(ServiceError):

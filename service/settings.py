@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BUNDLED_MODELS = Path(__file__).parent / "bundles"
@@ -21,7 +21,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    models_dir: Path = Field(BUNDLED_MODELS, description="Folder of bundles; every one in it is served.")
+    models_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(
+        BUNDLED_MODELS, description="Folder of bundles; every one in it is served."
+    )
     model: str | None = Field(None, description="Model for requests that name none [default: the first].")
 
     device: str = Field(
@@ -76,7 +78,10 @@ class Settings(BaseSettings):
     shutdown_grace_s: int = Field(20, ge=0, description="Time that work in flight has to finish at the end.")
     max_body_bytes: int = Field(64 * 2**20, ge=1, description="Largest request body.")
     max_image_pixels: int = Field(50_000_000, ge=1, description="Largest image, in pixels.")
-    max_images: int = Field(32, ge=1, description="Most images in one request.")
+    max_images: int = Field(
+        32, ge=1, description="Most images in one request; of more under /v1, most at work at once."
+    )
+    max_inputs: int = Field(2048, ge=1, description="Most images in one request to /v1/embeddings.")
     max_edits: int = Field(64, ge=0, description="Most edits in one request.")
     decode_threads: int = Field(
         2,

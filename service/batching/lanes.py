@@ -58,10 +58,10 @@ class Admission:
         return "small" if self._at_work[client] + count <= self._small_items else "bulk"
 
     @contextmanager
-    def admit(self, client: str, count: int) -> Iterator[None]:
+    def admit(self, client: str, count: int, lane: Lane) -> Iterator[None]:
         """Keep places for `count` images until they are done. Raises `QueueFull` where they don't fit."""
         admitted = sum(self._at_work.values())
-        if admitted + count > lane_capacity(self.lane(client, count), self._max_admitted):
+        if admitted + count > lane_capacity(lane, self._max_admitted):
             raise QueueFull(f"{admitted} images are at work: try again soon")
         self._at_work[client] += count
         try:

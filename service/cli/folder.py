@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -16,7 +16,7 @@ import typer
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.bulk.table import table, written_whole
+from service.bulk.table import check_place, clear_killed, table, written_whole
 from service.client import AsyncStellarClient, ImageTokens, Result, pack, unpack
 from service.client.served import Served
 from service.tokens.files import pictures_within
@@ -92,6 +92,7 @@ class Job:
             kind = pa.list_(kind, self._served.num_sparse_tokens)
         metadata = {"model": self._served.id, "pooling": pooling, "fit": fit}
         names, paths = _pictures(source)
+        _spare(paths, [out])
         results = self._client.embed_all(paths, pooling=pooling, fit=fit, progress=True)
         with table(out, pa.schema({"path": pa.string(), "embedding": kind}, metadata)) as add:
 
@@ -103,6 +104,7 @@ class Job:
     async def tokens(self, source: Path, out: Path, fit: Fit) -> None:
         """Write path and tokens of each picture, the latter as a compact safetensors file."""
         names, paths = _pictures(source)
+        _spare(paths, [out])
         results = self._client.tokens_all(paths, storage="compact", fit=fit, progress=True)
         schema = pa.schema(
             {"path": pa.string(), "tokens": pa.binary()}, {"model": self._served.id, "fit": fit}
@@ -117,28 +119,36 @@ class Job:
     async def reconstruct(
         self, source: Path, out: Path, edits: str, donors: Sequence[Path], fit: Fit
     ) -> None:
-        """Draw each picture, or each row of a table that `tokens` has written, into the folder `out`."""
+        """Draw each picture, or each row of a table that `tokens` has written, into the folder `out`.
+
+        Raises `ValueError` where that would replace a picture, or two would be drawn to one file.
+        """
         try:
             decoded = json.loads(edits)
         except ValueError as error:
             raise ValueError(f"--edits: expected a list of edits in JSON: {error}") from None
 
-        def keep(name: str, image: Image.Image) -> None:
-            path = out / (name if name.lower().endswith(".png") else f"{name}.png")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(path) as file:
-                image.save(file, "PNG")
-
+        results: AsyncGenerator[Result[Any, Image.Image], None]
         if source.suffix == ".parquet":
             rows = _TokenTable(source, self._served)
-            drawn = self._client.reconstruct_all(rows, edits=decoded, donors=donors, progress=True)
-            await self._each(rows.names, drawn, keep)
+            names, taken = rows.names, [source, *donors]
+            results = self._client.reconstruct_all(rows, edits=decoded, donors=donors, progress=True)
         else:
             names, paths = _pictures(source)
+            taken = [*paths, *donors]
             results = self._client.reconstruct_all(
                 paths, edits=decoded, donors=donors, fit=fit, progress=True
             )
-            await self._each(names, results, keep)
+        drawn = _drawn(names, out)
+        _spare(taken, drawn.values())
+        clear_killed(drawn.values())
+
+        def keep(name: str, image: Image.Image) -> None:
+            drawn[name].parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(drawn[name]) as file:
+                image.save(file, "PNG")
+
+        await self._each(names, results, keep)
 
     async def _each(
         self,
@@ -189,6 +199,28 @@ class _TokenTable:
             for value in batch["tokens"].to_pylist():
                 (tokens,) = unpack(value)
                 yield tokens
+
+
+def _drawn(names: Sequence[str], out: Path) -> dict[str, Path]:
+    """The file to draw each name's picture to. Raises `ValueError` where two would share one."""
+    files: dict[Path, str] = {}
+    for name in names:
+        file = out / (name if name.lower().endswith(".png") else f"{name}.png")
+        if file in files:
+            raise ValueError(f"{files[file]} and {name} would both be drawn to {file}: rename one of them")
+        files[file] = name
+    return {name: file for file, name in files.items()}
+
+
+def _spare(taken: Iterable[Path], files: Collection[Path]) -> None:
+    """Raise `ValueError` where a file to write would take the place of one that is read, or of no file."""
+    inputs = {(found.st_dev, found.st_ino) for found in (path.stat() for path in taken if path.exists())}
+    for file in files:
+        check_place(file)
+        if file.exists() and ((found := file.stat()).st_dev, found.st_ino) in inputs:
+            raise ValueError(
+                f"--out: {escaped(str(file))} is read itself and would be replaced: name another"
+            )
 
 
 def _pictures(source: Path) -> tuple[list[str], list[Path]]:

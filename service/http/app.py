@@ -15,8 +15,9 @@ from starlette.responses import Response
 
 from service.errors import ServiceError, Unavailable
 from service.http.auth import Keys
+from service.http.compression import Decompression
 from service.http.dependencies import Kit
-from service.http.dialects import error_response
+from service.http.dialects import error_response, where_it_is
 from service.http.middleware import PROBE, BodyLimit, RequestContext
 from service.http.routes import images, oip, openai, pages, system
 from service.models.models import Models
@@ -63,10 +64,12 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("stellar-service"),
         docs_url=None,  # the framework's own pages load their code from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # it would trust the Host header, before any key is looked at
         lifespan=lifespan,
         middleware=[
             Middleware(RequestContext, metrics=metrics),
             Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+            Middleware(Decompression, max_bytes=settings.max_body_bytes),
         ],
         telemetry={
             "tracing": tracing is not None,
@@ -103,6 +106,8 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     """Starlette's own: unknown paths, wrong methods, malformed forms."""
     assert isinstance(error, HTTPException)
     answer = ServiceError(str(error.detail))
+    if error.status_code == 404:
+        answer.detail = where_it_is(request.url.path)
     answer.status = error.status_code
     answer.code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
     answer.title = str(error.detail)

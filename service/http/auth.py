@@ -20,9 +20,11 @@ class Keys:
         listed = settings.api_keys.get_secret_value().split(",") if settings.api_keys else []
         if settings.api_keys_file is not None:
             try:
-                listed += settings.api_keys_file.read_text().splitlines()
+                listed += settings.api_keys_file.read_text("utf-8-sig").splitlines()
             except OSError as error:
                 raise ValueError(f"api_keys_file: {settings.api_keys_file}: {error.strerror}") from error
+            except UnicodeDecodeError:
+                raise ValueError(f"api_keys_file: {settings.api_keys_file}: expected UTF-8") from None
         self._digests = [_digest(key.strip()) for key in listed if key.strip()]
         if asked and not self._digests:
             raise ValueError("api_keys: expected at least one key, got none")
@@ -37,14 +39,23 @@ class Keys:
         """
         if not self._digests:
             return request.client.host if request.client else ""
-        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        key = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
+        scheme, _, bearer = _header(request, "authorization").partition(" ")
+        key = _header(request, "x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
         if not key:
             raise Unauthorized("This service wants an API key: Authorization: Bearer KEY, or X-API-Key: KEY.")
         given = _digest(key)
         if sum(hmac.compare_digest(given, known) for known in self._digests) == 0:
             raise Unauthorized("The API key is not accepted.")
         return given.hex()
+
+
+def _header(request: Request, name: str) -> str:
+    """A header in UTF-8, which most clients send; what is none is left in Latin-1, which some do."""
+    value = request.headers.get(name, "")
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _digest(key: str) -> bytes:

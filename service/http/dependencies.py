@@ -13,8 +13,10 @@ from fastapi import Depends, Request, Security
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
+from service.batching.lanes import lane_capacity
 from service.errors import NotReady
 from service.http.auth import Keys
 from service.http.work import Work
@@ -47,7 +49,26 @@ async def require_key(request: Request, _described: Described) -> None:
     request.state.client = keys.check(request)
 
 
-class WorkRoute(APIRoute):
+class ReadRoute(APIRoute):
+    """A route that answers HEAD where it answers GET; the server leaves the content away."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Starlette's."""
+        return super().matches({**scope, "method": "GET"} if _is_head(scope) else scope)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if _is_head(scope) and "GET" in (self.methods or ()):
+            await self.app(scope, receive, send)
+        else:
+            await super().handle(scope, receive, send)
+
+
+def _is_head(scope: Scope) -> bool:
+    return bool(scope["type"] == "http" and scope["method"] == "HEAD")
+
+
+class WorkRoute(ReadRoute):
     """A route that works with models: before its body is read it refuses what `require_key` refuses, and
     all while nothing can be served; what it uses stays until it is done.
 
@@ -116,6 +137,7 @@ class Kit:
             client=request.state.client,
             deadline=time.monotonic() + min(timeout_s, self.settings.request_timeout_s),
             fit=fit,
+            at_once=min(self.settings.max_images, lane_capacity("bulk", self.settings.max_queue)),
         )
 
 

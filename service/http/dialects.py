@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from starlette.responses import Response
@@ -14,9 +15,27 @@ OPENAI_CODES = {"unauthorized": "invalid_api_key", "unknown_model": "model_not_f
 """What OpenAI calls an error for which its clients' users look; all others keep our code."""
 
 
+OPENAI_PATHS = re.compile(r"(?:/v1)*/(embeddings|completions|chat/completions|responses|images/\w+|rerank)/?")
+"""What OpenAI's clients ask for, wherever their base URL points."""
+
+
+def where_it_is(path: str) -> str:
+    """What to tell of a path that is none."""
+    asked = OPENAI_PATHS.fullmatch(path)
+    if asked and asked[1] != "embeddings":
+        return (
+            f"There is no {path} here: the service embeds pictures, by /v1/embeddings, and lists its models."
+        )
+    if asked or path in ("/v1", "/v1/"):
+        return f"There is nothing at {path}: OpenAI's clients take http://HOST:PORT/v1 as their base URL."
+    if path.endswith("/"):
+        return f"There is nothing at {path}: leave away the slash at its end."
+    return f"There is nothing at {path}: /docs has every route."
+
+
 def error_response(path: str, error: ServiceError, request_id: str) -> Response:
     """The answer to a request of `path`: OpenAI's, the Open Inference Protocol's, or a problem document."""
-    if path.startswith("/v1/"):
+    if path == "/v1" or path.startswith("/v1/") or OPENAI_PATHS.fullmatch(path):
         return _openai(error)
     if path == "/v2" or path.startswith("/v2/"):
         return _answer({"error": error.detail}, error.status, error)

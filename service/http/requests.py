@@ -5,28 +5,28 @@ Options may stand in the query string, in form fields or in the JSON, under the 
 
 from __future__ import annotations
 
-import base64
-import binascii
+import asyncio
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.datastructures import FormData, UploadFile
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.requests import Request
 
 from service.errors import (
     BadOption,
     BadRequest,
     BadTokens,
-    CorruptImage,
     NoImage,
-    RemoteImage,
     ServiceError,
     TooManyImages,
     UnsupportedMediaType,
 )
+from service.http.items import Item, decode_base64, from_base64
+from service.http.multipart import Part, read_form
 from service.runtime.bundle import Manifest
 from service.tokens.pictures import Fit
 from service.tokens.token_file import SAFETENSORS, Storage, load_arrays
@@ -39,14 +39,35 @@ FILE_FIELDS = {
     "donors": "donors",
     "tokens": "tokens",
 }
+MAX_FIELDS = 104
+"""Most options of a form: far more than there are."""
+JSON_TYPE = "application/json"
+JSON_HEADER = f"-H 'content-type: {JSON_TYPE}'"
 RAW_TYPES = ("image/", "application/octet-stream", "application/x-www-form-urlencoded")
 """Types of a raw image body; the last is what curl says of `--data-binary` unless told otherwise."""
 
-Item = bytes | ServiceError
-"""An image's bytes, or why there are none."""
+JSON_BEGINS = re.compile(rb"(\xef\xbb\xbf)?\s*[{\[]")
+FORM_BEGINS = re.compile(rb"\s*(images?|donors?|tokens)=")
+"""What no image begins with, whatever the Content-Type says."""
+
+SMALL_BYTES = 2**18
+"""JSON up to this size is read before a thread would wake."""
+LARGEST = 65_504.0
+"""Largest magnitude of a number in semantics: float16's, in which they are often kept."""
 
 
-class Options(BaseModel):
+class Sent(BaseModel):
+    """What callers send: null stands for the default, as if the field were absent."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class Options(Sent):
     """Options of every route."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -98,6 +119,8 @@ def validated(model: type[AnyOptions], given: dict[str, Any]) -> AnyOptions:
         if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
             known = ", ".join(model.model_fields)
             raise BadOption(f"{name}: there is no such option here; there are {known}.", param=name) from None
+        if first["type"] == "missing":
+            raise BadOption(f"{name}: this field is missing.", param=name) from None
         raise BadOption(f"{name}: {first['msg']}, got {first['input']!r}.", param=name) from None
 
 
@@ -117,22 +140,25 @@ class Upload:
 
 async def read_upload(request: Request, max_images: int) -> Upload:
     """Read the body. Raises errors under `BadRequest`, and `UnsupportedMediaType`."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = request.headers.get("content-type", "")
+    kind = content_type.partition(";")[0].strip().lower()
     upload = Upload(options=dict(request.query_params))
     if kind == "multipart/form-data":
-        async with request.form(max_files=4 * max_images + 4, max_fields=100) as form:
-            await _read_form(form, upload)
-    elif kind == "application/json":
-        _read_json(await request.body(), upload)
+        parts = await read_form(content_type, request.stream(), 4 * max_images + MAX_FIELDS)
+        await _thread_if_large(sum(len(part.content) for part in parts), _take_parts, parts, upload)
+    elif kind == JSON_TYPE:
+        body = await request.body()
+        await _thread_if_large(len(body), _read_json, body, upload)
     elif kind == SAFETENSORS:
         upload.tokens = await request.body()
     elif not kind or kind.startswith(RAW_TYPES):
         if body := await request.body():
+            _refuse_text(body, kind)
             upload.images.append(body)
     else:
         raise UnsupportedMediaType(
-            f"A body of type {kind!r} is not read here; "
-            "send multipart/form-data, application/json or an image."
+            f"A body of type {kind!r} is not read here; send multipart/form-data, JSON "
+            f"with {JSON_HEADER}, or an image."
         )
     if not upload.images and upload.tokens is None:
         raise NoImage(
@@ -144,36 +170,62 @@ async def read_upload(request: Request, max_images: int) -> Upload:
     return upload
 
 
+async def _thread_if_large(size: int, read: Callable[[Any, Upload], None], body: Any, upload: Upload) -> None:
+    if size <= SMALL_BYTES:
+        read(body, upload)
+    else:
+        await asyncio.to_thread(read, body, upload)
+
+
+def _refuse_text(body: bytes, kind: str) -> None:
+    """Raise `UnsupportedMediaType` where a raw body is what some clients send under another type."""
+    sent = f"Content-Type is {kind}" if kind else "there is no Content-Type"
+    if JSON_BEGINS.match(body):
+        raise UnsupportedMediaType(f"The body is JSON and {sent}: send {JSON_HEADER} with it.")
+    if FORM_BEGINS.match(body):
+        raise UnsupportedMediaType(
+            f"The body is a form and {sent}: send multipart/form-data (curl -F image=@cat.jpg), "
+            f"or JSON with {JSON_HEADER}."
+        )
+
+
 def limit_images(count: int, max_images: int) -> None:
     """Raise `TooManyImages` where a request has more than it may."""
     if count > max_images:
         raise TooManyImages(f"At most {max_images} images are taken in one request, got {count}.")
 
 
-async def _read_form(form: FormData, upload: Upload) -> None:
-    for name, value in form.multi_items():
-        target = FILE_FIELDS.get(name)
-        if isinstance(value, UploadFile):
-            if target is None:
+def _take_parts(parts: list[Part], upload: Upload) -> None:
+    """Raises `BadRequest`."""
+    for part in parts:
+        target = FILE_FIELDS.get(part.name)
+        if target is None:
+            if part.is_file:
                 known = ", ".join(FILE_FIELDS)
-                raise BadRequest(f"There is no file field {name!r} here; there are {known}.")
-            content = await value.read()
-            if target == "tokens":
-                upload.tokens = content
-            else:
-                getattr(upload, target).append(content)
-        elif target in ("images", "donors"):
-            getattr(upload, target).append(from_base64(value))
+                raise BadRequest(f"There is no file field {part.name!r} here; there are {known}.")
+            upload.options[part.name] = part.text
         else:
-            upload.options[name] = value
+            # Base64 is ASCII. What is not is a file that the client does not call one.
+            item = (
+                bytes(part.content) if part.is_file or not part.content.isascii() else from_base64(part.text)
+            )
+            if target == "tokens":
+                upload.tokens = _strict(item)
+            else:
+                getattr(upload, target).append(item)
+        part.content.clear()
 
 
 def read_object(body: bytes) -> dict[str, Any]:
     """A JSON object. Raises `BadRequest`."""
     try:
         document = json.loads(body)
+    except json.JSONDecodeError as error:
+        raise BadRequest(
+            f"The body is no valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        ) from None
     except (ValueError, RecursionError):
-        raise BadRequest("The body is no valid JSON.") from None
+        raise BadRequest("The body is no valid JSON: expected UTF-8, and no deep nesting.") from None
     if not isinstance(document, dict):
         raise BadRequest("The JSON body: expected an object.")
     return document
@@ -182,6 +234,8 @@ def read_object(body: bytes) -> dict[str, Any]:
 def _read_json(body: bytes, upload: Upload) -> None:
     for name, value in read_object(body).items():
         target = FILE_FIELDS.get(name)
+        if value is None:
+            continue
         if target == "tokens":
             upload.tokens = value if isinstance(value, dict) else _strict(from_base64(value))
         elif target is not None:
@@ -191,27 +245,11 @@ def _read_json(body: bytes, upload: Upload) -> None:
             upload.options[name] = value
 
 
-def from_base64(value: Any) -> Item:
-    """Bytes of a base64 string or a data URI; an error in their place where there are none."""
-    if not isinstance(value, str):
-        return CorruptImage("An image in JSON is a base64 string or a data URI.")
-    text = value.strip()
-    if text.startswith(("http://", "https://")):
-        return RemoteImage("Images are not fetched from addresses: send the image itself.")
-    if text.startswith("data:"):
-        header, _, text = text.partition(",")
-        if not header.endswith(";base64"):
-            return CorruptImage("The data URI is not base64.")
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return CorruptImage("The image is no valid base64.")
-
-
 def _strict(item: Item) -> bytes:
     if isinstance(item, ServiceError):
         raise BadTokens(
-            "tokens: expected an object with semantics and localization, or a base64 safetensors file."
+            "tokens: expected an object with semantics and localization, or a base64 safetensors file. "
+            + item.detail
         )
     return item
 
@@ -230,11 +268,14 @@ def read_tokens(
             raise BadTokens(f"tokens: {error}.") from None
     else:
         arrays = tokens
-    missing = [name for name in ("semantics", "localization") if name not in arrays]
+    given = [name for name, array in arrays.items() if array is not None]
+    missing = [name for name in ("semantics", "localization") if name not in given]
     if missing:
-        raise BadTokens(f"tokens: {' and '.join(missing)} expected, got {sorted(arrays)}.")
+        raise BadTokens(f"tokens: {' and '.join(missing)} expected, got {sorted(given)}.")
     r, width, n = manifest.num_sparse_tokens, manifest.width, manifest.num_patches
     semantics = _array("semantics", arrays["semantics"], (r, width))
+    if (largest := np.abs(semantics).max()) > LARGEST:
+        raise BadTokens(f"semantics: expected numbers of at most {LARGEST:.0f}, got {largest:g}.")
     localization = _array("localization", arrays["localization"], (n, r))
     if len(semantics) != len(localization):
         raise BadTokens(f"tokens: {len(semantics)} semantics for {len(localization)} localizations.")
@@ -250,12 +291,13 @@ def _array(name: str, value: Any, shape: tuple[int, int]) -> Floats:
     size = shape[0] * shape[1]
     try:
         if isinstance(value, str):
-            flat = np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4")
+            flat = np.frombuffer(decode_base64(value), dtype="<f4")
         else:
             with np.errstate(over="ignore"):  # what overflows is refused below
                 flat = np.asarray(value, dtype=np.float32).ravel()
-    except (binascii.Error, ValueError, TypeError, OverflowError):
-        raise BadTokens(f"{name}: expected numbers, or base64 of little-endian float32.") from None
+    except (ValueError, TypeError, OverflowError) as error:
+        why = f" ({error})" if isinstance(value, str) else ""
+        raise BadTokens(f"{name}: expected numbers, or base64 of little-endian float32{why}.") from None
     if flat.size == 0 or flat.size % size:
         raise BadTokens(f"{name}: expected {shape[0]} × {shape[1]} numbers an image, got {flat.size}.")
     if not np.isfinite(flat).all():

@@ -28,6 +28,9 @@ NPY = "application/x-npy"
 PNG, WEBP, JPEG = "image/png", "image/webp", "image/jpeg"
 PICTURES = (PNG, WEBP, JPEG)
 
+LONGEST_ACCEPT = 4096
+"""Characters of an Accept header that is looked at: answers to it are kept."""
+
 Encoding = Literal["float", "base64"]
 
 
@@ -37,6 +40,8 @@ def negotiate(accept: str | None, offered: tuple[str, ...]) -> str:
 
     Raises `NotAcceptable` (RFC 9110, 12.5.1).
     """
+    if accept is not None and len(accept) > LONGEST_ACCEPT:
+        raise NotAcceptable(f"Accept: expected at most {LONGEST_ACCEPT} characters, got {len(accept)}.")
     best, best_quality = None, 0.0
     ranges = [weighted(part) for part in (accept or "*/*").split(",")]
     for kind in offered:

@@ -29,10 +29,13 @@ class Server(uvicorn.Server):
         self._application = application
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # Before the models' folder is read: what changes after that is heard of.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         await super().startup(sockets)
-        if self.started:
-            loop = asyncio.get_running_loop()
-            loop.add_signal_handler(signal.SIGHUP, self._application.state.models.reload)
+
+    def _reload(self) -> None:
+        if hasattr(self._application.state, "models"):
+            self._application.state.models.reload()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.started:

@@ -12,14 +12,18 @@ from typing import NamedTuple, TypeVar
 from starlette.responses import Response
 
 from service.batching.lanes import Lane
-from service.errors import ServiceError
-from service.http.requests import Item
+from service.errors import QueueFull, ServiceError
+from service.http.items import Item
 from service.models.served import ServedModel
 from service.tokens.pictures import DecodedImage, Fit, Pictures
 from service.tokens.types import Floats, Pixels, Tokens
 from service.watch.metrics import Metrics
 
+S = TypeVar("S")
 T = TypeVar("T")
+
+AGAIN_AFTER_S = 0.05
+"""After this time an item that found the queue full asks again."""
 
 
 class Seen(NamedTuple):
@@ -39,14 +43,16 @@ class Work:
     client: str
     deadline: float
     fit: Fit
+    at_once: int
+    """How many of its images may be at work at the same time, however many it has."""
     lane: Lane = "small"
     timings_s: dict[str, float] = field(default_factory=dict)
     """How long each part of the way took; of several images, the longest."""
 
     @contextmanager
     def admitted(self, count: int) -> Iterator[None]:
-        """Keep places for `count` images. Raises `Unavailable`."""
-        with self.model.admit(self.client, count) as self.lane:
+        """Keep places for `count` images, or for as many as are at work at once. Raises `Unavailable`."""
+        with self.model.admit(self.client, count, at_once=self.at_once) as self.lane:
             yield
 
     @contextmanager
@@ -78,8 +84,59 @@ class Work:
             return await self.model.encode({"image": pixels}, deadline=self.deadline, lane=self.lane)
 
     async def see_all(self, items: Sequence[Item]) -> list[Seen | ServiceError]:
-        """All images at once; each its own result or error. The error of a lone image is raised."""
-        return await settle([self.see(item) for item in items])
+        """All images; each its own result or error. The error of a lone image is raised."""
+        return await self.settle(self.see, items)
+
+    async def settle(self, do: Callable[[S], Awaitable[T]], items: Sequence[S]) -> list[T | ServiceError]:
+        """What comes of every item, in order, errors in the place of results; a lone item's is raised."""
+        if len(items) == 1:
+            return [await do(items[0])]
+
+        async def settled(item: S) -> T | ServiceError:
+            try:
+                return await do(item)
+            except ServiceError as error:
+                return error
+
+        return await self._each(settled, items)
+
+    async def all_of(self, do: Callable[[S], Awaitable[T]], items: Sequence[S]) -> list[T]:
+        """What comes of every item, in order. The first error is raised and ends the others, save that an
+        item waits where the queue has become full since this request was let in.
+        """
+
+        async def patient(numbered: tuple[int, S]) -> T:
+            i, item = numbered
+            while True:
+                try:
+                    return await do(item)
+                except ServiceError as error:
+                    full = isinstance(error, QueueFull) and len(items) > self.at_once
+                    if full and time.monotonic() + AGAIN_AFTER_S < self.deadline:
+                        await asyncio.sleep(AGAIN_AFTER_S)
+                        continue
+                    if len(items) > 1:
+                        error.detail = f"image {i}: {error.detail}"
+                    raise
+
+        return await self._each(patient, list(enumerate(items)))
+
+    async def _each(self, do: Callable[[S], Awaitable[T]], items: Sequence[S]) -> list[T]:
+        """`do` for every item, in order, for `at_once` at the same time; what it raises ends the others."""
+        results: dict[int, T] = {}
+        left = iter(enumerate(items))
+
+        async def work() -> None:
+            for i, item in left:
+                results[i] = await do(item)
+
+        tasks = [asyncio.create_task(work()) for _ in range(min(self.at_once, len(items)))]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+        return [results[i] for i in range(len(items))]
 
     async def draw(self, semantics: Floats, localization: Floats) -> Pixels:
         """The picture of one image's tokens."""
@@ -121,16 +178,3 @@ def all_good(results: Sequence[T | ServiceError]) -> list[T]:
             raise result
         good.append(result)
     return good
-
-
-async def settle(work: Sequence[Awaitable[T]]) -> list[T | ServiceError]:
-    """Results in order, errors in the place of results; the error of a single piece of work is raised."""
-    if len(work) == 1:
-        return [await work[0]]
-    results = await asyncio.gather(*work, return_exceptions=True)
-    settled: list[T | ServiceError] = []
-    for result in results:
-        if isinstance(result, BaseException) and not isinstance(result, ServiceError):
-            raise result
-        settled.append(result)
-    return settled

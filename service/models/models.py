@@ -79,6 +79,14 @@ class Models:
         reasons = (self.refusal, *(model.reason for model in self))
         return next((reason for reason in reasons if reason is not None), None)
 
+    @property
+    def told(self) -> str | None:
+        """The reason as strangers may read it: without the path of the models' folder."""
+        return None if self.reason is None else self._without_path(self.reason)
+
+    def _without_path(self, reason: str) -> str:
+        return reason.replace(str(self._settings.models_dir), "the models' folder")
+
     async def loaded(self) -> None:
         """Wait until every model is loaded, or can't be: `reason` tells."""
         await asyncio.wait([self._loading])
@@ -96,7 +104,7 @@ class Models:
         Raises `NotReady` and `UnknownModel`.
         """
         if not self._served:
-            raise NotReady(f"No model can be used yet: {self.refusal}")
+            raise NotReady(f"No model can be used yet: {self._without_path(self.refusal or '')}")
         wanted, _, version = (name or self._default or "").partition("@")
         model = self._served.get(wanted)
         if model is None or (version and version != model.manifest.version):

@@ -38,14 +38,16 @@ class ServedModel:
         return self._batcher.reason
 
     @contextmanager
-    def admit(self, client: str, count: int) -> Iterator[Lane]:
+    def admit(self, client: str, count: int, *, at_once: int) -> Iterator[Lane]:
         """Keep places for `count` images until they are done, from before they are decoded; in which lane.
 
-        Raises `Unavailable` where they would not fit: what waits to be decoded is bounded too.
+        Of more than `at_once` only as many are at work at the same time, and have places. Raises
+        `Unavailable` where they would not fit: what waits to be decoded is bounded too.
         """
         lane = self._admission.lane(client, count)
-        self._batcher.ensure_capacity("encode", count, lane)
-        with self._admission.admit(client, count):
+        places = min(count, at_once)
+        self._batcher.ensure_capacity("encode", places, lane)
+        with self._admission.admit(client, places, lane):
             yield lane
 
     async def encode(self, image: Item, *, deadline: float, lane: Lane) -> Tokens:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -63,6 +64,12 @@ class Manifest(BaseModel):
         return f"{self.name}@{self.version}"
 
     @property
+    def content_version(self) -> str:
+        """What `version` must be: the beginning of the SHA-256 of the files' list and the precision."""
+        content = json.dumps(self.model_dump(include={"files", "precision"}), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    @property
     def num_patches(self) -> int:
         """N, the patches of an image."""
         return self.grid[0] * self.grid[1]
@@ -77,8 +84,12 @@ class Bundle(BaseModel):
 
 
 def find_bundles(models_dir: Path) -> list[Path]:
-    """Folders below `models_dir` that hold a manifest, by name. Raises `BundleError` where there are none."""
-    folders = sorted(path.parent for path in models_dir.glob("*/bundle.json"))
+    """Folders below `models_dir` that hold a manifest, by name; hidden ones are still being written.
+
+    Raises `BundleError` where there are none.
+    """
+    found = (path.parent for path in models_dir.glob("*/bundle.json"))
+    folders = sorted(folder for folder in found if not folder.name.startswith("."))
     if not folders:
         raise BundleError(f"{models_dir} holds no bundle: expected folders with a bundle.json")
     return folders
@@ -99,6 +110,11 @@ def read_bundle(folder: Path) -> Bundle:
             raise BundleError(f"{folder.name}: bundle.json does not list {name}")
     for name, entry in manifest.files.items():
         _verify(folder, name, entry)
+    if manifest.version != manifest.content_version:
+        raise BundleError(
+            f"{folder.name}: bundle.json: version: expected {manifest.content_version} of its content, "
+            f"got {manifest.version}: export it again"
+        )
     return Bundle(folder=folder, manifest=manifest)
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Literal
 
 import structlog
 
 logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("stellar")
+
+
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What a terminal would obey: it colours, deletes or turns lines of others."""
 
 
 def configure_logs(level: str, log_format: Literal["auto", "json", "console"]) -> None:
@@ -21,7 +26,11 @@ def configure_logs(level: str, log_format: Literal["auto", "json", "console"]) -
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [
+            structlog.processors.format_exc_info,
+            _harmless,
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -43,3 +52,16 @@ def configure_logs(level: str, log_format: Literal["auto", "json", "console"]) -
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def _harmless(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Control characters in what a line says as escapes; a traceback keeps its lines."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            lines = value.split("\n") if name in ("exception", "stack") else [value]
+            event[name] = "\n".join(CONTROLS.sub(_escape, line) for line in lines)
+    return event
+
+
+def _escape(control: re.Match[str]) -> str:
+    return control[0].encode("unicode_escape").decode()

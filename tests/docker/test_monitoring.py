@@ -236,7 +236,7 @@ def test_trouble_is_told(cluster: Cluster, prometheus: Prometheus) -> None:
     )
     cluster.workers[0].kill()
     wait_until(lambda: {"StellarDown", "StellarNoWorkers"} <= prometheus.firing())
-    cluster.expect("redis_away")
+    cluster.expect("buried", "redis_away")
     cluster.redis.kill()
     wait_until(lambda: "RedisDown" in prometheus.firing())
     wait_until(lambda: client.post("/embed", files={"image": plain(99)}).status_code == 503)

@@ -165,14 +165,14 @@ def run_endless(block: Block, lines: list[str], folder: Path) -> None:
                 start_new_session=True,
             )
             stack.callback(end_group, process, signal.SIGKILL)
-            started.append(process)
+            started.append((words[0], process))
         end = time.monotonic() + START_TIMEOUT_S
         while not is_ready(url):
             assert time.monotonic() < end, f"{block.name}\n{Path(log.name).read_text()}"
             time.sleep(0.05)
-        for process in reversed(started):
+        for program, process in reversed(started):
             end_group(process, signal.SIGTERM)
-            ended = -signal.SIGTERM if process.args[0] == "make" else 0  # which waits for what it runs
+            ended = -signal.SIGTERM if program == "make" else 0  # which waits for what it runs
             assert process.wait(30) == ended, f"{block.name}\n{Path(log.name).read_text()}"
 
 

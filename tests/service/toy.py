@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,17 +106,18 @@ def results(images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     return {**{name: array.astype(np.float32) for name, array in floats.items()}, "drawn": drawn}
 
 
-def write_reference(folder: Path, darkest: int) -> None:
+def write_reference(folder: Path, darkest: int, seed: int) -> None:
     """Write the toy's reference: two pictures, each with a pixel as dark as said."""
-    images = np.random.default_rng(0).integers(darkest, 256, (2, 8, 8, 3), dtype=np.uint8)
+    images = np.random.default_rng(seed).integers(darkest, 256, (2, 8, 8, 3), dtype=np.uint8)
     images[:, 0, 0] = darkest
     save_file({"image": images, **results(images)}, folder / "reference.safetensors")
 
 
-def write_toy(folder: Path, *, darkest: int = 0, **changes: Any) -> Path:
+def write_toy(folder: Path, *, darkest: int = 0, seed: int = 0, **changes: Any) -> Path:
     """Write the bundle into `folder`; `changes` replace fields of its manifest.
 
-    The lighter the darkest pixel of its reference is, the longer it takes to load.
+    Each seed makes another reference, and so another version. The lighter the darkest pixel of its reference
+    is, the longer it takes to load.
     """
     folder.mkdir(parents=True)
     for name, text in (("encoder.onnx", ENCODER), ("decoder.onnx", DECODER)):
@@ -122,7 +125,7 @@ def write_toy(folder: Path, *, darkest: int = 0, **changes: Any) -> Path:
         onnx.checker.check_model(graph, full_check=True)
         data = graph.SerializeToString()
         (folder / name).write_bytes(data)
-    write_reference(folder, darkest)
+    write_reference(folder, darkest, seed)
     files = {
         path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
         for path in folder.iterdir()
@@ -130,7 +133,6 @@ def write_toy(folder: Path, *, darkest: int = 0, **changes: Any) -> Path:
     manifest = {
         "format": 2,
         "name": "toy",
-        "version": "0123456789ab",
         "precision": "fp32",
         "image_size": 8,
         "patch_size": 4,
@@ -147,5 +149,21 @@ def write_toy(folder: Path, *, darkest: int = 0, **changes: Any) -> Path:
         "opset": 20,
         "exporter": {},
     }
-    (folder / "bundle.json").write_text(json.dumps(manifest | changes))
+    write_manifest(folder, manifest | changes)
     return folder
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write `bundle.json` with the version of its content."""
+    content = json.dumps({name: manifest[name] for name in ("files", "precision")}, sort_keys=True)
+    version = hashlib.sha256(content.encode()).hexdigest()[:12]
+    (folder / "bundle.json").write_text(json.dumps(manifest | {"version": version}))
+
+
+@cache
+def toy_version(seed: int = 0) -> str:
+    """The version of the toy with this seed, of whatever name."""
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = write_toy(Path(folder) / "toy", seed=seed)
+        version: str = json.loads((bundle / "bundle.json").read_text())["version"]
+    return version

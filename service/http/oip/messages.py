@@ -8,53 +8,53 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from service.errors import BadRequest, BadTensor
-from service.http.oip.compression import accepted_encoding, compress
+from service.http.compression import accepted_encoding, compress
 from service.http.oip.tensors import Tensor, TensorSpec
-from service.http.requests import limit_images, read_object, validated
+from service.http.requests import Sent, limit_images, read_object, validated
 from service.http.responses import JSON
 
 HEADER_LENGTH = "inference-header-content-length"
 OCTETS = "application/octet-stream"
 
 
-class InputField(BaseModel):
+class InputField(Sent):
     """An input; of its parameters only `binary_data_size` counts."""
 
     name: str
     datatype: str
     shape: list[Annotated[int, Field(ge=0, strict=True)]]
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
     data: Any = None
 
 
-class OutputParameters(BaseModel):
+class OutputParameters(Sent):
     """How an output is to be written."""
 
     model_config = ConfigDict(extra="forbid")
     binary_data: bool | None = None
 
 
-class OutputField(BaseModel):
+class OutputField(Sent):
     """An output that is asked for."""
 
     name: str
     parameters: OutputParameters = OutputParameters()
 
 
-class InferRequest(BaseModel):
+class InferRequest(Sent):
     """The JSON of a request."""
 
     id: str | None = None
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
     inputs: list[InputField]
-    outputs: list[OutputField] = []
+    outputs: list[OutputField] = Field(default_factory=list)
 
 
-class Parameters(BaseModel):
+class Parameters(Sent):
     """Parameters that every model takes."""
 
     model_config = ConfigDict(extra="forbid")

@@ -16,7 +16,7 @@ from service.errors import UnknownModel
 from service.http.oip.messages import Call, Parameters
 from service.http.oip.tensors import Tensor, TensorSpec
 from service.http.requests import read_tokens
-from service.http.work import Work, all_good, settle
+from service.http.work import Work, all_good
 from service.models.models import Models
 from service.models.served import ServedModel
 from service.runtime.bundle import Manifest
@@ -45,7 +45,7 @@ class Encoder(Stage):
         self.outputs = (*_tokens(manifest), TensorSpec("cls", "FP32", (-1, manifest.width)))
 
     async def run(self, work: Work, call: Call) -> dict[str, Tensor]:
-        tokens = all_good(await settle([work.encode(pixels) for pixels in call.inputs["image"]]))
+        tokens = all_good(await work.settle(work.encode, list(call.inputs["image"])))
         return {spec.name: np.stack([getattr(each, spec.name) for each in tokens]) for spec in self.outputs}
 
 
@@ -58,7 +58,7 @@ class Decoder(Stage):
 
     async def run(self, work: Work, call: Call) -> dict[str, Tensor]:
         pairs = read_tokens(dict(call.inputs), work.model.manifest, call.batch)
-        pictures = all_good(await settle([work.draw(*pair) for pair in pairs]))
+        pictures = all_good(await work.settle(lambda pair: work.draw(*pair), pairs))
         return {"image": np.stack(pictures)}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import BadTensor
-from service.http.requests import from_base64
+from service.http.items import from_base64
 
 Tensor = NDArray[Any]
 """Numbers, or for BYTES an array of objects: each an image's bytes, or why there are none."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from service.errors import BadRequest, NoImage, ServiceError
-from service.http.requests import Options, from_base64, limit_images, read_object, validated
+from service.http.items import from_base64
+from service.http.requests import Options, Sent, limit_images, read_object, validated
+
+UNNAMED = "default/not-specified"
+"""What Infinity's client has in `model` unless told otherwise."""
+URI_BEGINS = ("data:", "http://", "https://")
 
 
-class ImageUrl(BaseModel):
+class ImageUrl(Sent):
     """An image of a message; other fields, such as `detail`, mean nothing here."""
 
     url: str
 
 
-class Part(BaseModel):
+class Part(Sent):
     """A part of a message."""
 
     type: str
@@ -24,7 +29,7 @@ class Part(BaseModel):
     text: str | None = None
 
 
-class Message(BaseModel):
+class Message(Sent):
     """A message of a chat; who says it means nothing here."""
 
     content: str | list[Part]
@@ -49,12 +54,17 @@ class EmbeddingsOptions(Options):
     encoding_format: Literal["float", "base64"] = Field(
         "float", description="Numbers, or base64 of little-endian float32."
     )
-    dimensions: int | None = Field(
-        None, description="The model's own width; shorter vectors are not offered."
+    dimensions: int = Field(
+        0, description="The model's own width, or 0 for it; shorter vectors are not offered."
     )
     user: str | None = Field(None, description="Taken and not used.")
     pooling: Literal["mean", "cls"] = Field("mean", description="The mean of the tokens, or the CLS token.")
     normalize: bool = Field(True, description="Scale vectors to length 1.")
+
+    @property
+    def model_name(self) -> str | None:
+        """Which model; None for the default one."""
+        return None if self.model == UNNAMED else self.model
 
     @property
     def field(self) -> Literal["input", "messages"]:
@@ -62,7 +72,7 @@ class EmbeddingsOptions(Options):
         return "input" if self.messages is None else "messages"
 
 
-def read_embeddings(body: bytes, max_images: int) -> tuple[EmbeddingsOptions, list[bytes]]:
+def read_embeddings(body: bytes, max_inputs: int) -> tuple[EmbeddingsOptions, list[bytes]]:
     """The options and the images' bytes. Raises errors under `BadRequest` and `BadImage`."""
     options = validated(EmbeddingsOptions, read_object(body))
     if options.messages is not None and options.input:
@@ -76,7 +86,7 @@ def read_embeddings(body: bytes, max_images: int) -> tuple[EmbeddingsOptions, li
             "The request has no image: input is a data URI of an image, or a list of them.",
             param=options.field,
         )
-    limit_images(len(given), max_images)
+    limit_images(len(given), max_inputs)
     return options, [
         _from_data_uri(value, f"{options.field} {i}", options.field) for i, value in enumerate(given)
     ]
@@ -96,10 +106,9 @@ def _image_of(messages: list[Message]) -> str | None:
 
 
 def _from_data_uri(value: Any, place: str, param: str) -> bytes:
-    if not isinstance(value, str) or not value.startswith(("data:", "http://", "https://")):
+    if not isinstance(value, str) or not value[:64].lstrip().lower().startswith(URI_BEGINS):
         raise BadRequest(
-            f"{place}: expected a data URI of an image (data:image/jpeg;base64,…), got {value!r}; "
-            "the model reads images, not text.",
+            f"{place}: expected a data URI of an image (data:image/jpeg;base64,…), got {_kind(value)}",
             param=param,
         )
     item = from_base64(value)
@@ -108,3 +117,15 @@ def _from_data_uri(value: Any, place: str, param: str) -> bytes:
         item.param = param
         raise item
     return item
+
+
+def _kind(value: Any) -> str:
+    """What was sent in an image's place, and what to do about it."""
+    if isinstance(value, str):
+        return f"a text of {len(value)} characters; the model reads images, not text."
+    if isinstance(value, list) or type(value) is int:
+        return (
+            "tokens of a text; the model reads images, not text. "
+            "LangChain sends data URIs as they are with check_embedding_ctx_length=False."
+        )
+    return f"{type(value).__name__}; the model reads images."

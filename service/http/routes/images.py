@@ -13,10 +13,10 @@ from starlette.responses import Response
 from service.errors import BadEdit, BadOption, BadRequest, BadTokens, ServiceError
 from service.http.dependencies import BEARER, DirectRoute, KitDep
 from service.http.disconnect import run_while_connected
+from service.http.items import Item
 from service.http.openapi import EMBED_DOCS, RECONSTRUCT_DOCS, TOKENS_DOCS
 from service.http.requests import (
     EmbedOptions,
-    Item,
     ReconstructOptions,
     TokensOptions,
     Upload,
@@ -39,7 +39,7 @@ from service.http.responses import (
     sheet_response,
     tokens_item,
 )
-from service.http.work import Seen, Work, all_good, settle
+from service.http.work import Seen, Work, all_good
 from service.models.served import ServedModel
 from service.tokens.edits import Edit, apply_edits, parse_edits
 from service.tokens.pooling import pooled
@@ -124,15 +124,14 @@ async def _reconstruct_all(
     if given and upload.images:
         raise BadTokens("Send images or tokens, not both.")
 
-    async def draw(semantics: Floats, localization: Floats) -> Pixels:
-        edited = apply_edits(semantics, localization, work.model.manifest.grid, edits, donors)
-        return await work.draw(*edited)
+    async def draw(pair: tuple[Floats, Floats]) -> Pixels:
+        return await work.draw(*apply_edits(*pair, work.model.manifest.grid, edits, donors))
 
     async def redraw(item: Item) -> Pixels:
         seen = await work.see(item)
-        return await draw(seen.tokens.semantics, seen.tokens.localization)
+        return await draw((seen.tokens.semantics, seen.tokens.localization))
 
-    return await settle([draw(*pair) for pair in given] or [redraw(item) for item in upload.images])
+    return await work.settle(draw, given) if given else await work.settle(redraw, upload.images)
 
 
 def _embed_response(

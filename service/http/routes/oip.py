@@ -14,7 +14,6 @@ from starlette.responses import Response
 from service.errors import NotReady
 from service.http.dependencies import BEARER, KitDep, ModelsDep, WorkRoute
 from service.http.disconnect import run_while_connected
-from service.http.oip.compression import decompress
 from service.http.oip.messages import HEADER_LENGTH, Call, read_call, write_answer
 from service.http.oip.stages import Stage, find_stage
 from service.http.openapi import INFER_DOCS
@@ -96,9 +95,8 @@ async def infer(request: Request, kit: KitDep, target: TargetDep) -> Response:
 
 
 def _read(request: Request, body: bytes, stage: Stage, kit: KitDep) -> Call:
-    encoding = request.headers.get("content-encoding", "").strip().lower()
     return read_call(
-        decompress(body, encoding, kit.settings.max_body_bytes),
+        body,
         request.headers.get(HEADER_LENGTH),
         inputs=stage.inputs,
         outputs=stage.outputs,

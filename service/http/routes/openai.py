@@ -16,9 +16,9 @@ from service.http.disconnect import run_while_connected
 from service.http.openai.embeddings import EmbeddingsOptions, read_embeddings
 from service.http.openapi import EMBEDDINGS_DOCS
 from service.http.responses import json_response, numbers
-from service.http.work import Seen, all_good
 from service.models.served import ServedModel
 from service.tokens.pooling import pooled
+from service.tokens.types import Floats
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=WorkRoute, dependencies=[BEARER])
 
@@ -27,22 +27,30 @@ router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=WorkRoute, depende
 async def embeddings(request: Request, kit: KitDep) -> Response:
     """One vector for each image. There is no place for errors beside vectors: one bad image fails all."""
     body = await request.body()
-    options, images = await asyncio.to_thread(read_embeddings, body, kit.settings.max_images)
-    work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
+    options, images = await asyncio.to_thread(read_embeddings, body, kit.settings.max_inputs)
+    work = kit.begin(request, kit.models.get(options.model_name), fit=options.fit)
     width = work.model.manifest.width
-    if options.dimensions not in (None, width):
+    if options.dimensions not in (0, width):
         raise BadOption(
             f"dimensions: the vectors of {work.model.id} have {width} numbers and are not shortened, "
-            f"got {options.dimensions}.",
+            f"got {options.dimensions}: leave it away.",
             param="dimensions",
         )
+
+    async def embed(image: bytes) -> Floats:
+        # Of many images only the vectors are kept.
+        seen = await work.see(image)
+        return pooled(seen.tokens, options.pooling, normalize=options.normalize)
+
     try:
         with work.admitted(len(images)):
-            seen = all_good(await run_while_connected(request, work.see_all(images)))
+            vectors = await run_while_connected(request, work.all_of(embed, images))
     except BadImage as error:
         error.param = options.field
         raise
-    return await work.respond(partial(_embeddings_response, work.model, seen, options), small=len(seen) == 1)
+    return await work.respond(
+        partial(_embeddings_response, work.model, vectors, options), small=len(vectors) == 1
+    )
 
 
 @router.get("/models", summary="What is served")
@@ -57,9 +65,10 @@ async def model(model: str, models: ModelsDep) -> dict[str, Any]:
     return _describe(models.get(model))
 
 
-def _embeddings_response(model: ServedModel, seen: Sequence[Seen], options: EmbeddingsOptions) -> Response:
-    vectors = [pooled(s.tokens, options.pooling, normalize=options.normalize) for s in seen]
-    patches = len(seen) * model.manifest.num_patches  # what the model has read, as OpenAI counts tokens
+def _embeddings_response(
+    model: ServedModel, vectors: Sequence[Floats], options: EmbeddingsOptions
+) -> Response:
+    patches = len(vectors) * model.manifest.num_patches  # what the model has read, as OpenAI counts tokens
     data = [
         {"object": "embedding", "index": i, "embedding": numbers(vector, options.encoding_format)}
         for i, vector in enumerate(vectors)

@@ -16,6 +16,8 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import Response
 
+from service.http.dependencies import ReadRoute
+
 FOLDER = Path(__file__).parents[2] / "studio"
 POLICY = {
     "default-src": "'none'",
@@ -35,7 +37,7 @@ HEADERS = {
     "cache-control": "no-cache",  # asked for again each time, and answered 304 where nothing has changed
 }
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=ReadRoute)
 studio_files = StaticFiles(directory=FOLDER)
 swagger_files = StaticFiles(packages=[("fastapi_swagger", "resources")])
 

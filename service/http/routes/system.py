@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from service.errors import NotReady
-from service.http.dependencies import MetricsDep, ModelsDep, require_key
+from service.http.dependencies import MetricsDep, ModelsDep, ReadRoute, require_key
 from service.models.served import ServedModel
 
-router = APIRouter()
+router = APIRouter(route_class=ReadRoute)
 
 
 @router.get("/healthz/live", tags=["operations"], summary="Is the process up?")
@@ -23,8 +23,8 @@ async def live() -> dict[str, str]:
 @router.get("/healthz/ready", tags=["operations"], summary="Can it serve?")
 async def ready(models: ModelsDep) -> dict[str, Any]:
     """200 once every model is loaded, verified and warm, or has a live worker; else 503 with the reason."""
-    if models.reason is not None:
-        raise NotReady(models.reason)
+    if models.told is not None:
+        raise NotReady(models.told)
     return {"status": "ready", "models": [model.id for model in models]}
 
 

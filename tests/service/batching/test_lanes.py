@@ -38,7 +38,7 @@ def test_a_quarter_is_kept_for_small_work() -> None:
 def test_a_client_with_much_at_work_is_bulk_and_others_are_not() -> None:
     admission = Admission(max_admitted=100, small_items=8)
     assert [admission.lane("a", n) for n in (8, 9)] == ["small", "bulk"]
-    with admission.admit("a", 6):
+    with admission.admit("a", 6, "small"):
         assert [admission.lane("a", n) for n in (2, 3)] == ["small", "bulk"]
         assert admission.lane("b", 8) == "small"
     assert admission.lane("a", 8) == "small"
@@ -46,17 +46,17 @@ def test_a_client_with_much_at_work_is_bulk_and_others_are_not() -> None:
 
 def test_a_crowd_of_one_client_leaves_places_for_others() -> None:
     admission = Admission(max_admitted=8, small_items=2)
-    with admission.admit("crowd", 6):
-        with pytest.raises(QueueFull), admission.admit("crowd", 1):
+    with admission.admit("crowd", 6, "bulk"):
+        with pytest.raises(QueueFull), admission.admit("crowd", 1, "bulk"):
             pass
-        with admission.admit("other", 2):
+        with admission.admit("other", 2, "small"):
             pass
 
 
 def test_work_without_images_leaves_the_count_right() -> None:
     admission = Admission(max_admitted=8, small_items=2)
-    one, other = admission.admit("a", 0), admission.admit("a", 0)
+    one, other = admission.admit("a", 0, "small"), admission.admit("a", 0, "small")
     with one, other:
         assert admission.lane("a", 2) == "small"
-    with admission.admit("a", 2):
+    with admission.admit("a", 2, "small"):
         assert admission.lane("a", 1) == "bulk"

@@ -219,3 +219,91 @@ def test_what_is_not_installed_is_named_where_it_is_needed(
         "embed", folder / GOOD[0], "--out", tmp_path / "vectors.parquet", *address, python=without
     )
     assert told.startswith(message)
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("command", "out", "message"),
+    [
+        ("reconstruct", ".", "cat.png is read itself and would be replaced"),
+        ("reconstruct", "linked", "cat.png is read itself and would be replaced"),
+        ("embed", "cat.png", "cat.png is read itself and would be replaced"),
+        ("tokens", "cat.png", "cat.png is read itself and would be replaced"),
+        ("embed", "link", "link is a symbolic link: name the file that it leads to"),
+        ("tokens", "nowhere", "nowhere is a symbolic link: name the file that it leads to"),
+        ("embed", "pipe", "pipe is no regular file: name another"),
+        ("reconstruct", "other", "other/cat.png is a symbolic link: name the file that it leads to"),
+    ],
+)
+def test_nothing_but_an_older_result_is_replaced(
+    server: Server, tmp_path: Path, command: str, out: str, message: str
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "cat.png").write_bytes(photo("chelsea", "PNG"))
+    (tmp_path / "kept").write_text("kept")
+    (photos / "link").symlink_to(tmp_path / "kept")
+    (photos / "nowhere").symlink_to(tmp_path / "absent")
+    (photos / "linked").symlink_to(photos)
+    (photos / "other").mkdir()
+    (photos / "other/cat.png").symlink_to(tmp_path / "kept")
+    os.mkfifo(photos / "pipe")
+    before = everything(tmp_path)
+    code, told = stellar(command, photos / "cat.png", "--out", photos / out, "--server", server.url)
+    assert (code, message in told) == (2, True)
+    assert everything(tmp_path) == before
+    assert (photos / "link").is_symlink()
+    assert (photos / "nowhere").is_symlink()
+    assert (photos / "pipe").is_fifo()
+
+
+def test_pictures_that_would_share_a_file_are_named(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("a.jpg", "a.jpg.png"):
+        (tmp_path / "photos" / name).write_bytes(photo("chelsea"))
+    out = tmp_path / "drawn"
+    code, told = stellar("reconstruct", tmp_path / "photos", "--out", out, "--server", server.url)
+    assert code == 2
+    assert f"a.jpg and a.jpg.png would both be drawn to {out}/a.jpg.png: rename one of them" in told
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "out", "name"), [("tokens", "t", "t"), ("reconstruct", ".", "a.jpg.png")]
+)
+def test_what_a_killed_run_has_left_is_cleared_by_the_next(
+    server: Server, tmp_path: Path, command: str, out: str, name: str
+) -> None:
+    """What another one still writes stays, and so do other files' beginnings."""
+    (tmp_path / "a.jpg").write_bytes(photo("chelsea"))
+    write = (
+        "from pathlib import Path; from service.bulk.table import written_whole\n"
+        f"with written_whole(Path({name!r})): print('begun', flush=True); input()"
+    )
+    killed, alive = (
+        subprocess.Popen(
+            [sys.executable, "-c", write],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(2)
+    )
+    for process in (killed, alive):
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+    (tmp_path / f".{name}.4242.partial").touch()  # of a version before
+    (tmp_path / ".b.4242.partial").touch()
+    killed.kill()
+    killed.wait()
+    assert len(list(tmp_path.glob(".*.partial"))) == 4
+    code, _ = stellar(command, tmp_path / "a.jpg", "--out", tmp_path / out, "--server", server.url)
+    assert (code, len(list(tmp_path.glob(".*.partial")))) == (0, 2)
+    killed.communicate()
+    alive.communicate(b"\n")
+    assert alive.returncode == 0
+    assert [path.name for path in tmp_path.glob(".*.partial")] == [".b.4242.partial"]

@@ -21,8 +21,10 @@ from tests.service.fleet.cluster import Cluster, RedisServer, cluster_of, wait_u
 from tests.service.fleet.load import GONE, RIGHT, WRONG, Tally, is_right, load, picture
 from tests.service.fleet.proxy import Proxy
 from tests.service.server import Server
+from tests.service.toy import toy_version
 
 QUICK = (10, 20, 0)
+STREAM = f"stellar:toy@{toy_version()}:encode:small"
 SLOW = (200, 220, 255)
 """Its darkest channel keeps the toy model busy for most of a second."""
 
@@ -165,7 +167,7 @@ def test_malformed_entries_are_put_aside_and_stop_nobody(cluster: Cluster, field
     cluster.expect("buried")
     cluster.worker()
     server = cluster.ready()
-    cluster.redis.client.xadd("stellar:toy@0123456789ab:encode:small", fields)  # type: ignore[arg-type]
+    cluster.redis.client.xadd(STREAM, fields)  # type: ignore[arg-type]
     wait_until(lambda: cluster.redis.client.xlen("stellar:dead") == 1)
     assert cluster.redis.dead_letter()[b"reason"].startswith(b"malformed: ")
     assert right(ask(server))
@@ -180,7 +182,7 @@ def test_answers_go_to_streams_of_answers_only(cluster: Cluster) -> None:
     request = Request(item="i", reply_to="victim", ttl_ms=60_000, request_id="", arrays=arrays)
     parts: list[str | bytes] = request.fields()
     fields = dict(zip(parts[::2], parts[1::2], strict=True))
-    cluster.redis.client.xadd("stellar:toy@0123456789ab:encode:small", fields)  # type: ignore[arg-type]
+    cluster.redis.client.xadd(STREAM, fields)  # type: ignore[arg-type]
     wait_until(lambda: cluster.redis.client.xlen("stellar:dead") == 1)
     assert b"answers are not written" in cluster.redis.dead_letter()[b"reason"]
     assert not cluster.redis.client.exists("victim")

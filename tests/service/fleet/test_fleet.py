@@ -25,7 +25,7 @@ from tests.service.fleet.cluster import Cluster, WorkerProcess, cluster_of, free
 from tests.service.fleet.load import picture
 from tests.service.fleet.test_failures import QUICK, SLOW, ask, ask_soon, right
 from tests.service.server import Server
-from tests.service.toy import write_toy
+from tests.service.toy import toy_version, write_toy
 
 EDITS = '[{"op":"drop","token":3}]'
 
@@ -90,13 +90,13 @@ def test_models_and_versions_are_served_side_by_side(tmp_path: Path) -> None:
     write_toy(models / "a", name="first")
     write_toy(models / "b", name="second")
     newer = tmp_path / "newer"
-    write_toy(newer / "a", name="first", version="ffffffffffff")
+    write_toy(newer / "a", name="first", seed=1)
     with cluster_of(tmp_path, models) as cluster:
         cluster.worker("--model", "first")
         server = cluster.api()
         server.wait_until(lambda: server.answers("/healthz/live", 200))
         only_newer = cluster.api(models_dir=str(newer))
-        cluster.worker("--model", "second@0123456789ab")
+        cluster.worker("--model", f"second@{toy_version()}")
         server.wait_until(lambda: server.answers("/healthz/ready", 200))
         only_newer.wait_until(lambda: only_newer.answers("/healthz/ready", 503))
         cluster.worker(models_dir=str(newer))
@@ -165,7 +165,7 @@ def test_one_image_does_not_wait_for_a_crowd_of_another_client(
 def test_cached_results_are_the_same_and_versions_share_nothing(tmp_path: Path) -> None:
     models, newer = tmp_path / "models", tmp_path / "newer"
     write_toy(models / "toy")
-    write_toy(newer / "toy", version="ffffffffffff")
+    write_toy(newer / "toy", seed=1)
     with cluster_of(tmp_path, models, cache_ttl_s="60") as cluster:
         cluster.worker()
         cluster.worker(models_dir=str(newer))
@@ -313,6 +313,15 @@ def test_worker_answers_probes_and_ends_while_its_models_load(tmp_path: Path, nu
         assert "Traceback" not in worker.log
     finally:
         worker.kill()
+
+
+def test_hang_up_before_a_worker_reads_its_models_ends_nothing(cluster: Cluster) -> None:
+    worker = WorkerProcess(cluster.folder / "log", cluster.settings)
+    cluster.workers.append(worker)
+    worker.send_early(signal.SIGHUP)
+    wait_until(lambda: worker.ready)
+    worker.send(signal.SIGHUP)
+    assert worker.process.wait(30) == 0
 
 
 def test_worker_is_ready_when_it_takes_items(cluster: Cluster) -> None:

@@ -171,3 +171,26 @@ def test_live_answers_while_models_load(tmp_path: Path) -> None:
         detail = server.client.get("/healthz/ready").json()["detail"]
         assert re.fullmatch(r"(the models are|stellar-tiny is) loading, for \d+ s so far", detail)
         server.wait_until(lambda: server.answers("/healthz/ready", 200))
+
+
+def test_a_slash_at_the_end_leads_nowhere(client: httpx.Client) -> None:
+    """Least of all to the host that the request names."""
+    for path in ("/embed/", "/models/", "/tokens/"):
+        answer = client.post(path, headers={"host": "elsewhere.example"})
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_endless_accept_headers_are_refused(client: httpx.Client, photo: bytes) -> None:
+    """What is accepted is kept, and takes long to read."""
+    answer = client.post("/embed", files={"image": photo}, headers={"accept": "application/json," * 1000})
+    assert (answer.status_code, answer.json()["code"]) == (406, "not_acceptable")
+    assert answer.json()["detail"] == "Accept: expected at most 4096 characters, got 17000."
+
+
+def test_control_characters_of_a_path_do_not_reach_the_terminal(tmp_path: Path, toy_models: Path) -> None:
+    settings = {"STELLAR_LOG_FORMAT": "console"}
+    with running(tmp_path / "log", settings, "--models", str(toy_models)) as server:
+        server.client.get("/%1b%5b2J%0aforged%c2%9b1m%e2%80%ae")
+        server.wait_until(lambda: r"/\x1b[2J\nforged\x9b1m\u202e" in server.log)
+        for control in ("\x1b[2J", "\nforged", "\x9b", "\u202e"):
+            assert control not in server.log

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.requests import Request
 
 from service.errors import Unauthorized
 from service.http.auth import Keys
 from service.settings import Settings
+from tests.service.server import Server, running
 
 
 def keys(**settings: Any) -> Keys:
@@ -67,6 +70,30 @@ def test_keys_stand_in_a_file_one_a_line(tmp_path: Path) -> None:
         keys(api_keys="three", api_keys_file=file).check(asking(x_api_key=key))
     with pytest.raises(Unauthorized):
         keys(api_keys_file=file).check(asking(x_api_key=""))
+
+
+@pytest.mark.parametrize("sent", ["schlüssel à".encode(), "schlüssel à".encode("latin-1")])
+def test_keys_beyond_ascii_open(server_with_keys: Server, sent: bytes) -> None:
+    """As curl and as Python's own client send them; the file has a byte order mark before the first key."""
+    for headers in ({b"x-api-key": sent}, {b"authorization": b"Bearer " + sent}):
+        assert httpx.get(f"{server_with_keys.url}/models", headers=headers).status_code == 200
+    wrong = {b"x-api-key": sent + b"\xc3\xbc"}
+    assert httpx.get(f"{server_with_keys.url}/models", headers=wrong).status_code == 401
+
+
+@pytest.fixture(scope="module")
+def server_with_keys(tmp_path_factory: pytest.TempPathFactory, toy_models: Path) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("keys")
+    (folder / "keys").write_text("schlüssel à\nother\n", "utf-8-sig")
+    settings = {"STELLAR_API_KEYS_FILE": str(folder / "keys")}
+    with running(folder / "log", settings, "--models", str(toy_models)) as server:
+        yield server
+
+
+def test_file_that_is_not_utf_8_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes("schlüssel".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"api_keys_file: .*keys: expected UTF-8"):
+        keys(api_keys_file=tmp_path / "keys")
 
 
 def test_file_without_keys_stops_the_start(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from service.runtime.bundle import read_bundle
 from service.runtime.engine import Arrays, Stage
 from tests.service.photos import plain
 from tests.service.server import Server, running
-from tests.service.toy import write_toy
+from tests.service.toy import toy_version, write_toy
 
 IMAGE = {"image": plain(0)}
+VERSION = toy_version()
 
 
 class Roomy:
@@ -41,14 +42,14 @@ def test_places_are_kept_until_the_images_are_done(toy_models: Path) -> None:
     """Also while the batcher does not know of them yet."""
     manifest = read_bundle(toy_models / "toy").manifest
     model = ServedModel(manifest, Roomy(), Admission(max_admitted=3, small_items=3))
-    with model.admit("me", 2):
-        with pytest.raises(QueueFull, match="2 images are at work"), model.admit("me", 2):
+    with model.admit("me", 2, at_once=9):
+        with pytest.raises(QueueFull, match="2 images are at work"), model.admit("me", 2, at_once=9):
             pass
-        with model.admit("me", 1):
+        with model.admit("me", 1, at_once=9):
             pass
-    with pytest.raises(KeyError), model.admit("me", 3):
+    with pytest.raises(KeyError), model.admit("me", 3, at_once=9):
         raise KeyError
-    with model.admit("me", 3):
+    with model.admit("me", 3, at_once=9):
         pass
 
 
@@ -66,13 +67,13 @@ def test_models_are_found_by_name_and_by_version(two: Path, tmp_path: Path) -> N
         def used(**options: str) -> httpx.Response:
             return server.client.post("/embed", files=IMAGE, data=options)
 
-        assert used().json()["model"] == "second@0123456789ab"
-        assert used(model="first").json()["model"] == "first@0123456789ab"
-        assert used(model="first@0123456789ab").headers["x-stellar-model"] == "first@0123456789ab"
+        assert used().json()["model"] == f"second@{VERSION}"
+        assert used(model="first").json()["model"] == f"first@{VERSION}"
+        assert used(model=f"first@{VERSION}").headers["x-stellar-model"] == f"first@{VERSION}"
         for name in ("third", "first@000000000000"):
             unknown = used(model=name)
             assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_model")
-            assert "there is first@0123456789ab, second@0123456789ab" in unknown.json()["detail"]
+            assert f"there is first@{VERSION}, second@{VERSION}" in unknown.json()["detail"]
         listed = server.client.get("/models").json()
         assert (listed["default"], [m["name"] for m in listed["models"]]) == ("second", ["first", "second"])
 
@@ -100,6 +101,14 @@ def test_two_builds_of_onnx_runtime_are_the_reason(two: Path, tmp_path: Path) ->
     settings = {"PYTHONPATH": str(other.parent)}
     told = reason(two, tmp_path / "log", settings=settings)
     assert re.match(r"onnxruntime [\d.]+ and onnxruntime-gpu 1\.31\.1 are both installed", told)
+
+
+def test_reason_does_not_say_where_the_folder_lies(tmp_path: Path) -> None:
+    """Readiness answers anybody; the log has the path."""
+    models = tmp_path / "models"
+    told = reason(models, tmp_path / "log")
+    assert told == "the models' folder holds no bundle: expected folders with a bundle.json"
+    assert f"{models} holds no bundle" in (tmp_path / "log").read_text()
 
 
 def test_two_bundles_of_one_name_are_the_reason(tmp_path: Path) -> None:

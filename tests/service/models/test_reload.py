@@ -17,10 +17,12 @@ import pytest
 from tests.service.fleet.cluster import cluster_of, wait_until
 from tests.service.photos import plain
 from tests.service.server import Server, running
-from tests.service.toy import write_toy
+from tests.service.toy import toy_version, write_toy
 
 SLOW, QUICK = plain(100), plain(0)
-OLD, NEW = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
+BEFORE, AFTER = 1, 2
+OLD, NEW = toy_version(BEFORE), toy_version(AFTER)
+ANOTHER = toy_version()
 
 
 def rewrite(folder: Path, **changes: Any) -> Path:
@@ -61,7 +63,7 @@ def refuses(server: Server, expected: dict[str, str]) -> bool:
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    write_toy(tmp_path / "models/toy", version=OLD)
+    write_toy(tmp_path / "models/toy", seed=BEFORE)
     return tmp_path / "models"
 
 
@@ -77,11 +79,11 @@ def test_folder_is_followed(server: Server, models: Path) -> None:
     hang_up(server)
     assert served(server) == {
         "default": "toy",
-        "models": ["another@0123456789ab", f"toy@{OLD}"],
+        "models": [f"another@{ANOTHER}", f"toy@{OLD}"],
         "refused": {},
     }
     assert len(server.logged("model_ready")) == 2  # what has not changed is not loaded again
-    rewrite(models / "toy", version=NEW)
+    rewrite(models / "toy", seed=AFTER)
     shutil.rmtree(models / "another")
     hang_up(server)
     assert served(server) == {"default": "toy", "models": [f"toy@{NEW}"], "refused": {}}
@@ -100,7 +102,7 @@ def test_work_in_flight_is_finished_by_the_version_it_began_with(server: Server,
     with ThreadPoolExecutor() as pool:
         old = pool.submit(embed, server, SLOW, SLOW, SLOW)
         server.wait_until(lambda: server.metric('stellar_images_total{model="toy",stage="encode"}') > 0)
-        rewrite(models / "toy", version=NEW)
+        rewrite(models / "toy", seed=AFTER)
         hang_up(server)
         assert embed(server, QUICK).json()["model"] == f"toy@{NEW}"
         assert server.logged("model_closed") == []
@@ -121,8 +123,8 @@ def test_swaps_under_load_fail_no_request(server: Server, models: Path) -> None:
 
     with ThreadPoolExecutor() as pool:
         loads = [pool.submit(load) for _ in range(4)]
-        for version in (NEW, OLD, NEW):
-            rewrite(models / "toy", version=version)
+        for seed in (AFTER, BEFORE, AFTER):
+            rewrite(models / "toy", seed=seed)
             hang_up(server)
         enough.set()
     assert {status for statuses in loads for status in statuses.result()} == {200}
@@ -131,27 +133,27 @@ def test_swaps_under_load_fail_no_request(server: Server, models: Path) -> None:
 def test_broken_bundle_leaves_the_old_one_and_says_why(server: Server, models: Path) -> None:
     """A new one beside it is served all the same; mended, it is taken."""
     server.expect("bundle_refused")
-    rewrite(models / "toy", version=NEW)
+    rewrite(models / "toy", seed=AFTER)
     (models / "toy/decoder.onnx").write_bytes(b"damaged")
     write_toy(models / "wrong", name="wrong", width=5)
     write_toy(models / "sound", name="sound")
     hang_up(server)
     told = served(server)
-    assert told["models"] == ["sound@0123456789ab", f"toy@{OLD}"]
+    assert told["models"] == [f"sound@{ANOTHER}", f"toy@{OLD}"]
     assert "toy: decoder.onnx is damaged" in told["refused"]["toy"]
     assert "wrong: reference.safetensors: semantics: expected float32 [2, 3, 5]" in told["refused"]["wrong"]
     assert {line["bundle"] for line in server.logged("bundle_refused")} == {"toy", "wrong"}
     assert server.answers("/healthz/ready", 200)
     assert embed(server, QUICK).json()["model"] == f"toy@{OLD}"
-    rewrite(models / "toy", version=NEW)
+    rewrite(models / "toy", seed=AFTER)
     shutil.rmtree(models / "wrong")
     hang_up(server)
-    assert served(server) == {"default": "toy", "models": ["sound@0123456789ab", f"toy@{NEW}"], "refused": {}}
+    assert served(server) == {"default": "toy", "models": [f"sound@{ANOTHER}", f"toy@{NEW}"], "refused": {}}
 
 
 def test_folder_that_makes_no_sense_changes_nothing(server: Server, models: Path) -> None:
     server.expect("models_failed")
-    write_toy(models / "twin", version=NEW)
+    write_toy(models / "twin", seed=AFTER)
     hang_up(server)
     told = served(server)
     assert (told["models"], told["refused"]) == (
@@ -172,9 +174,18 @@ def test_failed_start_is_mended_without_a_restart(models: Path, tmp_path: Path) 
         server.wait_until(
             lambda: bool(server.logged("models_failed")) and server.answers("/healthz/ready", 503)
         )
-        rewrite(models / "toy", version=NEW)
+        rewrite(models / "toy", seed=AFTER)
         hang_up(server)
         server.wait_until(lambda: server.answers("/healthz/ready", 200))
+        assert embed(server, QUICK).json()["model"] == f"toy@{NEW}"
+
+
+def test_hang_up_before_the_start_is_over_ends_nothing(models: Path, tmp_path: Path) -> None:
+    with Server(tmp_path / "log", {}, "--models", str(models)) as server:
+        server.send_early(signal.SIGHUP)
+        server.wait_until(lambda: server.answers("/healthz/ready", 200))
+        rewrite(models / "toy", seed=AFTER)
+        hang_up(server)
         assert embed(server, QUICK).json()["model"] == f"toy@{NEW}"
 
 
@@ -185,9 +196,9 @@ def test_with_redis_the_old_version_serves_until_a_worker_has_the_new_one(
     with cluster_of(tmp_path, models) as cluster:
         old = cluster.worker()
         api = cluster.ready()
-        for version in (NEW, OLD, NEW):
-            refused = {"toy": f"not yet: no live worker serves toy@{NEW}"} if version == NEW else {}
-            rewrite(models / "toy", version=version)
+        for seed in (AFTER, BEFORE, AFTER):
+            refused = {"toy": f"not yet: no live worker serves toy@{NEW}"} if seed == AFTER else {}
+            rewrite(models / "toy", seed=seed)
             api.process.send_signal(signal.SIGHUP)
             wait_until(partial(refuses, api, refused))
             assert api.answers("/healthz/ready", 200)

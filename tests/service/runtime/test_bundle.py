@@ -10,7 +10,7 @@ import pytest
 
 from service.runtime.bundle import BundleError, find_bundles, read_bundle
 from service.settings import BUNDLED_MODELS
-from tests.service.toy import write_toy
+from tests.service.toy import toy_version, write_toy
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def rewrite(folder: Path, **changes: Any) -> None:
 
 def test_sound_bundle_is_read(toy: Path) -> None:
     manifest = read_bundle(toy).manifest
-    assert manifest.id == "toy@0123456789ab"
+    assert manifest.id == f"toy@{toy_version()}"
     assert manifest.num_patches == 4
 
 
@@ -37,6 +37,7 @@ def test_bundled_model_is_sound() -> None:
 def test_bundles_are_found_by_name(tmp_path: Path) -> None:
     for name in ("b", "a", "c"):
         write_toy(tmp_path / name)
+    write_toy(tmp_path / ".new")  # somebody is still copying it
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     assert [folder.name for folder in find_bundles(tmp_path)] == ["a", "b", "c"]
@@ -62,6 +63,14 @@ def test_wrong_hash_is_refused(toy: Path) -> None:
     files["encoder.onnx"]["sha256"] = "0" * 64
     rewrite(toy, files=files)
     with pytest.raises(BundleError, match=r"encoder.onnx is damaged: expected SHA-256 000000000000"):
+        read_bundle(toy)
+
+
+@pytest.mark.parametrize("change", [{"version": "0" * 12}, {"precision": "int8"}])
+def test_version_of_another_content_is_refused(toy: Path, change: dict[str, str]) -> None:
+    """Caches and tables go by it, so that two contents of one version would be mixed."""
+    rewrite(toy, **change)
+    with pytest.raises(BundleError, match=r"toy: bundle.json: version: expected \w{12} of its content, got "):
         read_bundle(toy)
 
 

@@ -16,7 +16,7 @@ from service.runtime.bundle import BundleError, read_bundle
 from service.runtime.engine import Arrays, Engine, Stage, batch_buckets
 from service.runtime.providers import DeviceError
 from service.settings import Settings
-from tests.service.toy import DECODER, ENCODER, HEADER, results, write_toy
+from tests.service.toy import DECODER, ENCODER, HEADER, results, write_manifest, write_toy
 
 SOURCE = np.random.default_rng(0)
 
@@ -132,7 +132,7 @@ def exchanged(folder: Path, name: str, data: bytes) -> Path:
     (folder / name).write_bytes(data)
     manifest = json.loads((folder / "bundle.json").read_text())
     manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-    (folder / "bundle.json").write_text(json.dumps(manifest))
+    write_manifest(folder, manifest)
     return folder
 
 

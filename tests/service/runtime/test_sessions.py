@@ -66,7 +66,7 @@ def test_tensorrt_is_asked_for_with_profiles_caches_and_no_precision(
     assert encode[TENSORRT] == {
         "device_id": "1",
         "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(made_by / "toy@0123456789ab-batch-6" / "encode"),
+        "trt_engine_cache_path": str(made_by / f"{manifest.id}-batch-6" / "encode"),
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(made_by),
         "trt_profile_min_shapes": "image:1x8x8x3",

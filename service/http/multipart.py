@@ -1,0 +1,113 @@
+"""A multipart form (RFC 7578), read whole: its parts, and whether each is a file or the value of a field."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+from dataclasses import dataclass, field
+
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+
+from service.errors import BadRequest, IncompleteForm, TooManyImages
+
+TEXT_TYPES = (b"", b"text/plain", b"application/json")
+"""Content types of parts that are values, unless they have a file name."""
+
+
+@dataclass
+class Part:
+    """A file or a field."""
+
+    name: str = ""
+    content: bytearray = field(default_factory=bytearray)
+    has_file_name: bool = False
+    content_type: bytes = b""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is told to be one: by a file name, or by the type of what it holds."""
+        return self.has_file_name or self.content_type not in TEXT_TYPES
+
+    @property
+    def text(self) -> str:
+        """The value of a field."""
+        try:
+            return self.content.decode()
+        except UnicodeDecodeError:
+            return self.content.decode("latin-1")
+
+
+class _Form:
+    """What the parser tells of a form."""
+
+    def __init__(self, max_parts: int) -> None:
+        self.parts: list[Part] = []
+        self.complete = False
+        self._max_parts = max_parts
+        self._header, self._value = bytearray(), bytearray()
+
+    def on_part_begin(self) -> None:
+        if len(self.parts) == self._max_parts:
+            raise TooManyImages(
+                f"A form may have {self._max_parts} parts, images and options together: send fewer at once."
+            )
+        self.parts.append(Part())
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def on_header_end(self) -> None:
+        part, header, value = self.parts[-1], bytes(self._header).lower(), bytes(self._value)
+        self._header.clear()
+        self._value.clear()
+        kind, options = parse_options_header(value)
+        if header == b"content-type":
+            part.content_type = kind
+        elif header == b"content-disposition":
+            part.has_file_name = b"filename" in options or b"filename*=" in value.lower()
+            name = options.get(b"name", b"")
+            part.name = name.decode("utf-8", "replace")
+
+    def on_headers_finished(self) -> None:
+        if not self.parts[-1].name:
+            raise BadRequest(
+                "A part of the form has no name: expected Content-Disposition: form-data; name=image."
+            )
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self.parts[-1].content += data[start:end]
+
+    def on_end(self) -> None:
+        self.complete = True
+
+
+async def read_form(content_type: str, stream: AsyncIterable[bytes], max_parts: int) -> list[Part]:
+    """The parts of a form, of which there are `max_parts` at most; none where there is no body at all.
+
+    Raises `BadRequest`, `IncompleteForm` and `TooManyImages`.
+    """
+    _, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary")
+    if not boundary:
+        raise BadRequest(
+            "multipart/form-data: the boundary is missing; let the client write the Content-Type itself."
+        )
+    form, empty = _Form(max_parts), True
+    callbacks = {name: getattr(form, name) for name in dir(form) if name.startswith("on_")}
+    try:
+        parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
+        async for chunk in stream:
+            empty = empty and not chunk
+            parser.write(chunk)
+    except FormParserError as error:
+        raise BadRequest(f"The body is no form: {error}") from None
+    if not form.complete and not empty:
+        raise IncompleteForm(
+            "The form ends before its last boundary, so that something may be missing: "
+            "send it whole, with --BOUNDARY-- at its end."
+        )
+    return form.parts
