@@ -71,7 +71,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Where a reader stands."""
-    (tmp_path / "training").symlink_to(ROOT / "training")
+    for package in ("service", "model", "training"):
+        (tmp_path / package).symlink_to(ROOT / package)
     (tmp_path / "cat.jpg").write_bytes(photo("chelsea"))
     (tmp_path / "other.jpg").write_bytes(photo("coffee"))
     (tmp_path / "photos/trip").mkdir(parents=True)

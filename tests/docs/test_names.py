@@ -20,7 +20,7 @@ HISTORY = ROOT / "CHANGELOG.md"
 """It names what is gone, too."""
 CODE = re.compile(r"`([^`\n]+)`")
 FILE = re.compile(r"[\w./-]+/[\w.-]+\.(?:py|js|md|toml|yml|yaml|json|webp|svg|png)")
-BESIDE = ("", "service", "training", "model", "docker/prometheus", "training/cards")
+BESIDE = ("", "service", "service/http", "training", "tests/benchmarks/serving")
 """Folders that pages leave out where they are clear."""
 TARGETS = set(re.findall(r"^([\w+-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 NAMING = [page for page in PAGES if page != HISTORY]
