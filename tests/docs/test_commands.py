@@ -17,6 +17,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,18 @@ APPS: dict[str, Any] = {
     "stellar-train": typer.main.get_command(training.cli.app),
 }
 ENDLESS = re.compile(
-    r"^(make serve|stellar-service (serve|worker)|redis-server)\b(?!.*(--help|MODEL=)).*$", re.MULTILINE
+    r"^([A-Z_]+=\S+ )*(make serve|stellar-service (serve|worker)|redis-server)\b(?!.*(--help|MODEL=)).*$",
+    re.MULTILINE,
 )
 OWN = re.compile(r"^(make|\.venv/bin/\S+)\b.*$", re.MULTILINE)
+ASSIGNMENT = re.compile(r"[A-Z_]+=")
 STAMPS = ("serve", "train", "dev", "kserve/installed")
 AS_IT_IS = [f"--old-file=.venv/{stamp}" for stamp in STAMPS]
 """Tells make that all is installed: the tests run in it, and must not change it."""
 PORTS = ("8000", "6379", "9400", "9401")
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 START_TIMEOUT_S = 60
+RUN_TIMEOUT_S = 300
 LANGUAGES = {"sh", "python", "text", "yaml", "json", "toml"}
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
@@ -67,7 +71,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Where a reader stands."""
-    (tmp_path / "training").symlink_to(ROOT / "training")
+    for package in ("service", "model", "training"):
+        (tmp_path / package).symlink_to(ROOT / package)
     (tmp_path / "cat.jpg").write_bytes(photo("chelsea"))
     (tmp_path / "other.jpg").write_bytes(photo("coffee"))
     (tmp_path / "photos/trip").mkdir(parents=True)
@@ -119,7 +124,13 @@ def run_shell(block: Block, text: str, folder: Path) -> None:
         r"^curl ", "curl --fail --silent --show-error --noproxy '*' ", plain, flags=re.M
     )
     done = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+        ["bash", "-c", script],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=RUN_TIMEOUT_S,
     )
     assert done.returncode == 0, f"{block.name}\n{done.stdout}{done.stderr}"
 
@@ -138,6 +149,8 @@ def run_endless(block: Block, lines: list[str], folder: Path) -> None:
         started = []
         for line in lines:
             words = shlex.split(line.replace(" &", "  # "), comments=True)
+            settings = dict(word.split("=", 1) for word in takewhile(ASSIGNMENT.match, words))
+            words = words[len(settings) :]
             for port, free in ports.items():
                 words = [re.sub(rf"\b{port}\b", free, word) for word in words]
             if words[0] == "redis-server":
@@ -147,7 +160,7 @@ def run_endless(block: Block, lines: list[str], folder: Path) -> None:
             process = subprocess.Popen(
                 words,
                 cwd=folder,
-                env=environment(STELLAR_PORT=ports["8000"]),
+                env=environment(STELLAR_PORT=ports["8000"], **settings),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
