@@ -92,7 +92,7 @@ stack: $(VENV)/dev redis-server prometheus ## Start service, worker, Redis and P
 dashboards: $(VENV)/dev ## Write Grafana's dashboards anew from docker/grafana/draw.py
 	$(VENV)/bin/python docker/grafana/draw.py docker/grafana/dashboards
 
-dashboard-pictures: $(VENV)/dev redis-server prometheus ## Put load on the stack and draw the README's pictures of the dashboards
+dashboard-pictures: $(VENV)/dev redis-server prometheus ## Put load on the stack and draw the docs' pictures of the dashboards
 	$(VENV)/bin/python -m tests.docker.picture docs/pictures
 
 screenshots: $(VENV)/dev chromium ## Draw the README's pictures of the studio

@@ -1,4 +1,4 @@
-"""Draws the README's pictures of the dashboards: `make dashboard-pictures`, five minutes.
+"""Draws the docs' pictures of the dashboards: `make dashboard-pictures`, five minutes.
 
 A service with two workers, Redis and the shipped Prometheus, under load that swells and ebbs. Some of what
 clients send is no picture, two crowds are too large for the queue, and a worker is killed and replaced.

@@ -99,7 +99,7 @@ def test_the_index_finds_what_comparing_with_all_finds(page: dict[str, Any]) -> 
     np.testing.assert_allclose([distance for _, distance in page["alike"]], distances[order], atol=1e-3)
 
 
-def test_readme_s_example_finds_the_same(server: Server, page: dict[str, Any]) -> None:
+def test_the_short_example_finds_the_same(server: Server, page: dict[str, Any]) -> None:
     *lines, last = at(server, EXAMPLE).splitlines()
     names: dict[str, Any] = {}
     exec("\n".join(lines), names)
