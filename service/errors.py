@@ -24,7 +24,7 @@
     │   └── UnsupportedEncoding   compressed in a way that is not read here: carries Accept-Encoding
     ├── Unavailable 503           try again later: carries Retry-After
     │   ├── QueueFull
-    │   ├── QueueAway         Redis can't be reached
+    │   ├── QueueAway         Redis can't be reached, or takes no writes
     │   ├── NoWorker
     │   └── NotReady
     ├── DeadlineExceeded 504
