@@ -21,7 +21,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    models_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(BUNDLED_MODELS, description="Folder of bundles; every one in it is served.")
+    models_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(
+        BUNDLED_MODELS, description="Folder of bundles; every one in it is served."
+    )
     model: str | None = Field(None, description="Model for requests that name none [default: the first].")
 
     device: str = Field(

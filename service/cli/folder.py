@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -128,6 +128,7 @@ class Job:
         except ValueError as error:
             raise ValueError(f"--edits: expected a list of edits in JSON: {error}") from None
 
+        results: AsyncGenerator[Result[Any, Image.Image], None]
         if source.suffix == ".parquet":
             rows = _TokenTable(source, self._served)
             names, taken = rows.names, [source, *donors]
@@ -217,7 +218,9 @@ def _spare(taken: Iterable[Path], files: Collection[Path]) -> None:
     for file in files:
         check_place(file)
         if file.exists() and ((found := file.stat()).st_dev, found.st_ino) in inputs:
-            raise ValueError(f"--out: {escaped(str(file))} is read itself and would be replaced: name another")
+            raise ValueError(
+                f"--out: {escaped(str(file))} is read itself and would be replaced: name another"
+            )
 
 
 def _pictures(source: Path) -> tuple[list[str], list[Path]]:

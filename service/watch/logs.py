@@ -54,9 +54,7 @@ def configure_logs(level: str, log_format: Literal["auto", "json", "console"]) -
     )
 
 
-def _harmless(
-    _logger: object, _method: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
+def _harmless(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Control characters in what a line says as escapes; a traceback keeps its lines."""
     for name, value in event.items():
         if isinstance(value, str):

@@ -116,7 +116,8 @@ def write_reference(folder: Path, darkest: int, seed: int) -> None:
 def write_toy(folder: Path, *, darkest: int = 0, seed: int = 0, **changes: Any) -> Path:
     """Write the bundle into `folder`; `changes` replace fields of its manifest.
 
-    Each seed makes another reference, and so another version. The lighter the darkest pixel of its reference is, the longer it takes to load.
+    Each seed makes another reference, and so another version. The lighter the darkest pixel of the reference
+    is, the longer it takes to load.
     """
     folder.mkdir(parents=True)
     for name, text in (("encoder.onnx", ENCODER), ("decoder.onnx", DECODER)):

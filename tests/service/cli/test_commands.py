@@ -271,7 +271,9 @@ def test_pictures_that_would_share_a_file_are_named(server: Server, tmp_path: Pa
     assert not out.exists()
 
 
-@pytest.mark.parametrize(("command", "out", "name"), [("tokens", "t", "t"), ("reconstruct", ".", "a.jpg.png")])
+@pytest.mark.parametrize(
+    ("command", "out", "name"), [("tokens", "t", "t"), ("reconstruct", ".", "a.jpg.png")]
+)
 def test_what_a_killed_run_has_left_is_cleared_by_the_next(
     server: Server, tmp_path: Path, command: str, out: str, name: str
 ) -> None:
@@ -285,7 +287,7 @@ def test_what_a_killed_run_has_left_is_cleared_by_the_next(
         subprocess.Popen(
             [sys.executable, "-c", write],
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": os.getcwd()},
+            env=os.environ | {"PYTHONPATH": str(Path.cwd())},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -82,9 +82,7 @@ def test_keys_beyond_ascii_open(server_with_keys: Server, sent: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def server_with_keys(
-    tmp_path_factory: pytest.TempPathFactory, toy_models: Path
-) -> Iterator[Server]:
+def server_with_keys(tmp_path_factory: pytest.TempPathFactory, toy_models: Path) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("keys")
     (folder / "keys").write_text("schlüssel à\nother\n", "utf-8-sig")
     settings = {"STELLAR_API_KEYS_FILE": str(folder / "keys")}
