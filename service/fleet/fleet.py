@@ -22,6 +22,7 @@ from service.fleet.batcher import RedisBatcher
 from service.fleet.link import Link
 from service.fleet.names import REPLY_TTL_MS, Names
 from service.fleet.scripts import LOST, call
+from service.fleet.tasks import end
 from service.fleet.wire import Malformed, Reply, Request
 from service.runtime.bundle import Manifest
 from service.runtime.engine import Arrays
@@ -116,9 +117,7 @@ class Fleet:
 
     async def close(self) -> None:
         """Stop waiting; answers that still come expire by themselves."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         with suppress(QueueAway, ResponseError):
             await self.link.send("DEL", self._replies)
         await self.link.close()

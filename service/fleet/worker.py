@@ -26,6 +26,7 @@ from service.fleet.membership import Membership
 from service.fleet.names import GROUP, Names
 from service.fleet.outbox import RETRY_S, Outbox
 from service.fleet.scripts import CLAIM, call
+from service.fleet.tasks import end
 from service.fleet.wire import Fields, Malformed, Reply, Request
 from service.runtime.engine import STAGES, Engine, Stage
 from service.settings import Settings
@@ -101,9 +102,7 @@ class Worker:
             if self._running and (self._is_full() or self._stopping.is_set()):
                 await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
         await self._outbox.drain()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
         await self._leave()
         logger.info("stopped", worker=self.name)
 
