@@ -17,7 +17,7 @@ from service.errors import ServiceError, Unavailable
 from service.http.auth import Keys
 from service.http.compression import Decompression
 from service.http.dependencies import Kit
-from service.http.dialects import error_response, where_it_is
+from service.http.dialects import error_response, what_it_takes, where_it_is
 from service.http.middleware import PROBE, BodyLimit, RequestContext
 from service.http.routes import images, oip, openai, pages, system
 from service.models.models import Models
@@ -103,16 +103,21 @@ async def _answer_service_error(request: Request, error: Exception) -> Response:
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:
-    """Starlette's own: unknown paths, wrong methods, malformed forms."""
+    """Starlette's own: unknown paths, wrong methods."""
     assert isinstance(error, HTTPException)
+    path, headers = request.url.path, dict(error.headers or {})
     answer = ServiceError(str(error.detail))
     if error.status_code == 404:
-        answer.detail = where_it_is(request.url.path)
+        answer.detail = where_it_is(path)
+    elif error.status_code == 405:
+        if headers["Allow"] == "GET":
+            headers["Allow"] = "GET, HEAD"
+        answer.detail = what_it_takes(request.method, path, headers["Allow"])
     answer.status = error.status_code
     answer.code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
     answer.title = str(error.detail)
     response = _answer(request, answer)
-    response.headers.update(error.headers or {})  # which methods are allowed
+    response.headers.update(headers)  # which methods are allowed
     return response
 
 

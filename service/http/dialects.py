@@ -14,9 +14,9 @@ from service.http.responses import JSON
 OPENAI_CODES = {"unauthorized": "invalid_api_key", "unknown_model": "model_not_found"}
 """What OpenAI calls an error for which its clients' users look; all others keep our code."""
 
-
 OPENAI_PATHS = re.compile(r"(?:/v1)*/(embeddings|completions|chat/completions|responses|images/\w+|rerank)/?")
 """What OpenAI's clients ask for, wherever their base URL points."""
+OURS = re.compile(r"/v1/(embed|tokens|reconstruct)")
 
 
 def where_it_is(path: str) -> str:
@@ -26,11 +26,22 @@ def where_it_is(path: str) -> str:
         return (
             f"There is no {path} here: the service embeds pictures, by /v1/embeddings, and lists its models."
         )
-    if asked or path in ("/v1", "/v1/"):
-        return f"There is nothing at {path}: OpenAI's clients take http://HOST:PORT/v1 as their base URL."
-    if path.endswith("/"):
+    if path != "/v1/" and path.endswith("/"):
         return f"There is nothing at {path}: leave away the slash at its end."
+    if asked or path in ("/v1", "/v1/") or path.startswith("/v1/embeddings/"):
+        return f"There is nothing at {path}: OpenAI's clients take http://HOST:PORT/v1 as their base URL."
+    if ours := OURS.fullmatch(path):
+        return f"There is nothing at {path}: /{ours[1]} has no /v1 before it."
+    if path.startswith("/models/"):
+        return f"There is nothing at {path}: /models lists all, and /v1/models/NAME is one of them."
     return f"There is nothing at {path}: /docs has every route."
+
+
+def what_it_takes(method: str, path: str, allowed: str) -> str:
+    """What to tell of a path that takes other methods."""
+    if (method, path) == ("POST", "/"):
+        return "POST is not taken at /: send pictures to /embed, /tokens, /reconstruct or /v1/embeddings."
+    return f"{method} is not taken at {path}: send {allowed}."
 
 
 def error_response(path: str, error: ServiceError, request_id: str) -> Response:

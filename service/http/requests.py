@@ -225,7 +225,9 @@ def read_object(body: bytes) -> dict[str, Any]:
             f"The body is no valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from None
     except (ValueError, RecursionError):
-        raise BadRequest("The body is no valid JSON: expected UTF-8, and no deep nesting.") from None
+        raise BadRequest(
+            "The body is no valid JSON: expected UTF-8 and no deep nesting, and no form or picture itself."
+        ) from None
     if not isinstance(document, dict):
         raise BadRequest("The JSON body: expected an object.")
     return document

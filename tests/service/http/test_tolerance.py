@@ -290,6 +290,64 @@ def test_head_is_answered_like_get_without_its_content(client: httpx.Client, pat
     assert head.headers["content-type"] == get.headers["content-type"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed", "told"),
+    [
+        ("GET", "/embed", {"POST"}, "GET is not taken at /embed: send POST"),
+        ("HEAD", "/embed", {"POST"}, ""),
+        ("POST", "/models", {"GET", "HEAD"}, "POST is not taken at /models: send GET, HEAD"),
+        ("DELETE", "/v2/models/encoder", {"GET", "HEAD"}, "send GET, HEAD"),
+        ("GET", "/v1/embeddings", {"POST"}, "GET is not taken at /v1/embeddings: send POST"),
+        ("POST", "/", {"GET", "HEAD"}, "send pictures to /embed"),
+    ],
+)
+def test_wrong_methods_are_told_the_right_one(
+    client: httpx.Client, method: str, path: str, allowed: set[str], told: str
+) -> None:
+    answer = client.request(method, path)
+    assert (answer.status_code, set(answer.headers["allow"].split(", "))) == (405, allowed)
+    assert told in answer.text
+
+
+def test_one_model_is_found_below_v1(client: httpx.Client) -> None:
+    answer = client.get("/models/stellar-tiny")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert "/v1/models/NAME" in answer.json()["detail"]
+
+
+def test_form_to_v1_is_told_that_json_is_meant(client: httpx.Client, photo: bytes) -> None:
+    answer = client.post("/v1/embeddings", files={"input": photo})
+    assert answer.status_code == 400
+    assert "no form or picture itself" in answer.json()["error"]["message"]
+
+
+NULLS = {"parameters": None, "outputs": None, "id": None}
+
+
+@pytest.mark.parametrize(
+    ("path", "nulls"),
+    [
+        ("/v2/models/embed/infer", NULLS),
+        ("/v2/models/embed/infer", {"parameters": {"timeout": None, "fit": None, "pooling": None}}),
+        ("/v2/models/embed/infer", {"outputs": [{"name": "embedding", "parameters": {"binary_data": None}}]}),
+        ("/reconstruct", {"edits": None, "quality": None, "donors": None, "tokens": None}),
+        ("/tokens", {"heatmaps": None, "storage": None, "encoding_format": None}),
+    ],
+)
+def test_null_is_the_default_everywhere(
+    client: httpx.Client, photo: bytes, path: str, nulls: dict[str, Any]
+) -> None:
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [text_of(photo)]}
+    body = (
+        {"inputs": [tensor | {"parameters": None}]} if path.startswith("/v2") else {"image": text_of(photo)}
+    )
+    bare = {"inputs": [tensor]} if path.startswith("/v2") else body
+    accept = {"accept": "application/json"}
+    answer, want = (client.post(path, json=each, headers=accept) for each in (body | nulls, bare))
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == want.json()
+
+
 def test_head_is_refused_where_post_is_meant(client: httpx.Client) -> None:
     assert client.head("/embed").status_code == 405
 
@@ -299,6 +357,10 @@ def test_head_is_refused_where_post_is_meant(client: httpx.Client) -> None:
     [
         ("/embeddings", "http://HOST:PORT/v1 as their base URL"),
         ("/v1/v1/embeddings", "http://HOST:PORT/v1 as their base URL"),
+        ("/v1/embeddings/embeddings", "http://HOST:PORT/v1 as their base URL"),
+        ("/v1", "http://HOST:PORT/v1 as their base URL"),
+        ("/v1/embeddings/", "leave away the slash"),
+        ("/v1/embed", "/embed has no /v1 before it"),
         ("/chat/completions", "the service embeds pictures"),
         ("/v1/chat/completions", "the service embeds pictures"),
         ("/v1/responses", "the service embeds pictures"),
