@@ -89,6 +89,20 @@ class Settings(BaseSettings):
         description="Threads that decode images for a GPU or workers; and how many large ones at once.",
     )
 
+    decode_memory: int = Field(
+        0, ge=0, description="Bytes that pictures may take while they are decoded; 0: half of the memory."
+    )
+    body_memory: int = Field(
+        0, ge=0, description="Bytes that bodies of requests may take; 0: a quarter of the memory."
+    )
+    max_connections: int = Field(
+        1000, ge=2, description="Most open connections; of more, those that have long sent nothing are closed."
+    )
+    header_timeout_s: float = Field(10.0, gt=0, description="Time to send the head of a request; beyond: 408.")
+    min_body_rate: int = Field(
+        16 * 2**10, ge=0, description="Least bytes a second at which a body must come; below: 408."
+    )
+
     api_keys: SecretStr | None = Field(None, description="Accepted keys, separated by commas.")
     api_keys_file: Path | None = Field(None, description="File with one accepted key a line.")
     tracing: bool = Field(

@@ -17,7 +17,7 @@ from service.bulk.worker import Worker
 from service.client.stream import progress_bar
 from service.runtime.bundle import choose_bundle
 from service.runtime.providers import PROVIDERS, find_gpu
-from service.runtime.sessions import available_processors
+from service.runtime.resources import available_processors
 from service.settings import Settings
 from service.tokens.names import escaped
 

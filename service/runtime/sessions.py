@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -22,6 +21,7 @@ from service.runtime.providers import (
     find_tensorrt,
     open_session,
 )
+from service.runtime.resources import available_processors
 from service.runtime.tensorrt import EngineCache
 from service.settings import Settings
 from service.watch.logs import logger
@@ -125,13 +125,3 @@ def _register_arena() -> None:
 def thread_count(settings: Settings) -> int:
     """Threads that run images on processors."""
     return settings.threads or available_processors()
-
-
-def available_processors() -> int:
-    """Processors that this process may use: its affinity, and its control group's quota."""
-    allowed = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(allowed, round(int(quota) / int(period))))
-    except (OSError, ValueError):  # no control groups, or no quota ("max")
-        return allowed

@@ -18,7 +18,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from service.runtime.sessions import available_processors
+from service.runtime.resources import available_processors
 from tests.benchmarks.serving.arrivals import arrivals
 from tests.benchmarks.serving.encoder import Encoder
 from tests.benchmarks.serving.measurement import Measurement, measure

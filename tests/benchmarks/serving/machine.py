@@ -8,7 +8,7 @@ from importlib.metadata import distributions, version
 from pathlib import Path
 from platform import machine, python_version
 
-from service.runtime.sessions import available_processors
+from service.runtime.resources import available_processors
 from tests.benchmarks.serving.contenders import PEERS
 
 SHARED = ("stellar-service", "onnxruntime", "onnxruntime-gpu", "pillow", "simplejpeg", "numpy", "uvicorn")
