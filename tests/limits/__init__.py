@@ -1,0 +1,1 @@
+"""Requests that would hurt others, if nothing stood in their way."""
