@@ -36,9 +36,11 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = START_TIMEOUT_S)
 
 
 class RedisServer:
-    """`redis-server` without files."""
+    """`redis-server`, or another that speaks as it does, without files."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, program: str | None = None) -> None:
+        self._program = program or shutil.which("redis-server")
+        assert self._program, "the tests need redis-server 7 or newer: apt install redis-server"
         self.port = free_port()
         self.folder = folder
         self._options = options
@@ -47,10 +49,9 @@ class RedisServer:
         self.start()
 
     def start(self) -> None:
-        program = shutil.which("redis-server")
-        assert program, "the tests need redis-server 7 or newer: apt install redis-server"
+        assert self._program
         self.process = subprocess.Popen(
-            [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self._options],
+            [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self._options],
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
         )
@@ -108,9 +109,11 @@ class WorkerProcess(Process):
 class Cluster:
     """One Redis and whatever else was started with it."""
 
-    def __init__(self, folder: Path, models: Path, *redis_options: str, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, models: Path, *redis_options: str, program: str | None = None, **settings: str
+    ) -> None:
         self.folder = folder
-        self.redis = RedisServer(folder, *redis_options)
+        self.redis = RedisServer(folder, *redis_options, program=program)
         self.settings = {
             "STELLAR_BATCHER": "redis",
             "STELLAR_REDIS_URL": self.redis.url,
@@ -192,9 +195,11 @@ class Cluster:
 
 
 @contextmanager
-def cluster_of(folder: Path, models: Path, *redis_options: str, **settings: str) -> Iterator[Cluster]:
+def cluster_of(
+    folder: Path, models: Path, *redis_options: str, program: str | None = None, **settings: str
+) -> Iterator[Cluster]:
     """A cluster whose processes log no error but those that it is told of."""
-    cluster = Cluster(folder, models, *redis_options, **settings)
+    cluster = Cluster(folder, models, *redis_options, program=program, **settings)
     try:
         yield cluster
     finally:

@@ -33,7 +33,11 @@ class Proxy:
         if not self._whole:
             writer.close()
             return
-        to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        try:
+            to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except OSError:  # nobody is there
+            writer.close()
+            return
         self._writers |= {writer, to_writer}
         await asyncio.gather(self._pass(reader, to_writer), self._pass(to_reader, writer))
         self._writers -= {writer, to_writer}
@@ -49,7 +53,9 @@ class Proxy:
         self._whole = False
         self._loop.call_soon_threadsafe(self._drop)
 
-    def mend(self) -> None:
+    def mend(self, target_port: int | None = None) -> None:
+        """Pass bytes again, to another port where one is given."""
+        self._target_port = target_port or self._target_port
         self._whole = True
 
     def _drop(self) -> None:

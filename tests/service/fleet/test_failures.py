@@ -208,10 +208,44 @@ def test_paused_worker_is_overtaken_and_its_late_answer_dropped(
 
 
 @pytest.mark.parametrize("seconds", [-3600, 3600])
-def test_clocks_of_hosts_may_differ(cluster: Cluster, seconds: int) -> None:
-    skewed = ("-m", "tests.service.fleet.skewed", str(seconds), "worker")
-    cluster.worker(command=skewed)
-    assert only_right(asyncio.run(load([cluster.ready().url], 1.0, 4)))
+def test_clocks_of_hosts_may_differ_and_jump(
+    cluster: Cluster, pool: ThreadPoolExecutor, seconds: int
+) -> None:
+    worker = cluster.worker(command=("-m", "tests.service.fleet.skewed", str(seconds), "worker"))
+    server = cluster.ready()
+    loading = pool.submit(asyncio.run, load([server.url], 2.0, 4))
+    for _ in range(3):
+        time.sleep(0.5)
+        worker.send(signal.SIGUSR1)
+    assert only_right(loading.result())
+    assert right(ask(server, SLOW), SLOW)
+
+
+def test_replica_takes_over_at_the_same_address(
+    cluster: Cluster, tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    cluster.expect("redis_away")
+    replica = RedisServer(tmp_path, "--replicaof", "127.0.0.1", str(cluster.redis.port))
+    proxy = Proxy(cluster.redis.port)
+    try:
+        cluster.settings["STELLAR_REDIS_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
+        cluster.worker()
+        server = cluster.ready()
+        wait_until(lambda: replica.client.info("replication")["master_link_status"] == "up")
+        waiting = ask_soon(pool, server, SLOW)
+        cluster.held()
+        cluster.redis.kill()
+        proxy.cut()
+        server.wait_until(lambda: server.answers("/healthz/ready", 503))
+        replica.client.replicaof("NO", "ONE")
+        proxy.mend(replica.port)
+        assert right(waiting.result(), SLOW)
+        server.wait_until(lambda: server.answers("/healthz/ready", 200))
+        assert only_right(asyncio.run(load([server.url], 1.0, 4)))
+        assert sum(replica.client.xlen(stream) for stream in replica.names("stellar:toy@*:small")) == 0
+    finally:
+        proxy.close()
+        replica.close()
 
 
 def test_trimmed_streams_are_written_again(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
