@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from service.bulk.part import Part
 from service.bulk.record import Record
-from service.bulk.table import written_whole
+from service.bulk.table import clear_folder, written_whole
 
 ERRORS = pa.schema({"id": pa.string(), "code": pa.string(), "detail": pa.string()})
 
@@ -61,9 +61,8 @@ class Destination:
             with self._written("job.json") as file:
                 file.write(record.model_dump_json(indent=2).encode())
         if self._local:
-            for pattern in (".*.partial", "*/.*.partial"):
-                for partial in Path(self._folder).glob(pattern):
-                    partial.unlink(missing_ok=True)
+            for name in ("", "parts", "errors"):
+                clear_folder(Path(self._folder, name))
 
     def _expect(self, record: Record, found: bytes) -> None:
         try:

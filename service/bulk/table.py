@@ -71,11 +71,15 @@ def check_place(path: Path) -> None:
 
 def clear_killed(paths: Collection[Path]) -> None:
     """Remove what killed processes have left of these files; what somebody still writes stays."""
-    wanted = set(paths)
-    for folder in {path.parent for path in wanted}:
-        for entry in folder.iterdir() if folder.is_dir() else ():
-            name = PARTIAL.fullmatch(entry.name)
-            if name and folder / name[1] in wanted and entry.is_file():
-                with suppress(OSError), entry.open("rb") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its writer's, as long as that lives
-                    entry.unlink()
+    for folder in {path.parent for path in paths}:
+        clear_folder(folder, {path.name for path in paths if path.parent == folder})
+
+
+def clear_folder(folder: Path, names: Collection[str] | None = None) -> None:
+    """The same of the files of these names in a folder, or of all in it."""
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        name = PARTIAL.fullmatch(entry.name)
+        if name and (names is None or name[1] in names) and entry.is_file():
+            with suppress(OSError), entry.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its writer's, as long as that lives
+                entry.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -48,6 +49,16 @@ def claimed(source: Path, tmp_path: Path) -> Path:
 def test_a_job_that_is_done_is_done(source: Path, claimed: Path) -> None:
     code, told = Bulk()(source, claimed)
     assert (code, told) == (0, f"0 written to {claimed}, 0 failed; 0.0 images/s; 1 of 1 shards were there\n")
+
+
+def test_a_second_job_leaves_what_the_first_still_writes(source: Path, claimed: Path) -> None:
+    written = claimed / "parts/.000001.parquet.0a.partial"
+    left = claimed / "parts/.000002.parquet.0b.partial"
+    left.touch()
+    with written.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        code, told = Bulk()(source, claimed)
+    assert (code, written.exists(), left.exists()) == (0, True, False), told
 
 
 @pytest.mark.parametrize(
