@@ -5,10 +5,12 @@ MODEL ?= stellar-tiny
 MODELS ?= models
 WORK ?= work
 VENV := .venv
+SECONDS ?= 600
+FUZZED := picture form text tokens edits call wire request
 PEERS := fastapi litserve mosec bentoml ray
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving benchmark-scaling soak
+.PHONY: help serve test chaos limits fuzz benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving benchmark-scaling soak
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -43,6 +45,13 @@ audit: $(VENV)/dev ## Look for known vulnerabilities in what is installed
 
 chaos: $(VENV)/dev redis-server ## Kill workers at random for two minutes under load and print what became of it
 	$(VENV)/bin/python -m tests.service.fleet.chaos
+
+limits: $(VENV)/dev ## Attack a service as it is shipped and print memory, stops, answers (5 minutes)
+	$(VENV)/bin/python -m tests.limits $(OPTIONS)
+
+fuzz: $(VENV)/dev ## Feed every parser random inputs, SECONDS (600) each
+	for target in $(FUZZED); do \
+	  $(VENV)/bin/python -m tests.fuzz $$target --folder "$(WORK)/fuzz" --seconds $(SECONDS) || exit 1; done
 
 benchmark: $(VENV)/dev redis-server ## Compare Redis batching with local batching and print a table
 	$(VENV)/bin/python -m tests.benchmarks.redis_batching

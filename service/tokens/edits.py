@@ -189,7 +189,8 @@ class _Canvas:
                 self.localization[:, self._token(k)] *= factor
                 self._renormalize()
             case Swap(tokens=(a, b)):
-                self.semantics[[self._token(a), self._token(b)]] = self.semantics[[b, a]]
+                pair = [self._token(a), self._token(b)]
+                self.semantics[pair] = self.semantics[pair[::-1]]
             case Replace(token=k, with_=other):
                 self.semantics[self._token(k)] = self._foreign(other)
             case Blend(token=k, toward=other, alpha=alpha):

@@ -1,0 +1,26 @@
+"""Every target, for a moment: what is found here is found again by whoever starts with the same seed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.fuzz.targets import TARGETS
+
+RUNS = {"picture": 300, "request": 600}
+OTHERS = 2000
+
+
+def test_no_target_fails_within_a_few_inputs(tmp_path: Path) -> None:
+    def fuzz(target: str) -> subprocess.CompletedProcess[str]:
+        runs = RUNS.get(target, OTHERS)
+        command = [sys.executable, "-m", "tests.fuzz", target, "--folder", str(tmp_path)]
+        return subprocess.run(
+            [*command, "--runs", str(runs), "--seed", "1"], capture_output=True, text=True, check=False
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        for target, ended in zip(TARGETS, pool.map(fuzz, TARGETS), strict=True):
+            assert ended.returncode == 0, f"{target}: {ended.stderr[-3000:]}"
