@@ -8,10 +8,12 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BadRequest, BodyTooLarge, UnsupportedEncoding
+from service.errors import BadRequest, BodyTooLarge, UnsupportedEncoding, shown
 from service.http.responses import weighted
 
 WINDOW_BITS: Mapping[str, int] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+TINY_BYTES = 512
+"""So little becomes half a million bytes at most: that takes no longer than to wake a thread."""
 LEVEL = 1
 """The fastest: floating-point numbers hardly get smaller by trying harder."""
 
@@ -47,7 +49,7 @@ class _Decompressed:
     async def __call__(self) -> Message:
         if self._stream is None:
             raise UnsupportedEncoding(
-                f"Content-Encoding: expected {' or '.join(WINDOW_BITS)}, got {self._encoding!r}; "
+                f"Content-Encoding: expected {' or '.join(WINDOW_BITS)}, got {shown(self._encoding)}; "
                 "or send the body as it is."
             )
         message = await self._receive()
@@ -55,7 +57,8 @@ class _Decompressed:
             return message
         plain = b""
         if body := message.get("body", b""):
-            plain = await asyncio.to_thread(self._decompress, body)
+            tiny = len(body) <= TINY_BYTES
+            plain = self._decompress(body) if tiny else await asyncio.to_thread(self._decompress, body)
         over = not message.get("more_body", False)
         if self._stream.unused_data or (over and not self._stream.eof):
             raise BadRequest(

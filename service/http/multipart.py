@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ from service.errors import BadRequest, IncompleteForm, TooManyImages
 
 TEXT_TYPES = (b"", b"text/plain", b"application/json")
 """Content types of parts that are values, unless they have a file name."""
+LARGE_CHUNK_BYTES = 2**20
+"""What was compressed comes in large chunks."""
 
 
 @dataclass
@@ -28,14 +31,6 @@ class Part:
     def is_file(self) -> bool:
         """Whether it is told to be one: by a file name, or by the type of what it holds."""
         return self.has_file_name or self.content_type not in TEXT_TYPES
-
-    @property
-    def text(self) -> str:
-        """The value of a field."""
-        try:
-            return self.content.decode()
-        except UnicodeDecodeError:
-            return self.content.decode("latin-1")
 
 
 class _Form:
@@ -64,10 +59,10 @@ class _Form:
         part, header, value = self.parts[-1], bytes(self._header).lower(), bytes(self._value)
         self._header.clear()
         self._value.clear()
-        kind, options = parse_options_header(value)
         if header == b"content-type":
-            part.content_type = kind
+            part.content_type, _ = parse_options_header(value)
         elif header == b"content-disposition":
+            _, options = parse_options_header(value)
             part.has_file_name = b"filename" in options or b"filename*=" in value.lower()
             name = options.get(b"name", b"")
             part.name = name.decode("utf-8", "replace")
@@ -102,7 +97,10 @@ async def read_form(content_type: str, stream: AsyncIterable[bytes], max_parts: 
         parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
         async for chunk in stream:
             empty = empty and not chunk
-            parser.write(chunk)
+            if len(chunk) > LARGE_CHUNK_BYTES:
+                await asyncio.to_thread(parser.write, chunk)
+            else:
+                parser.write(chunk)
     except FormParserError as error:
         raise BadRequest(f"The body is no form: {error}") from None
     if not form.complete and not empty:

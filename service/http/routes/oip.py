@@ -75,20 +75,22 @@ async def model_ready(target: TargetDep) -> dict[str, Any]:
 
 @router.post("/models/{name}/infer", summary="Run a model", openapi_extra=INFER_DOCS)
 @router.post("/models/{name}/versions/{version}/infer", summary="Run a model", openapi_extra=INFER_DOCS)
-async def infer(request: Request, kit: KitDep, target: TargetDep) -> Response:
+async def infer(request: Request, kit: KitDep, name: str, version: str | None = None) -> Response:
     """Tensors in, tensors out, as JSON or as bytes behind it."""
     body = await request.body()
-    call = await asyncio.to_thread(_read, request, body, target.stage, kit)
-    work = kit.begin(request, target.model, timeout_s=call.parameters.timeout_s)
+    # Only now: a body may come slowly, and its model be replaced meanwhile.
+    model, stage = find_stage(kit.models, name, version)
+    call = await asyncio.to_thread(_read, request, body, stage, kit)
+    work = kit.begin(request, model, timeout_s=call.parameters.timeout_s)
     with work.admitted(call.batch):
-        arrays = await run_while_connected(request, target.stage.run(work, call))
+        arrays = await run_while_connected(request, stage.run(work, call))
     return await work.respond(
         partial(
             write_answer,
             call,
             arrays,
-            model=target.name,
-            version=target.model.manifest.version,
+            model=name,
+            version=model.manifest.version,
             accept_encoding=request.headers.get("accept-encoding", ""),
         )
     )
