@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BadRequest, BodyTooLarge, UnsupportedEncoding, shown
+from service.http.documents import PIECE_BYTES
 from service.http.responses import weighted
 
 WINDOW_BITS: Mapping[str, int] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
@@ -36,13 +37,15 @@ class Decompression:
 
 
 class _Decompressed:
-    """A body's `receive`."""
+    """A body's `receive`. However small its pieces are compressed, they come in small ones."""
 
     def __init__(self, receive: Receive, encoding: str, max_bytes: int) -> None:
         self._receive = receive
         self._encoding = encoding
         self._max_bytes = max_bytes
         self._left = max_bytes
+        self._message: Message = {}
+        self._begun = False  # whether the message has more to give
         known = encoding in WINDOW_BITS
         self._stream = zlib.decompressobj(WINDOW_BITS[encoding]) if known else None
 
@@ -52,24 +55,27 @@ class _Decompressed:
                 f"Content-Encoding: expected {' or '.join(WINDOW_BITS)}, got {shown(self._encoding)}; "
                 "or send the body as it is."
             )
-        message = await self._receive()
-        if message["type"] != "http.request":
-            return message
+        if not self._begun:
+            self._message = await self._receive()
+        if self._message["type"] != "http.request":
+            return self._message
+        body = self._stream.unconsumed_tail if self._begun else self._message.get("body", b"")
         plain = b""
-        if body := message.get("body", b""):
-            tiny = len(body) <= TINY_BYTES
+        if body or self._begun:
+            tiny = len(body) <= TINY_BYTES and not self._begun
             plain = self._decompress(body) if tiny else await asyncio.to_thread(self._decompress, body)
-        over = not message.get("more_body", False)
+        self._begun = len(plain) == PIECE_BYTES
+        over = not self._begun and not self._message.get("more_body", False)
         if self._stream.unused_data or (over and not self._stream.eof):
             raise BadRequest(
                 f"The {self._encoding} body is cut short, or has something behind its end: send it whole."
             )
-        return {**message, "body": plain}
+        return {**self._message, "body": plain, "more_body": not over}
 
     def _decompress(self, body: bytes) -> bytes:
         assert self._stream is not None
         try:
-            plain = self._stream.decompress(body, self._left + 1)
+            plain = self._stream.decompress(body, PIECE_BYTES)
         except zlib.error:
             raise BadRequest(
                 f"The body is no valid {self._encoding}: compress it so, or leave Content-Encoding away."

@@ -6,25 +6,31 @@ third of a second and take several times its size, for images that are decoded a
 
 from __future__ import annotations
 
+import io
 import secrets
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from starlette.requests import Request
 
 from service.errors import BadRequest, JsonTooLarge
 
 SMALL_BYTES = 2**18
 """JSON up to this size is read before a thread would wake, and can hold little enough not to be counted."""
-LONG_TEXT_BYTES = 2**16
+LONG_TEXT_BYTES = 2**10
 """Longer texts are left in the body."""
-MAX_LISTS = 100_000
-"""Most lists and objects."""
+MAX_LISTS = 70_000
+"""Most lists and objects: those of a picture of 256 × 256 pixels, each a list."""
 MAX_VALUES = 1_000_000
-MAX_TEXTS = 50_000
-"""Most strings, keys too: several for each image of the longest list that /v1/embeddings takes."""
+MAX_TEXTS = 25_000
+"""Most strings, keys too: ten for each image of the longest list that /v1/embeddings takes."""
 MAX_BYTES = 24 * 2**20
 """Most bytes beside long texts: a million numbers with all their digits."""
+MAX_ESCAPED_BYTES = 4 * 2**20
+"""Most bytes of long texts that are no base64: one wide character makes four times as much of them."""
+NO_BASE64 = (b"\\u", b"\\\\", b'\\"')
+"""Escapes that base64 does not have, where / and line breaks may have one."""
 
 PIECE_BYTES = 2**20
 """What is looked at in one go, between which other threads have their turn."""
@@ -34,12 +40,20 @@ INSTEAD = "Send images and numbers as base64, tokens as a safetensors file, tens
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """A long text that stands in a body: bytes, in UTF-8 and without escapes if the body is sound."""
+    """A long text that stands in a body: bytes, in which / and line breaks may be escaped."""
 
     view: memoryview
 
     def __repr__(self) -> str:
         return f"a text of {len(self.view)} bytes"
+
+
+async def read_body(request: Request) -> bytes:
+    """All of a body; the request does not keep it, and nothing joins its pieces on the event loop."""
+    body = io.BytesIO()
+    async for chunk in request.stream():
+        body.write(chunk)
+    return body.getvalue()
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -68,12 +82,10 @@ def _read_body(body: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         if not body or "UTF-8" in error.msg or "depth" in error.msg:
             raise BadRequest(
-                "The body is no valid JSON: expected UTF-8 and no deep nesting, and no form or picture itself."
+                "The body is no valid JSON: expected UTF-8, no deep nesting, and no form or picture itself."
             ) from None
         line, column = _place(error.pos, body, start, pieces, texts)
-        raise BadRequest(
-            f"The body is no valid JSON: {error.msg} at line {line}, column {column}."
-        ) from None
+        raise BadRequest(f"The body is no valid JSON: {error.msg} at line {line}, column {column}.") from None
     return _with_texts(document, texts) if texts else document
 
 
@@ -82,7 +94,7 @@ def _limit(data: bytes) -> None:
     if len(data) <= SMALL_BYTES:
         return
     for what, most, got in (
-        ("bytes beside long texts without escapes", MAX_BYTES, len(data)),
+        ("bytes beside base64", MAX_BYTES, len(data)),
         ("strings", MAX_TEXTS, _count(data, b'"') // 2),
         ("lists and objects", MAX_LISTS, _count(data, b"[") + _count(data, b"{")),
         ("values", MAX_VALUES, _count(data, b",")),
@@ -100,27 +112,50 @@ def _cut(body: bytes, start: int, texts: dict[str, Text]) -> list[bytes]:
     if (count := _count(body, b'"') // 2) > MAX_TEXTS:
         raise JsonTooLarge(f"JSON may have {MAX_TEXTS} strings here, got {count}. {INSTEAD}")
     view, secret = memoryview(body), secrets.token_hex()
-    pieces, kept = list[bytes](), start
+    pieces, kept, escaped = list[bytes](), start, 0
     begin = body.find(b'"', start)
     while begin >= 0 and (end := _end(body, begin + 1)) >= 0:
-        if end - begin > LONG_TEXT_BYTES and body.find(b"\\", begin, end) < 0:
+        long = end - begin > LONG_TEXT_BYTES
+        if long and _may_be_base64(body, begin, end):
             name = f"{secret}{len(texts)}"
             texts[name] = Text(view[begin + 1 : end])
             pieces += body[kept : begin + 1], name.encode()
             kept = end
+        elif long and (escaped := escaped + end - begin) > MAX_ESCAPED_BYTES:
+            raise JsonTooLarge(f"JSON may have {MAX_ESCAPED_BYTES} bytes of texts here. {INSTEAD}")
         begin = body.find(b'"', end + 1)
     return [*pieces, body[kept:]]
+
+
+def _may_be_base64(body: bytes, begin: int, end: int) -> bool:
+    """Whether this part of the body has no escapes but those of / and line breaks."""
+    if body.find(b"\\", begin, end) < 0:
+        return True
+    return not any(
+        body.find(escape, at, min(at + PIECE_BYTES + 1, end)) >= 0
+        for at in range(begin, end, PIECE_BYTES)
+        for escape in NO_BASE64
+    )
 
 
 def _end(body: bytes, begin: int) -> int:
     """Where the text ends that begins here: at its first quote that has no backslash of its own; or -1."""
     at = begin
-    while (end := body.find(b'"', at)) > at and body[end - 1] == ord("\\"):
-        before = body[at:end]
-        if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
-            break
+    while (end := body.find(b'"', at)) > at and _backslashes(body, at, end) % 2:
         at = end + 1
     return end
+
+
+def _backslashes(body: bytes, begin: int, end: int) -> int:
+    """How many stand at the end of this part of the body."""
+    count = 0
+    while begin < end - count:
+        piece = body[max(begin, end - count - PIECE_BYTES) : end - count]
+        run = len(piece) - len(piece.rstrip(b"\\"))
+        count += run
+        if run < len(piece):
+            break
+    return count
 
 
 def _place(at: int, body: bytes, start: int, pieces: list[bytes], texts: dict[str, Text]) -> tuple[int, int]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from string import ascii_letters, digits
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,8 +22,10 @@ Item = bytes | ServiceError
 
 STANDARD = bytes.maketrans(b"-_", b"+/")
 WHITESPACE = b" \t\r\n\v\f"
-FOREIGN = re.compile(rb"[^A-Za-z0-9+/_=\s-]")
-"""What no base64 has, in any of its forms."""
+KNOWN = b"%b%b+/-_=%b" % (ascii_letters.encode(), digits.encode(), WHITESPACE)
+"""What base64 has, in any of its forms."""
+FOREIGN = re.compile(b"[^%b]" % re.escape(KNOWN))
+ESCAPED = {b"\\/": b"/", b"\\n": b"\n", b"\\r": b"\r", b"\\t": b"\t"}
 HEAD_CHARACTERS = 8
 LONGEST_HEADER = 1024
 """Of a data URI: media types are short."""
@@ -42,21 +46,19 @@ def decode_base64(text: str | memoryview, offset: int = 0) -> bytes:
 def _decode_odd(text: str | memoryview, offset: int) -> bytes:
     """What `decode_base64` does, for text in any form; piece by piece, as it holds Python's lock."""
     decoded, rest, count, padding = io.BytesIO(), b"", 0, -1
-    for start in range(0, len(text), PIECE_BYTES):
-        piece = text[start : start + PIECE_BYTES]
-        raw = piece.encode("ascii", "replace") if isinstance(piece, str) else piece.tobytes()
-        if wrong := FOREIGN.search(raw):
+    for place, raw in _pieces(text):
+        if raw.translate(None, KNOWN) and (wrong := FOREIGN.search(raw)):
             at = wrong.start()
-            character = piece[at] if isinstance(piece, str) else raw[at : at + 4].decode(errors="replace")[0]
-            raise ValueError(f"character {offset + start + at + 1} is {_named(character)}")
-        digits, equals, tail = raw.translate(STANDARD, WHITESPACE).partition(b"=")
-        again = padding >= 0 and digits
+            character = text[place + at] if isinstance(text, str) else raw[at:].decode(errors="replace")[0]
+            raise ValueError(f"character {offset + place + at + 1} is {_named(character)}")
+        found, equals, tail = raw.translate(STANDARD, WHITESPACE).partition(b"=")
+        again = padding >= 0 and found
         if equals and padding < 0:
-            padding = start + raw.index(b"=")
+            padding = place + raw.index(b"=")
         if again or tail.strip(b"="):
             raise ValueError(f"character {offset + padding + 1} is {_named('=')}")
-        count += len(digits)
-        rest += digits
+        count += len(found)
+        rest += found
         whole = len(rest) // 4 * 4
         decoded.write(pybase64.b64decode(rest[:whole], validate=True))
         rest = rest[whole:]
@@ -66,10 +68,28 @@ def _decode_odd(text: str | memoryview, offset: int) -> bytes:
     return decoded.getvalue()
 
 
+def _pieces(text: str | memoryview) -> Iterator[tuple[int, bytes]]:
+    """How many characters are before each piece of a text; and the piece, without JSON's escapes."""
+    place, held = 0, b""
+    for start in range(0, len(text), PIECE_BYTES):
+        piece = text[start : start + PIECE_BYTES]
+        if isinstance(piece, str):
+            raw = piece.encode("ascii", "replace")
+        else:
+            raw = held + piece
+            held = b"\\" if raw.endswith(b"\\") else b""
+            raw = raw[: len(raw) - len(held)]
+            for escaped, plain in ESCAPED.items():
+                raw = raw.replace(escaped, plain)
+        yield place, raw
+        place += len(raw)
+    yield place, held
+
+
 def head_of(value: Any, length: int) -> str:
     """How a text begins, without the space before it; nothing where it is none."""
     if isinstance(value, Text):
-        return value.view[:length].tobytes().decode(errors="replace").lstrip()
+        return value.view[:length].tobytes().decode(errors="replace").replace("\\/", "/").lstrip()
     return value[:length].lstrip() if isinstance(value, str) else ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import io
 from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
 
@@ -14,8 +14,6 @@ from service.errors import BadRequest, IncompleteForm, TooManyImages
 
 TEXT_TYPES = (b"", b"text/plain", b"application/json")
 """Content types of parts that are values, unless they have a file name."""
-LARGE_CHUNK_BYTES = 2**20
-"""What was compressed comes in large chunks."""
 
 
 @dataclass
@@ -23,7 +21,7 @@ class Part:
     """A file or a field."""
 
     name: str = ""
-    content: bytearray = field(default_factory=bytearray)
+    content: io.BytesIO = field(default_factory=io.BytesIO)
     has_file_name: bool = False
     content_type: bytes = b""
 
@@ -31,6 +29,11 @@ class Part:
     def is_file(self) -> bool:
         """Whether it is told to be one: by a file name, or by the type of what it holds."""
         return self.has_file_name or self.content_type not in TEXT_TYPES
+
+    @property
+    def size(self) -> int:
+        """Bytes of its content."""
+        return self.content.tell()
 
 
 class _Form:
@@ -74,7 +77,7 @@ class _Form:
             )
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self.parts[-1].content += data[start:end]
+        self.parts[-1].content.write(memoryview(data)[start:end])
 
     def on_end(self) -> None:
         self.complete = True
@@ -97,10 +100,7 @@ async def read_form(content_type: str, stream: AsyncIterable[bytes], max_parts: 
         parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
         async for chunk in stream:
             empty = empty and not chunk
-            if len(chunk) > LARGE_CHUNK_BYTES:
-                await asyncio.to_thread(parser.write, chunk)
-            else:
-                parser.write(chunk)
+            parser.write(chunk)
     except FormParserError as error:
         raise BadRequest(f"The body is no form: {error}") from None
     if not form.complete and not empty:

@@ -25,7 +25,7 @@ from service.errors import (
     UnsupportedMediaType,
     shown,
 )
-from service.http.documents import SMALL_BYTES, Text, read_object
+from service.http.documents import SMALL_BYTES, Text, read_body, read_object
 from service.http.items import Item, decode_base64, from_base64
 from service.http.multipart import Part, read_form
 from service.http.numbers import flat_numbers
@@ -59,6 +59,7 @@ FORM_BEGINS = re.compile(rb"\s*(images?|donors?|tokens)=")
 
 HEADER_BYTES = 2**18
 """Most bytes of a safetensors file's header, and of what else it holds beside an image's arrays."""
+
 
 class Sent(BaseModel):
     """What callers send: null stands for the default, as if the field were absent."""
@@ -118,14 +119,16 @@ Result = TypeVar("Result")
 
 def validated(model: type[AnyOptions], given: dict[str, Any]) -> AnyOptions:
     """What was given, as a model. Raises `BadOption`, which names the first bad field."""
+    if model.model_config.get("extra") == "forbid":
+        for name in given:
+            if name not in model.model_fields:
+                name, known = name[:MAX_NAME], ", ".join(model.model_fields)
+                raise BadOption(f"{name}: there is no such option here; there are {known}.", param=name)
     try:
         return model.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part)[:MAX_NAME] for part in first["loc"])
-        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-            known = ", ".join(model.model_fields)
-            raise BadOption(f"{name}: there is no such option here; there are {known}.", param=name) from None
         if first["type"] == "missing":
             raise BadOption(f"{name}: this field is missing.", param=name) from None
         raise BadOption(f"{name}: {first['msg']}, got {shown(first['input'])}.", param=name) from None
@@ -154,17 +157,17 @@ async def read_upload(request: Request, max_images: int) -> Upload:
     upload = Upload(options=dict(request.query_params))
     if kind == "multipart/form-data":
         parts = await read_form(content_type, request.stream(), 4 * max_images + MAX_FIELDS)
-        upload.large = sum(len(part.content) for part in parts) > SMALL_BYTES
+        upload.large = sum(part.size for part in parts) > SMALL_BYTES
         await in_thread_if(upload.large, _take_parts, parts, upload)
     elif kind == JSON_TYPE:
-        body = await request.body()
+        body = await read_body(request)
         upload.large = len(body) > SMALL_BYTES
         await in_thread_if(upload.large, _read_json, body, upload, max_images)
     elif kind == SAFETENSORS:
-        upload.tokens = await request.body()
+        upload.tokens = await read_body(request)
         upload.large = len(upload.tokens) > SMALL_BYTES
     elif not kind or kind.startswith(RAW_TYPES):
-        if body := await request.body():
+        if body := await read_body(request):
             _refuse_text(body, kind)
             upload.images.append(body)
     else:
@@ -216,22 +219,24 @@ def _take_parts(parts: list[Part], upload: Upload) -> None:
             upload.options[part.name] = _text(part)
         else:
             # Base64 is ASCII. What is not is a file that the client does not call one.
-            in_bytes = part.is_file or not part.content.isascii()
-            with memoryview(part.content) as view:
-                item = bytes(view) if in_bytes else from_base64(Text(view))
+            content = part.content.getvalue()
+            in_bytes = part.is_file or not content.isascii()
+            item = content if in_bytes else from_base64(Text(memoryview(content)))
             if target == "tokens":
                 upload.tokens = _strict(item)
             else:
                 getattr(upload, target).append(item)
-        part.content.clear()
+        part.content.close()
 
 
 def _text(part: Part) -> str:
     """The value of an option. Raises `BadRequest`."""
-    if len(part.content) > MAX_FIELD_BYTES:
-        raise BadRequest(f"{part.name[:MAX_NAME]}: expected at most {MAX_FIELD_BYTES} bytes in a form's field.")
+    if part.size > MAX_FIELD_BYTES:
+        raise BadRequest(
+            f"{part.name[:MAX_NAME]}: expected at most {MAX_FIELD_BYTES} bytes in a form's field."
+        )
     try:
-        return part.content.decode()
+        return part.content.getvalue().decode()
     except UnicodeDecodeError:
         raise BadRequest(f"{part.name[:MAX_NAME]}: expected text in UTF-8.") from None
 

@@ -62,7 +62,7 @@ class InferRequest(Sent):
     id: Name | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     inputs: Annotated[list[InputField], Field(max_length=MAX_TENSORS)]
-    outputs: Annotated[list[OutputField], Field(max_length=MAX_TENSORS)] = []
+    outputs: Annotated[list[OutputField], Field(max_length=MAX_TENSORS)] = Field(default_factory=list)
 
 
 class Parameters(Sent):

@@ -45,7 +45,9 @@ class TensorSpec:
         )
         if datatype != self.datatype or not fits or 0 in shape:
             expected = f"{self.datatype} {list(self.shape)}"
-            raise BadTensor(f"input {self.name}: expected {expected}, got {shown(datatype)[1:-1]} {list(shape)}.")
+            raise BadTensor(
+                f"input {self.name}: expected {expected}, got {shown(datatype)[1:-1]} {list(shape)}."
+            )
 
     def from_bytes(self, section: memoryview, shape: Sequence[int]) -> Tensor:
         """A tensor of a shape that was checked. Raises `BadTensor` unless the bytes are exactly that long."""

@@ -52,9 +52,7 @@ class EmbeddingsOptions(Options):
     messages: Annotated[
         Annotated[list[Message], Field(max_length=MAX_PARTS)] | None,
         WithJsonSchema({"type": "array"}),
-    ] = Field(
-        None, description="In place of input: a chat with one image_url part, as vLLM takes it."
-    )
+    ] = Field(None, description="In place of input: a chat with one image_url part, as vLLM takes it.")
     modality: Literal["image"] = Field("image", description="What input holds, as Infinity has it.")
     encoding_format: Literal["float", "base64"] = Field(
         "float", description="Numbers, or base64 of little-endian float32."
@@ -62,7 +60,7 @@ class EmbeddingsOptions(Options):
     dimensions: int = Field(
         0, description="The model's own width, or 0 for it; shorter vectors are not offered."
     )
-    user: str | None = Field(None, description="Taken and not used.")
+    user: Annotated[Any, WithJsonSchema({"type": "string"})] = Field(None, description="Taken and not used.")
     pooling: Literal["mean", "cls"] = Field("mean", description="The mean of the tokens, or the CLS token.")
     normalize: bool = Field(True, description="Scale vectors to length 1.")
 
@@ -103,7 +101,8 @@ def _image_of(messages: list[Message]) -> Any:
     kinds = [part.type for part in parts]
     if kinds != ["image_url"]:
         raise BadRequest(
-            f"messages: expected one image_url part and no text, got {shown(kinds)}; several images go into input.",
+            f"messages: expected one image_url part and no text, got {shown(kinds)}; "
+            "several images go into input.",
             param="messages",
         )
     return parts[0].url

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from service.errors import NotReady
 from service.http.dependencies import BEARER, KitDep, ModelsDep, WorkRoute
 from service.http.disconnect import run_while_connected
+from service.http.documents import read_body
 from service.http.oip.messages import HEADER_LENGTH, Call, read_call, write_answer
 from service.http.oip.stages import Stage, find_stage
 from service.http.openapi import INFER_DOCS
@@ -77,7 +78,7 @@ async def model_ready(target: TargetDep) -> dict[str, Any]:
 @router.post("/models/{name}/versions/{version}/infer", summary="Run a model", openapi_extra=INFER_DOCS)
 async def infer(request: Request, kit: KitDep, name: str, version: str | None = None) -> Response:
     """Tensors in, tensors out, as JSON or as bytes behind it."""
-    body = await request.body()
+    body = await read_body(request)
     # Only now: a body may come slowly, and its model be replaced meanwhile.
     model, stage = find_stage(kit.models, name, version)
     call = await asyncio.to_thread(_read, request, body, stage, kit)
