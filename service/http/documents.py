@@ -7,6 +7,7 @@ third of a second and take several times its size, for images that are decoded a
 from __future__ import annotations
 
 import io
+import re
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,9 @@ MAX_TEXTS = 25_000
 MAX_BYTES = 24 * 2**20
 """Most bytes beside long texts: a million numbers with all their digits."""
 MAX_ESCAPED_BYTES = 4 * 2**20
-"""Most bytes of long texts that are no base64: one wide character makes four times as much of them."""
+"""Most bytes of long names, and of long texts that are no base64: a wide character makes them four times as
+long."""
+NAME_ENDS = re.compile(rb'"\s{0,99}:')
 NO_BASE64 = (b"\\u", b"\\\\", b'\\"')
 """Escapes that base64 does not have, where / and line breaks may have one."""
 
@@ -116,13 +119,15 @@ def _cut(body: bytes, start: int, texts: dict[str, Text]) -> list[bytes]:
     begin = body.find(b'"', start)
     while begin >= 0 and (end := _end(body, begin + 1)) >= 0:
         long = end - begin > LONG_TEXT_BYTES
-        if long and _may_be_base64(body, begin, end):
+        if long and not NAME_ENDS.match(body, end) and _may_be_base64(body, begin, end):
             name = f"{secret}{len(texts)}"
             texts[name] = Text(view[begin + 1 : end])
             pieces += body[kept : begin + 1], name.encode()
             kept = end
         elif long and (escaped := escaped + end - begin) > MAX_ESCAPED_BYTES:
-            raise JsonTooLarge(f"JSON may have {MAX_ESCAPED_BYTES} bytes of texts here. {INSTEAD}")
+            raise JsonTooLarge(
+                f"JSON may have {MAX_ESCAPED_BYTES} bytes of texts that are no base64 here. {INSTEAD}"
+            )
         begin = body.find(b'"', end + 1)
     return [*pieces, body[kept:]]
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.requests import Request
 
@@ -26,14 +25,10 @@ from service.errors import (
     shown,
 )
 from service.http.documents import SMALL_BYTES, Text, read_body, read_object
-from service.http.items import Item, decode_base64, from_base64
+from service.http.items import Item, from_base64
 from service.http.multipart import Part, read_form
-from service.http.numbers import flat_numbers
-from service.runtime.bundle import Manifest
-from service.tokens.edits import LARGEST
 from service.tokens.pictures import Fit
-from service.tokens.token_file import SAFETENSORS, Storage, load_arrays
-from service.tokens.types import Floats
+from service.tokens.token_file import SAFETENSORS, Storage
 
 FILE_FIELDS = {
     "image": "images",
@@ -56,9 +51,6 @@ RAW_TYPES = ("image/", "application/octet-stream", "application/x-www-form-urlen
 JSON_BEGINS = re.compile(rb"(\xef\xbb\xbf)?\s*[{\[]")
 FORM_BEGINS = re.compile(rb"\s*(images?|donors?|tokens)=")
 """What no image begins with, whatever the Content-Type says."""
-
-HEADER_BYTES = 2**18
-"""Most bytes of a safetensors file's header, and of what else it holds beside an image's arrays."""
 
 
 class Sent(BaseModel):
@@ -193,9 +185,10 @@ async def in_thread_if(large: bool, do: Callable[..., Result], *arguments: Any) 
 def _refuse_text(body: bytes, kind: str) -> None:
     """Raise `UnsupportedMediaType` where a raw body is what some clients send under another type."""
     sent = f"Content-Type is {kind}" if kind else "there is no Content-Type"
-    if JSON_BEGINS.match(body):
+    begin = body[:256]
+    if JSON_BEGINS.match(begin):
         raise UnsupportedMediaType(f"The body is JSON and {sent}: send {JSON_HEADER} with it.")
-    if FORM_BEGINS.match(body):
+    if FORM_BEGINS.match(begin):
         raise UnsupportedMediaType(
             f"The body is a form and {sent}: send multipart/form-data (curl -F image=@cat.jpg), "
             f"or JSON with {JSON_HEADER}."
@@ -263,67 +256,3 @@ def _strict(item: Item) -> bytes:
             + item.detail
         )
     return item
-
-
-def read_tokens(
-    tokens: bytes | dict[str, Any], manifest: Manifest, max_images: int
-) -> list[tuple[Floats, Floats]]:
-    """Pairs of semantics (r, D) and localization (N, r) from what /tokens answers, in either form.
-
-    Rows of the localization are scaled to sum to 1. Raises `BadTokens` and `TooManyImages`.
-    """
-    r, width, n = manifest.num_sparse_tokens, manifest.width, manifest.num_patches
-    if isinstance(tokens, bytes):
-        arrays = _arrays(tokens, max_images * (r * width + n * r + width))
-    else:
-        arrays = tokens
-    given = [name for name, array in arrays.items() if array is not None]
-    missing = [name for name in ("semantics", "localization") if name not in given]
-    if missing:
-        raise BadTokens(f"tokens: {' and '.join(missing)} expected, got {shown(sorted(given))}.")
-    semantics = _array("semantics", arrays["semantics"], (r, width))
-    if (largest := np.abs(semantics).max()) > LARGEST:
-        raise BadTokens(f"semantics: expected numbers of at most {LARGEST:.0f}, got {largest:g}.")
-    localization = _array("localization", arrays["localization"], (n, r))
-    if len(semantics) != len(localization):
-        raise BadTokens(f"tokens: {len(semantics)} semantics for {len(localization)} localizations.")
-    limit_images(len(semantics), max_images)
-    mass = localization.sum(axis=2, keepdims=True, dtype=np.float64)
-    if (localization < 0).any() or (mass <= 0).any():
-        raise BadTokens("localization: expected no negative number and some mass in every row.")
-    return list(zip(semantics, (localization / mass).astype(np.float32), strict=True))
-
-
-def _arrays(data: bytes, most: int) -> dict[str, Any]:
-    """The arrays of a safetensors file, where it holds `most` numbers at most: of 8 bytes at most each."""
-    largest = 8 * most + HEADER_BYTES
-    if len(data) > largest or int.from_bytes(data[:8], "little") > HEADER_BYTES:
-        raise BadTokens(
-            f"tokens: expected at most {largest} bytes, of which {HEADER_BYTES} are header: "
-            "what the most images of this model take. Send fewer at once, of this model."
-        )
-    try:
-        return dict(load_arrays(data))
-    except ValueError as error:
-        raise BadTokens(f"tokens: {error}.") from None
-
-
-def _array(name: str, value: Any, shape: tuple[int, int]) -> Floats:
-    """Any number of arrays of a shape, (n, *shape), finite and float32."""
-    size = shape[0] * shape[1]
-    try:
-        if isinstance(value, str | Text):
-            text = value if isinstance(value, str) else value.view
-            flat = np.frombuffer(decode_base64(text), dtype="<f4")
-        else:
-            flat = value.ravel() if isinstance(value, np.ndarray) else flat_numbers(value)
-    except ValueError as error:
-        why = f" ({error})" if isinstance(value, str | Text) else ""
-        raise BadTokens(f"{name}: expected numbers, or base64 of little-endian float32{why}.") from None
-    if flat.size == 0 or flat.size % size:
-        raise BadTokens(f"{name}: expected {shape[0]} × {shape[1]} numbers an image, got {flat.size}.")
-    with np.errstate(over="ignore"):  # what overflows is refused
-        numbers = flat.astype(np.float32)
-    if not np.isfinite(numbers).all():
-        raise BadTokens(f"{name}: expected finite numbers.")
-    return numbers.reshape(-1, *shape)

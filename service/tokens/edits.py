@@ -31,7 +31,6 @@ LARGEST = 65_504.0
 """Largest magnitude of a number in semantics: float16's, in which they are often kept."""
 MOST = 2**14
 """Most tokens, cells or numbers that an edit may name: more than any model has."""
-
 Index = Annotated[int, Field(ge=0, strict=True)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]

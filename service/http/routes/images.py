@@ -21,7 +21,6 @@ from service.http.requests import (
     TokensOptions,
     Upload,
     in_thread_if,
-    read_tokens,
     read_upload,
 )
 from service.http.responses import (
@@ -40,6 +39,7 @@ from service.http.responses import (
     sheet_response,
     tokens_item,
 )
+from service.http.tokens import read_tokens
 from service.http.work import Seen, Work, all_good
 from service.models.served import ServedModel
 from service.tokens.edits import Edit, apply_edits, parse_edits

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import save
 
 from service.errors import BadTokens, ServiceError, TooManyImages
-from service.http.requests import read_tokens
+from service.http.tokens import read_tokens
 from service.runtime.bundle import Manifest, read_bundle
 from service.tokens.token_file import compact
 
@@ -116,6 +116,11 @@ def test_compact_tokens_are_read_as_full_ones(manifest: Manifest) -> None:
         ({"semantics.scale": np.zeros((2, 4), np.float32)}, "semantics: expected int8 and a float32 scale"),
         ({"localization": np.zeros((2, 2, 2, 3), np.uint8)}, "some mass in every row."),
         ({"localization": np.ones((2, 2, 2, 3), np.float16)}, "expected uint8 in the compact form"),
+        ({"localization": np.ones((), np.uint8)}, "localization: expected shares of tokens"),
+        ({"localization": np.ones(0, np.uint8)}, "expected 4 × 3 numbers an image, got 0."),
+        ({"localization": np.ones(2**20, np.uint8)}, "what the most images of this model take"),
+        ({"semantics": np.ones((), np.int8)}, "semantics: expected int8 and a float32 scale"),
+        ({str(i): np.ones(0, np.int8) for i in range(5000)}, "what the most images of this model take"),
         ({"localization": np.ones((1, 2, 2, 3), np.uint8)}, "2 semantics for 1 localizations."),
         ({"localization": np.ones((2, 2, 2, 2), np.uint8)}, "expected 4 × 3 numbers an image, got 16."),
     ],

@@ -117,6 +117,18 @@ def test_documents_that_lie_are_refused(toy: Server, document: Any, sections: li
     assert told in answer.json()["error"]
 
 
+def test_numbers_of_tokens_are_finite_and_no_larger_than_float16_s(toy: Server) -> None:
+    def decode(number: float) -> httpx.Response:
+        semantics = {"name": "semantics", "datatype": "FP32", "shape": [1, 3, 4], "data": [number] * 12}
+        places = {"name": "localization", "datatype": "FP32", "shape": [1, 4, 3], "data": [1] * 12}
+        return infer(toy, "decoder", json.dumps({"inputs": [semantics, places]}).encode())
+
+    assert decode(1.0).status_code == 200
+    for number, told in ((1e30, "at most 65504"), (1e300, "expected finite numbers")):
+        assert decode(number).status_code == 400
+        assert told in decode(number).json()["error"]
+
+
 ELEMENT = struct.pack("<I", 3) + b"abc"
 
 
