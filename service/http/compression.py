@@ -45,7 +45,7 @@ class _Decompressed:
         self._max_bytes = max_bytes
         self._left = max_bytes
         self._message: Message = {}
-        self._begun = False  # whether the message has more to give
+        self._more = False  # whether the message that came last has more to give
         known = encoding in WINDOW_BITS
         self._stream = zlib.decompressobj(WINDOW_BITS[encoding]) if known else None
 
@@ -55,17 +55,17 @@ class _Decompressed:
                 f"Content-Encoding: expected {' or '.join(WINDOW_BITS)}, got {shown(self._encoding)}; "
                 "or send the body as it is."
             )
-        if not self._begun:
+        if not self._more:
             self._message = await self._receive()
         if self._message["type"] != "http.request":
             return self._message
-        body = self._stream.unconsumed_tail if self._begun else self._message.get("body", b"")
+        body = self._stream.unconsumed_tail if self._more else self._message.get("body", b"")
         plain = b""
-        if body or self._begun:
-            tiny = len(body) <= TINY_BYTES and not self._begun
+        if body or self._more:
+            tiny = len(body) <= TINY_BYTES and not self._more
             plain = self._decompress(body) if tiny else await asyncio.to_thread(self._decompress, body)
-        self._begun = len(plain) == PIECE_BYTES
-        over = not self._begun and not self._message.get("more_body", False)
+        self._more = len(plain) == PIECE_BYTES
+        over = not self._more and not self._message.get("more_body", False)
         if self._stream.unused_data or (over and not self._stream.eof):
             raise BadRequest(
                 f"The {self._encoding} body is cut short, or has something behind its end: send it whole."

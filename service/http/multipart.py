@@ -14,6 +14,8 @@ from service.errors import BadRequest, IncompleteForm, TooManyImages
 
 TEXT_TYPES = (b"", b"text/plain", b"application/json")
 """Content types of parts that are values, unless they have a file name."""
+MAX_PARAMETERS = 32
+"""Most semicolons of a header that is taken apart, which is slow."""
 
 
 @dataclass
@@ -63,9 +65,9 @@ class _Form:
         self._header.clear()
         self._value.clear()
         if header == b"content-type":
-            part.content_type, _ = parse_options_header(value)
-        elif header == b"content-disposition":
-            _, options = parse_options_header(value)
+            part.content_type = value.partition(b";")[0].strip().lower()
+        elif header == b"content-disposition" and not part.name:
+            options = _parameters(value)
             part.has_file_name = b"filename" in options or b"filename*=" in value.lower()
             name = options.get(b"name", b"")
             part.name = name.decode("utf-8", "replace")
@@ -83,13 +85,19 @@ class _Form:
         self.complete = True
 
 
+def _parameters(header: bytes) -> dict[bytes, bytes]:
+    """What stands behind a header's value. Raises `BadRequest` for more than anybody has."""
+    if header.count(b";") > MAX_PARAMETERS:
+        raise BadRequest(f"A header of the form may have {MAX_PARAMETERS} parameters: send fewer.")
+    return parse_options_header(header)[1]
+
+
 async def read_form(content_type: str, stream: AsyncIterable[bytes], max_parts: int) -> list[Part]:
     """The parts of a form, of which there are `max_parts` at most; none where there is no body at all.
 
     Raises `BadRequest`, `IncompleteForm` and `TooManyImages`.
     """
-    _, options = parse_options_header(content_type)
-    boundary = options.get(b"boundary")
+    boundary = _parameters(content_type.encode("latin-1")).get(b"boundary")
     if not boundary:
         raise BadRequest(
             "multipart/form-data: the boundary is missing; let the client write the Content-Type itself."
