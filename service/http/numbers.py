@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+PIECE = 100_000
+
 
 def flat_numbers(value: Any, *, whole: bool = False) -> NDArray[np.float64]:
     """All numbers of a flat or evenly nested list, in their order; of whole ones only where `whole`.
@@ -24,11 +26,17 @@ def flat_numbers(value: Any, *, whole: bool = False) -> NDArray[np.float64]:
         if set(map(type, value)) != {list} or len(set(map(len, value))) > 1:
             raise ValueError(f"expected a flat or an evenly nested list of {kind}")
         value = list(chain.from_iterable(value))
-    kinds = set(map(type, value))
-    if not kinds <= ({int} if whole else {int, float}):
-        uneven = " in a flat or an evenly nested list" if list in kinds else ""
-        raise ValueError(f"expected {kind}{uneven}")
-    try:
-        return np.array(value, np.float64)
-    except OverflowError:
-        raise ValueError(f"expected {kind} of 64 bits") from None
+    allowed = {int} if whole else {int, float}
+    array = np.empty(len(value))
+    # In pieces, as each holds Python's lock.
+    for at in range(0, len(value), PIECE):
+        piece = value[at : at + PIECE]
+        kinds = set(map(type, piece))
+        if not kinds <= allowed:
+            uneven = " in a flat or an evenly nested list" if list in kinds else ""
+            raise ValueError(f"expected {kind}{uneven}")
+        try:
+            array[at : at + PIECE] = piece
+        except OverflowError:
+            raise ValueError(f"expected {kind} of 64 bits") from None
+    return array

@@ -10,7 +10,7 @@ import pytest
 from service.http.numbers import flat_numbers
 
 
-@pytest.mark.parametrize("shape", [(0,), (6,), (2, 3), (1, 2, 3, 4), (1, 1, 1)])
+@pytest.mark.parametrize("shape", [(0,), (6,), (2, 3), (1, 2, 3, 4), (1, 1, 1), (3, 70_000)])
 def test_lists_are_flattened(shape: tuple[int, ...]) -> None:
     array = np.arange(np.prod(shape)).reshape(shape) / 4
     np.testing.assert_array_equal(flat_numbers(array.tolist()), array.ravel())
@@ -31,6 +31,7 @@ def test_lists_are_flattened(shape: tuple[int, ...]) -> None:
         ([None], "expected numbers"),
         ([True], "expected numbers"),
         ([10**400], "64 bits"),
+        ([0] * 150_000 + ["1"], "expected numbers"),
     ],
 )
 def test_other_things_are_refused(value: Any, told: str) -> None:
