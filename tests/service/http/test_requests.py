@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import random
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from safetensors.numpy import save
 
 from service.errors import BadTokens, ServiceError, TooManyImages
+from service.http.documents import PIECE_BYTES
 from service.http.tokens import read_tokens
 from service.runtime.bundle import Manifest, read_bundle
 from service.tokens.token_file import compact
@@ -162,6 +164,22 @@ def test_options_stand_in_the_query_the_form_or_the_json(client: httpx.Client, p
     first, *others = [answer.json()["data"] for answer in answers]
     assert first[0]["source"]["rectangle"] == [0, -75.5, 451, 375.5]
     assert all(other == first for other in others)
+
+
+@pytest.mark.parametrize("size", [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES])
+@pytest.mark.parametrize("step", [1, 700, 10**6])
+def test_compressed_bodies_are_whole_in_whatever_pieces_they_come(
+    client: httpx.Client, photo: bytes, size: int, step: int
+) -> None:
+    """What stands behind a JPEG's end is no part of the picture."""
+    body = photo + bytes(size - len(photo))
+    packed = gzip.compress(body)
+    pieces = (packed[at : at + step] for at in range(0, len(packed), step))
+    headers = {"content-type": "image/jpeg", "content-encoding": "gzip"}
+    want = client.post("/embed", content=body, headers={"content-type": "image/jpeg"})
+    got = client.post("/embed", content=pieces, headers=headers)
+    assert got.status_code == 200, got.text
+    assert got.json()["data"] == want.json()["data"]
 
 
 def test_edits_stand_in_the_query_the_form_or_the_json(client: httpx.Client, photo: bytes) -> None:
