@@ -20,6 +20,7 @@
     ├── UnknownModel 404
     ├── NotAcceptable 406
     ├── BodyTooLarge 413
+    │   └── JsonTooLarge          more values in JSON than are built: bytes hold them
     ├── UnsupportedMediaType 415
     │   └── UnsupportedEncoding   compressed in a way that is not read here: carries Accept-Encoding
     ├── Unavailable 503           try again later: carries Retry-After
@@ -37,11 +38,21 @@ Under /v1 and /v2 the same errors are told in the words of those protocols: see 
 
 from __future__ import annotations
 
+from reprlib import Repr
 from typing import Any
 
 PROBLEM_TYPE = "application/problem+json"
 MAX_DETAIL_CHARACTERS = 500
 """Details quote what was sent, which may be megabytes long."""
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+_SHORT.maxlevel = 2
+
+
+def shown(value: object) -> str:
+    """A value for a message, written out as far as one wants to read it: the rest is not looked at."""
+    return _SHORT.repr(value)
 
 
 class ServiceError(Exception):
@@ -192,6 +203,12 @@ class BodyTooLarge(ServiceError):
     """More bytes than a request may have."""
 
     status, code, title = 413, "body_too_large", "Body too large"
+
+
+class JsonTooLarge(BodyTooLarge):
+    """More values in JSON than are built."""
+
+    code, title = "json_too_large", "JSON too large"
 
 
 class UnsupportedMediaType(ServiceError):

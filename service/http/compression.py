@@ -8,10 +8,13 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BadRequest, BodyTooLarge, UnsupportedEncoding
+from service.errors import BadRequest, BodyTooLarge, UnsupportedEncoding, shown
+from service.http.documents import PIECE_BYTES
 from service.http.responses import weighted
 
 WINDOW_BITS: Mapping[str, int] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+TINY_BYTES = 512
+"""So little becomes half a million bytes at most: that takes no longer than to wake a thread."""
 LEVEL = 1
 """The fastest: floating-point numbers hardly get smaller by trying harder."""
 
@@ -34,39 +37,45 @@ class Decompression:
 
 
 class _Decompressed:
-    """A body's `receive`."""
+    """A body's `receive`. However small its pieces are compressed, they come in small ones."""
 
     def __init__(self, receive: Receive, encoding: str, max_bytes: int) -> None:
         self._receive = receive
         self._encoding = encoding
         self._max_bytes = max_bytes
         self._left = max_bytes
+        self._message: Message = {}
+        self._more = False  # whether the message that came last has more to give
         known = encoding in WINDOW_BITS
         self._stream = zlib.decompressobj(WINDOW_BITS[encoding]) if known else None
 
     async def __call__(self) -> Message:
         if self._stream is None:
             raise UnsupportedEncoding(
-                f"Content-Encoding: expected {' or '.join(WINDOW_BITS)}, got {self._encoding!r}; "
+                f"Content-Encoding: expected {' or '.join(WINDOW_BITS)}, got {shown(self._encoding)}; "
                 "or send the body as it is."
             )
-        message = await self._receive()
-        if message["type"] != "http.request":
-            return message
+        if not self._more:
+            self._message = await self._receive()
+        if self._message["type"] != "http.request":
+            return self._message
+        body = self._stream.unconsumed_tail if self._more else self._message.get("body", b"")
         plain = b""
-        if body := message.get("body", b""):
-            plain = await asyncio.to_thread(self._decompress, body)
-        over = not message.get("more_body", False)
+        if body or self._more:
+            tiny = len(body) <= TINY_BYTES and not self._more
+            plain = self._decompress(body) if tiny else await asyncio.to_thread(self._decompress, body)
+        self._more = len(plain) == PIECE_BYTES
+        over = not self._more and not self._message.get("more_body", False)
         if self._stream.unused_data or (over and not self._stream.eof):
             raise BadRequest(
                 f"The {self._encoding} body is cut short, or has something behind its end: send it whole."
             )
-        return {**message, "body": plain}
+        return {**self._message, "body": plain, "more_body": not over}
 
     def _decompress(self, body: bytes) -> bytes:
         assert self._stream is not None
         try:
-            plain = self._stream.decompress(body, self._left + 1)
+            plain = self._stream.decompress(body, PIECE_BYTES)
         except zlib.error:
             raise BadRequest(
                 f"The body is no valid {self._encoding}: compress it so, or leave Content-Encoding away."

@@ -6,13 +6,11 @@ Options may stand in the query string, in form fields or in the JSON, under the 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.requests import Request
 
@@ -24,13 +22,13 @@ from service.errors import (
     ServiceError,
     TooManyImages,
     UnsupportedMediaType,
+    shown,
 )
-from service.http.items import Item, decode_base64, from_base64
+from service.http.documents import SMALL_BYTES, Text, read_body, read_object
+from service.http.items import Item, from_base64
 from service.http.multipart import Part, read_form
-from service.runtime.bundle import Manifest
 from service.tokens.pictures import Fit
-from service.tokens.token_file import SAFETENSORS, Storage, load_arrays
-from service.tokens.types import Floats
+from service.tokens.token_file import SAFETENSORS, Storage
 
 FILE_FIELDS = {
     "image": "images",
@@ -41,6 +39,10 @@ FILE_FIELDS = {
 }
 MAX_FIELDS = 104
 """Most options of a form: far more than there are."""
+MAX_FIELD_BYTES = 2**20
+"""Of an option's value: edits are the longest."""
+MAX_NAME = 80
+"""Characters of an option's name that a message has."""
 JSON_TYPE = "application/json"
 JSON_HEADER = f"-H 'content-type: {JSON_TYPE}'"
 RAW_TYPES = ("image/", "application/octet-stream", "application/x-www-form-urlencoded")
@@ -49,11 +51,6 @@ RAW_TYPES = ("image/", "application/octet-stream", "application/x-www-form-urlen
 JSON_BEGINS = re.compile(rb"(\xef\xbb\xbf)?\s*[{\[]")
 FORM_BEGINS = re.compile(rb"\s*(images?|donors?|tokens)=")
 """What no image begins with, whatever the Content-Type says."""
-
-SMALL_BYTES = 2**18
-"""JSON up to this size is read before a thread would wake."""
-LARGEST = 65_504.0
-"""Largest magnitude of a number in semantics: float16's, in which they are often kept."""
 
 
 class Sent(BaseModel):
@@ -71,7 +68,9 @@ class Options(Sent):
     """Options of every route."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    model: str | None = Field(None, description="name or name@version; the default model if absent.")
+    model: Annotated[str, Field(max_length=256)] | None = Field(
+        None, description="name or name@version; the default model if absent."
+    )
     fit: Fit = Field("crop", description="How a picture becomes square: crop the middle, stretch, or pad.")
 
 
@@ -107,21 +106,24 @@ class ReconstructOptions(Options):
 
 
 AnyOptions = TypeVar("AnyOptions", bound=BaseModel)
+Result = TypeVar("Result")
 
 
 def validated(model: type[AnyOptions], given: dict[str, Any]) -> AnyOptions:
     """What was given, as a model. Raises `BadOption`, which names the first bad field."""
+    if model.model_config.get("extra") == "forbid":
+        for name in given:
+            if name not in model.model_fields:
+                name, known = name[:MAX_NAME], ", ".join(model.model_fields)
+                raise BadOption(f"{name}: there is no such option here; there are {known}.", param=name)
     try:
         return model.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-            known = ", ".join(model.model_fields)
-            raise BadOption(f"{name}: there is no such option here; there are {known}.", param=name) from None
+        name = ".".join(str(part)[:MAX_NAME] for part in first["loc"])
         if first["type"] == "missing":
             raise BadOption(f"{name}: this field is missing.", param=name) from None
-        raise BadOption(f"{name}: {first['msg']}, got {first['input']!r}.", param=name) from None
+        raise BadOption(f"{name}: {first['msg']}, got {shown(first['input'])}.", param=name) from None
 
 
 @dataclass
@@ -132,6 +134,8 @@ class Upload:
     donors: list[Item] = field(default_factory=list)
     tokens: bytes | dict[str, Any] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    large: bool = False
+    """Whether what it holds is worth a thread."""
 
     def parse_options(self, model: type[AnyOptions]) -> AnyOptions:
         """The options, validated. Raises `BadOption`."""
@@ -145,19 +149,22 @@ async def read_upload(request: Request, max_images: int) -> Upload:
     upload = Upload(options=dict(request.query_params))
     if kind == "multipart/form-data":
         parts = await read_form(content_type, request.stream(), 4 * max_images + MAX_FIELDS)
-        await _thread_if_large(sum(len(part.content) for part in parts), _take_parts, parts, upload)
+        upload.large = sum(part.size for part in parts) > SMALL_BYTES
+        await in_thread_if(upload.large, _take_parts, parts, upload)
     elif kind == JSON_TYPE:
-        body = await request.body()
-        await _thread_if_large(len(body), _read_json, body, upload)
+        body = await read_body(request)
+        upload.large = len(body) > SMALL_BYTES
+        await in_thread_if(upload.large, _read_json, body, upload, max_images)
     elif kind == SAFETENSORS:
-        upload.tokens = await request.body()
+        upload.tokens = await read_body(request)
+        upload.large = len(upload.tokens) > SMALL_BYTES
     elif not kind or kind.startswith(RAW_TYPES):
-        if body := await request.body():
+        if body := await read_body(request):
             _refuse_text(body, kind)
             upload.images.append(body)
     else:
         raise UnsupportedMediaType(
-            f"A body of type {kind!r} is not read here; send multipart/form-data, JSON "
+            f"A body of type {shown(kind)} is not read here; send multipart/form-data, JSON "
             f"with {JSON_HEADER}, or an image."
         )
     if not upload.images and upload.tokens is None:
@@ -170,19 +177,18 @@ async def read_upload(request: Request, max_images: int) -> Upload:
     return upload
 
 
-async def _thread_if_large(size: int, read: Callable[[Any, Upload], None], body: Any, upload: Upload) -> None:
-    if size <= SMALL_BYTES:
-        read(body, upload)
-    else:
-        await asyncio.to_thread(read, body, upload)
+async def in_thread_if(large: bool, do: Callable[..., Result], *arguments: Any) -> Result:
+    """What `do` gives, off the event loop where it has much to do."""
+    return await asyncio.to_thread(do, *arguments) if large else do(*arguments)
 
 
 def _refuse_text(body: bytes, kind: str) -> None:
     """Raise `UnsupportedMediaType` where a raw body is what some clients send under another type."""
     sent = f"Content-Type is {kind}" if kind else "there is no Content-Type"
-    if JSON_BEGINS.match(body):
+    begin = body[:256]
+    if JSON_BEGINS.match(begin):
         raise UnsupportedMediaType(f"The body is JSON and {sent}: send {JSON_HEADER} with it.")
-    if FORM_BEGINS.match(body):
+    if FORM_BEGINS.match(begin):
         raise UnsupportedMediaType(
             f"The body is a form and {sent}: send multipart/form-data (curl -F image=@cat.jpg), "
             f"or JSON with {JSON_HEADER}."
@@ -202,38 +208,33 @@ def _take_parts(parts: list[Part], upload: Upload) -> None:
         if target is None:
             if part.is_file:
                 known = ", ".join(FILE_FIELDS)
-                raise BadRequest(f"There is no file field {part.name!r} here; there are {known}.")
-            upload.options[part.name] = part.text
+                raise BadRequest(f"There is no file field {shown(part.name)} here; there are {known}.")
+            upload.options[part.name] = _text(part)
         else:
             # Base64 is ASCII. What is not is a file that the client does not call one.
-            item = (
-                bytes(part.content) if part.is_file or not part.content.isascii() else from_base64(part.text)
-            )
+            content = part.content.getvalue()
+            in_bytes = part.is_file or not content.isascii()
+            item = content if in_bytes else from_base64(Text(memoryview(content)))
             if target == "tokens":
                 upload.tokens = _strict(item)
             else:
                 getattr(upload, target).append(item)
-        part.content.clear()
+        part.content.close()
 
 
-def read_object(body: bytes) -> dict[str, Any]:
-    """A JSON object. Raises `BadRequest`."""
+def _text(part: Part) -> str:
+    """The value of an option. Raises `BadRequest`."""
+    if part.size > MAX_FIELD_BYTES:
+        raise BadRequest(
+            f"{part.name[:MAX_NAME]}: expected at most {MAX_FIELD_BYTES} bytes in a form's field."
+        )
     try:
-        document = json.loads(body)
-    except json.JSONDecodeError as error:
-        raise BadRequest(
-            f"The body is no valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-        ) from None
-    except (ValueError, RecursionError):
-        raise BadRequest(
-            "The body is no valid JSON: expected UTF-8 and no deep nesting, and no form or picture itself."
-        ) from None
-    if not isinstance(document, dict):
-        raise BadRequest("The JSON body: expected an object.")
-    return document
+        return part.content.getvalue().decode()
+    except UnicodeDecodeError:
+        raise BadRequest(f"{part.name[:MAX_NAME]}: expected text in UTF-8.") from None
 
 
-def _read_json(body: bytes, upload: Upload) -> None:
+def _read_json(body: bytes, upload: Upload, max_images: int) -> None:
     for name, value in read_object(body).items():
         target = FILE_FIELDS.get(name)
         if value is None:
@@ -242,6 +243,7 @@ def _read_json(body: bytes, upload: Upload) -> None:
             upload.tokens = value if isinstance(value, dict) else _strict(from_base64(value))
         elif target is not None:
             values = value if isinstance(value, list) else [value]
+            limit_images(len(values), max_images)
             getattr(upload, target).extend(map(from_base64, values))
         else:
             upload.options[name] = value
@@ -254,54 +256,3 @@ def _strict(item: Item) -> bytes:
             + item.detail
         )
     return item
-
-
-def read_tokens(
-    tokens: bytes | dict[str, Any], manifest: Manifest, max_images: int
-) -> list[tuple[Floats, Floats]]:
-    """Pairs of semantics (r, D) and localization (N, r) from what /tokens answers, in either form.
-
-    Rows of the localization are scaled to sum to 1. Raises `BadTokens` and `TooManyImages`.
-    """
-    if isinstance(tokens, bytes):
-        try:
-            arrays: dict[str, Any] = load_arrays(tokens)
-        except ValueError as error:
-            raise BadTokens(f"tokens: {error}.") from None
-    else:
-        arrays = tokens
-    given = [name for name, array in arrays.items() if array is not None]
-    missing = [name for name in ("semantics", "localization") if name not in given]
-    if missing:
-        raise BadTokens(f"tokens: {' and '.join(missing)} expected, got {sorted(given)}.")
-    r, width, n = manifest.num_sparse_tokens, manifest.width, manifest.num_patches
-    semantics = _array("semantics", arrays["semantics"], (r, width))
-    if (largest := np.abs(semantics).max()) > LARGEST:
-        raise BadTokens(f"semantics: expected numbers of at most {LARGEST:.0f}, got {largest:g}.")
-    localization = _array("localization", arrays["localization"], (n, r))
-    if len(semantics) != len(localization):
-        raise BadTokens(f"tokens: {len(semantics)} semantics for {len(localization)} localizations.")
-    limit_images(len(semantics), max_images)
-    mass = localization.sum(axis=2, keepdims=True, dtype=np.float64)
-    if (localization < 0).any() or (mass <= 0).any():
-        raise BadTokens("localization: expected no negative number and some mass in every row.")
-    return list(zip(semantics, (localization / mass).astype(np.float32), strict=True))
-
-
-def _array(name: str, value: Any, shape: tuple[int, int]) -> Floats:
-    """Any number of arrays of a shape, (n, *shape), finite and float32."""
-    size = shape[0] * shape[1]
-    try:
-        if isinstance(value, str):
-            flat = np.frombuffer(decode_base64(value), dtype="<f4")
-        else:
-            with np.errstate(over="ignore"):  # what overflows is refused below
-                flat = np.asarray(value, dtype=np.float32).ravel()
-    except (ValueError, TypeError, OverflowError) as error:
-        why = f" ({error})" if isinstance(value, str) else ""
-        raise BadTokens(f"{name}: expected numbers, or base64 of little-endian float32{why}.") from None
-    if flat.size == 0 or flat.size % size:
-        raise BadTokens(f"{name}: expected {shape[0]} × {shape[1]} numbers an image, got {flat.size}.")
-    if not np.isfinite(flat).all():
-        raise BadTokens(f"{name}: expected finite numbers.")
-    return flat.astype(np.float32).reshape(-1, *shape)

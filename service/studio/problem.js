@@ -11,6 +11,7 @@ const ADVICE = {
   corrupt_image: "Open it in an image program and save it again, or choose another file.",
   too_many_pixels: "Make it smaller and try again.",
   body_too_large: "Make the file smaller and try again.",
+  json_too_large: "Undo some edits and try again.",
   unauthorized: "Reload the page to enter another key.",
   unknown_model: "Reload the page to see which models are served.",
   queue_full: "Wait a moment and try again.",

@@ -9,19 +9,40 @@ N = h·w patches · r sparse tokens · D width · k, m indices of tokens
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
-from service.errors import BadEdit
+from service.errors import BadEdit, shown
 from service.tokens.types import Floats
 
+LARGEST = 65_504.0
+"""Largest magnitude of a number in semantics: float16's, in which they are often kept."""
+MOST = 2**14
+"""Most tokens, cells or numbers that an edit may name: more than any model has."""
 Index = Annotated[int, Field(ge=0, strict=True)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-FLOAT32_MAX = float(np.finfo(np.float32).max)
-Number = Annotated[float, Field(ge=-FLOAT32_MAX, le=FLOAT32_MAX, allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Element = TypeVar("Element")
+
+
+def _once(elements: list[Element]) -> list[Element]:
+    """Each element once."""
+    return list(dict.fromkeys(elements))
+
+
+Each = Annotated[list[Element], Field(min_length=1, max_length=MOST), AfterValidator(_once)]
 
 
 class _Edit(BaseModel):
@@ -33,7 +54,9 @@ class Token(_Edit):
 
     donor: Index | None = Field(None, description="Which donor image.")
     token: Index | None = Field(None, description="Which of its tokens.")
-    semantics: list[Number] | None = Field(None, description="The token itself: D numbers.")
+    semantics: Annotated[list[Number], Field(max_length=MOST)] | None = Field(
+        None, description="The token itself: D numbers."
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> Token:
@@ -54,7 +77,7 @@ class Keep(_Edit):
     """Remove all tokens but these."""
 
     op: Literal["keep"]
-    tokens: list[Index] = Field(min_length=1)
+    tokens: Each[Index]
 
 
 class Scale(_Edit):
@@ -108,7 +131,7 @@ class Paint(_Edit):
     op: Literal["paint"]
     token: Index
     rectangle: tuple[Index, Index, Index, Index] | None = None
-    cells: list[tuple[Index, Index]] | None = Field(None, min_length=1)
+    cells: Each[tuple[Index, Index]] | None = None
 
     @model_validator(mode="after")
     def _one_region(self) -> Paint:
@@ -118,7 +141,7 @@ class Paint(_Edit):
 
 
 Edit = Annotated[Drop | Keep | Scale | Swap | Replace | Blend | Move | Paint, Field(discriminator="op")]
-_EDITS: TypeAdapter[list[Edit]] = TypeAdapter(list[Edit])
+_EDITS: TypeAdapter[list[Edit]] = TypeAdapter(Annotated[list[Edit], FailFast()])
 
 
 def parse_edits(data: Any, max_edits: int) -> list[Edit]:
@@ -132,8 +155,8 @@ def parse_edits(data: Any, max_edits: int) -> list[Edit]:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         index, *place = first["loc"]
-        where = ".".join(str(part) for part in place[1:]) if len(place) > 1 else ""
-        got = f", got {first['input']!r}" if isinstance(first["input"], int | float | str) else ""
+        where = ".".join(str(part)[:80] for part in place[1:]) if len(place) > 1 else ""
+        got = f", got {shown(first['input'])}" if isinstance(first["input"], int | float | str) else ""
         raise BadEdit(f"edits[{index}]{'.' + where if where else ''}: {first['msg']}{got}.") from None
 
 

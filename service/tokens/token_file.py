@@ -144,6 +144,8 @@ def expand(arrays: Arrays) -> Arrays:
             full[name] = values * scale[..., None]
     localization = full.get("localization")
     if localization is not None and localization.dtype == np.uint8:
+        if localization.ndim == 0:
+            raise ValueError("localization: expected shares of tokens, got a lone number")
         full["localization"] = shares_of_uint8(localization)
     elif "semantics.scale" in arrays and localization is not None:
         raise ValueError(f"localization: expected uint8 in the compact form, got {localization.dtype}")

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
+import orjson
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
-from service.errors import BadRequest, BadTensor
+from service.errors import BadRequest, BadTensor, shown
 from service.http.compression import accepted_encoding, compress
+from service.http.documents import read_object
 from service.http.oip.tensors import Tensor, TensorSpec
-from service.http.requests import Sent, limit_images, read_object, validated
+from service.http.requests import Sent, limit_images, validated
 from service.http.responses import JSON
 
 HEADER_LENGTH = "inference-header-content-length"
 OCTETS = "application/octet-stream"
 
 
+MAX_TENSORS = 16
+"""Most inputs or outputs that a request may name; a stage has three at most."""
+MAX_AXES = 8
+MAX_MICROSECONDS = 10**15
+"""Some thirty years."""
+
+Name = Annotated[str, Field(max_length=256)]
+
+
 class InputField(Sent):
     """An input; of its parameters only `binary_data_size` counts."""
 
-    name: str
-    datatype: str
-    shape: list[Annotated[int, Field(ge=0, strict=True)]]
+    name: Name
+    datatype: Name
+    shape: Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(max_length=MAX_AXES)]
     parameters: dict[str, Any] = Field(default_factory=dict)
     data: Any = None
 
@@ -41,17 +52,17 @@ class OutputParameters(Sent):
 class OutputField(Sent):
     """An output that is asked for."""
 
-    name: str
+    name: Name
     parameters: OutputParameters = OutputParameters()
 
 
 class InferRequest(Sent):
     """The JSON of a request."""
 
-    id: str | None = None
+    id: Name | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
-    inputs: list[InputField]
-    outputs: list[OutputField] = Field(default_factory=list)
+    inputs: Annotated[list[InputField], Field(max_length=MAX_TENSORS)]
+    outputs: Annotated[list[OutputField], Field(max_length=MAX_TENSORS)] = Field(default_factory=list)
 
 
 class Parameters(Sent):
@@ -59,7 +70,9 @@ class Parameters(Sent):
 
     model_config = ConfigDict(extra="forbid")
     binary_data_output: bool = False
-    timeout: int = Field(0, ge=0, description="In microseconds; 0: the service's own limit.")
+    timeout: int = Field(
+        0, ge=0, le=MAX_MICROSECONDS, description="In microseconds; 0: the service's own limit."
+    )
 
     @property
     def timeout_s(self) -> float:
@@ -108,7 +121,7 @@ def read_call(
         length = int(json_bytes)
     else:
         raise BadRequest(
-            f"{HEADER_LENGTH}: expected 0 to {len(body)}, the body's length, got {json_bytes!r}."
+            f"{HEADER_LENGTH}: expected 0 to {len(body)}, the body's length, got {shown(json_bytes)}."
         )
     request = validated(InferRequest, read_object(body[:length]))
     wanted = validated(parameters, request.parameters)
@@ -139,7 +152,7 @@ def _read_inputs(
         left = len(sections) - at
         if type(size) is not int or not 0 <= size <= left:
             raise BadTensor(
-                f"input {field.name}: binary_data_size: the body has {left} bytes for it, got {size!r}."
+                f"input {field.name}: binary_data_size: the body has {left} bytes for it, got {shown(size)}."
             )
         tensors[field.name] = spec.from_bytes(sections[at : at + size], field.shape)
         at += size
@@ -178,11 +191,11 @@ def write_answer(
             sections.append(array.tobytes())
             fields.append(field | {"parameters": {"binary_data_size": len(sections[-1])}})
         else:
-            fields.append(field | {"data": array.ravel().tolist()})
+            fields.append(field | {"data": np.ascontiguousarray(array).ravel()})
     document: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": fields}
     if call.id is not None:
         document["id"] = call.id
-    header = json.dumps(document, separators=(",", ":")).encode()
+    header = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     headers = {HEADER_LENGTH: str(len(header))} if sections else {}
     body = b"".join((header, *sections))
     if encoding := accepted_encoding(accept_encoding):

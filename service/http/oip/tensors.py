@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import BadTensor
+from service.errors import BadTensor, shown
 from service.http.items import from_base64
+from service.http.numbers import flat_numbers
 
 Tensor = NDArray[Any]
 """Numbers, or for BYTES an array of objects: each an image's bytes, or why there are none."""
@@ -44,7 +45,9 @@ class TensorSpec:
         )
         if datatype != self.datatype or not fits or 0 in shape:
             expected = f"{self.datatype} {list(self.shape)}"
-            raise BadTensor(f"input {self.name}: expected {expected}, got {datatype} {list(shape)}.")
+            raise BadTensor(
+                f"input {self.name}: expected {expected}, got {shown(datatype)[1:-1]} {list(shape)}."
+            )
 
     def from_bytes(self, section: memoryview, shape: Sequence[int]) -> Tensor:
         """A tensor of a shape that was checked. Raises `BadTensor` unless the bytes are exactly that long."""
@@ -61,33 +64,26 @@ class TensorSpec:
     def from_json(self, data: Any, shape: Sequence[int]) -> Tensor:
         """A tensor of a shape that was checked, from a flat or nested list. Raises `BadTensor`."""
         if not isinstance(data, list):
-            raise BadTensor(f"input {self.name}: expected data, a list, or binary_data_size, got {data!r}.")
+            raise BadTensor(
+                f"input {self.name}: expected data, a list, or binary_data_size, got {shown(data)}."
+            )
         if self.datatype == "BYTES":
             if len(data) != shape[0]:
                 raise BadTensor(f"input {self.name}: expected {shape[0]} strings, got {len(data)}.")
             return _objects([from_base64(text) for text in data])
+        whole = self.datatype == "UINT8"
         try:
-            array = np.asarray(data)
-        except (ValueError, OverflowError, RecursionError):
-            raise BadTensor(
-                f"input {self.name}: expected a flat or an evenly nested list of numbers."
-            ) from None
+            array = flat_numbers(data, whole=whole)
+        except ValueError as error:
+            raise BadTensor(f"input {self.name}: {error}.") from None
         if array.size != math.prod(shape):
             raise BadTensor(
                 f"input {self.name}: {list(shape)} has {math.prod(shape)} numbers, got {array.size}."
             )
-        return self._numbers(array).reshape(shape)
-
-    def _numbers(self, array: Tensor) -> Tensor:
-        whole = self.datatype == "UINT8"
-        if array.dtype.kind not in ("iu" if whole else "iuf"):
-            raise BadTensor(
-                f"input {self.name}: expected {'whole ' if whole else ''}numbers, got {array.dtype}."
-            )
         if whole and (array.min() < 0 or array.max() > 255):
             raise BadTensor(f"input {self.name}: expected numbers from 0 to 255.")
         with np.errstate(over="ignore"):  # what overflows is refused with all that is not finite
-            return array.astype(DTYPES[self.datatype])
+            return array.astype(DTYPES[self.datatype]).reshape(shape)
 
 
 def _objects(elements: Sequence[object]) -> Tensor:

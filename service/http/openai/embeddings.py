@@ -6,33 +6,35 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
-from service.errors import BadRequest, NoImage, ServiceError
-from service.http.items import from_base64
-from service.http.requests import Options, Sent, limit_images, read_object, validated
+from service.errors import BadRequest, NoImage, ServiceError, shown
+from service.http.documents import Text, read_object
+from service.http.items import from_base64, head_of
+from service.http.requests import Options, Sent, limit_images, validated
 
 UNNAMED = "default/not-specified"
 """What Infinity's client has in `model` unless told otherwise."""
 URI_BEGINS = ("data:", "http://", "https://")
-
-
-class ImageUrl(Sent):
-    """An image of a message; other fields, such as `detail`, mean nothing here."""
-
-    url: str
+MAX_PARTS = 64
+"""Most messages of a chat, and most parts of one: an image in it is one part of one message."""
 
 
 class Part(Sent):
     """A part of a message."""
 
-    type: str
-    image_url: ImageUrl | str | None = None
-    text: str | None = None
+    type: Annotated[str, Field(max_length=64)]
+    image_url: Any = None
+    text: Any = None
+
+    @property
+    def url(self) -> Any:
+        """The image, which may stand in an object; other fields of it, such as `detail`, mean nothing."""
+        return self.image_url.get("url") if isinstance(self.image_url, dict) else self.image_url
 
 
 class Message(Sent):
     """A message of a chat; who says it means nothing here."""
 
-    content: str | list[Part]
+    content: str | Annotated[list[Part], Field(max_length=MAX_PARTS)]
 
     @property
     def parts(self) -> list[Part]:
@@ -47,9 +49,10 @@ class EmbeddingsOptions(Options):
     input: Any = Field(
         None, description="A data URI of an image (data:image/jpeg;base64,…), or a list of them."
     )
-    messages: Annotated[list[Message] | None, WithJsonSchema({"type": "array"})] = Field(
-        None, description="In place of input: a chat with one image_url part, as vLLM takes it."
-    )
+    messages: Annotated[
+        Annotated[list[Message], Field(max_length=MAX_PARTS)] | None,
+        WithJsonSchema({"type": "array"}),
+    ] = Field(None, description="In place of input: a chat with one image_url part, as vLLM takes it.")
     modality: Literal["image"] = Field("image", description="What input holds, as Infinity has it.")
     encoding_format: Literal["float", "base64"] = Field(
         "float", description="Numbers, or base64 of little-endian float32."
@@ -57,7 +60,7 @@ class EmbeddingsOptions(Options):
     dimensions: int = Field(
         0, description="The model's own width, or 0 for it; shorter vectors are not offered."
     )
-    user: str | None = Field(None, description="Taken and not used.")
+    user: Annotated[Any, WithJsonSchema({"type": "string"})] = Field(None, description="Taken and not used.")
     pooling: Literal["mean", "cls"] = Field("mean", description="The mean of the tokens, or the CLS token.")
     normalize: bool = Field(True, description="Scale vectors to length 1.")
 
@@ -92,21 +95,21 @@ def read_embeddings(body: bytes, max_inputs: int) -> tuple[EmbeddingsOptions, li
     ]
 
 
-def _image_of(messages: list[Message]) -> str | None:
+def _image_of(messages: list[Message]) -> Any:
     """The one image of a chat: a chat has one vector, and the model reads nothing but one image."""
     parts = [part for message in messages for part in message.parts]
     kinds = [part.type for part in parts]
     if kinds != ["image_url"]:
         raise BadRequest(
-            f"messages: expected one image_url part and no text, got {kinds}; several images go into input.",
+            f"messages: expected one image_url part and no text, got {shown(kinds)}; "
+            "several images go into input.",
             param="messages",
         )
-    url = parts[0].image_url
-    return url.url if isinstance(url, ImageUrl) else url
+    return parts[0].url
 
 
 def _from_data_uri(value: Any, place: str, param: str) -> bytes:
-    if not isinstance(value, str) or not value[:64].lstrip().lower().startswith(URI_BEGINS):
+    if not head_of(value, 64).lower().startswith(URI_BEGINS):
         raise BadRequest(
             f"{place}: expected a data URI of an image (data:image/jpeg;base64,…), got {_kind(value)}",
             param=param,
@@ -121,6 +124,8 @@ def _from_data_uri(value: Any, place: str, param: str) -> bytes:
 
 def _kind(value: Any) -> str:
     """What was sent in an image's place, and what to do about it."""
+    if isinstance(value, Text):
+        return f"{value!r}; the model reads images, not text."
     if isinstance(value, str):
         return f"a text of {len(value)} characters; the model reads images, not text."
     if isinstance(value, list) or type(value) is int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ from starlette.responses import Response
 from service.errors import BadEdit, BadOption, BadRequest, BadTokens, ServiceError
 from service.http.dependencies import BEARER, DirectRoute, KitDep
 from service.http.disconnect import run_while_connected
+from service.http.documents import read_value
 from service.http.items import Item
 from service.http.openapi import EMBED_DOCS, RECONSTRUCT_DOCS, TOKENS_DOCS
 from service.http.requests import (
@@ -20,7 +20,7 @@ from service.http.requests import (
     ReconstructOptions,
     TokensOptions,
     Upload,
-    read_tokens,
+    in_thread_if,
     read_upload,
 )
 from service.http.responses import (
@@ -39,6 +39,7 @@ from service.http.responses import (
     sheet_response,
     tokens_item,
 )
+from service.http.tokens import read_tokens
 from service.http.work import Seen, Work, all_good
 from service.models.served import ServedModel
 from service.tokens.edits import Edit, apply_edits, parse_edits
@@ -100,11 +101,13 @@ async def reconstruct(request: Request, kit: KitDep) -> Response:
     kind = negotiate(request.headers.get("accept"), (*PICTURES, JSON))
     upload = await read_upload(request, kit.settings.max_images)
     options = upload.parse_options(ReconstructOptions)
-    edits = parse_edits(_decoded(options.edits), kit.settings.max_edits)
+    edits = await in_thread_if(upload.large, _edits, options.edits, kit.settings.max_edits)
     work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
     given: list[tuple[Floats, Floats]] = []
     if upload.tokens is not None:
-        given = read_tokens(upload.tokens, work.model.manifest, kit.settings.max_images)
+        given = await in_thread_if(
+            upload.large, read_tokens, upload.tokens, work.model.manifest, kit.settings.max_images
+        )
     with work.admitted(len(upload.images) + len(upload.donors) + len(given)):
         pictures = await run_while_connected(request, _reconstruct_all(work, upload, given, edits))
     if len(pictures) > 1:
@@ -202,14 +205,14 @@ def _pictures_response(
     return json_response({"model": model.id, "data": data(items, request_id)})
 
 
-def _decoded(edits: Any) -> Any:
-    """Edits as JSON sends them, or as a form's text."""
-    if not isinstance(edits, str):
-        return list(edits) if isinstance(edits, tuple) else edits
-    try:
-        return json.loads(edits)
-    except (ValueError, RecursionError):
-        raise BadEdit("edits: the text is no valid JSON.") from None
+def _edits(edits: Any, max_edits: int) -> list[Edit]:
+    """Edits as JSON sends them, or as a form's text. Raises `BadEdit` and `JsonTooLarge`."""
+    if isinstance(edits, str):
+        try:
+            edits = read_value(edits)
+        except ValueError:
+            raise BadEdit("edits: the text is no valid JSON.") from None
+    return parse_edits(list(edits) if isinstance(edits, tuple) else edits, max_edits)
 
 
 def _refuse_extras(upload: Upload) -> None:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from service.errors import NotReady
 from service.http.dependencies import BEARER, KitDep, ModelsDep, WorkRoute
 from service.http.disconnect import run_while_connected
+from service.http.documents import read_body
 from service.http.oip.messages import HEADER_LENGTH, Call, read_call, write_answer
 from service.http.oip.stages import Stage, find_stage
 from service.http.openapi import INFER_DOCS
@@ -75,20 +76,22 @@ async def model_ready(target: TargetDep) -> dict[str, Any]:
 
 @router.post("/models/{name}/infer", summary="Run a model", openapi_extra=INFER_DOCS)
 @router.post("/models/{name}/versions/{version}/infer", summary="Run a model", openapi_extra=INFER_DOCS)
-async def infer(request: Request, kit: KitDep, target: TargetDep) -> Response:
+async def infer(request: Request, kit: KitDep, name: str, version: str | None = None) -> Response:
     """Tensors in, tensors out, as JSON or as bytes behind it."""
-    body = await request.body()
-    call = await asyncio.to_thread(_read, request, body, target.stage, kit)
-    work = kit.begin(request, target.model, timeout_s=call.parameters.timeout_s)
+    body = await read_body(request)
+    # Only now: a body may come slowly, and its model be replaced meanwhile.
+    model, stage = find_stage(kit.models, name, version)
+    call = await asyncio.to_thread(_read, request, body, stage, kit)
+    work = kit.begin(request, model, timeout_s=call.parameters.timeout_s)
     with work.admitted(call.batch):
-        arrays = await run_while_connected(request, target.stage.run(work, call))
+        arrays = await run_while_connected(request, stage.run(work, call))
     return await work.respond(
         partial(
             write_answer,
             call,
             arrays,
-            model=target.name,
-            version=target.model.manifest.version,
+            model=name,
+            version=model.manifest.version,
             accept_encoding=request.headers.get("accept-encoding", ""),
         )
     )

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from service.errors import BadImage, BadOption
 from service.http.dependencies import BEARER, KitDep, ModelsDep, WorkRoute
 from service.http.disconnect import run_while_connected
+from service.http.documents import read_body
 from service.http.openai.embeddings import EmbeddingsOptions, read_embeddings
 from service.http.openapi import EMBEDDINGS_DOCS
 from service.http.responses import json_response, numbers
@@ -26,7 +27,7 @@ router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=WorkRoute, depende
 @router.post("/embeddings", summary="Images to vectors", openapi_extra=EMBEDDINGS_DOCS)
 async def embeddings(request: Request, kit: KitDep) -> Response:
     """One vector for each image. There is no place for errors beside vectors: one bad image fails all."""
-    body = await request.body()
+    body = await read_body(request)
     options, images = await asyncio.to_thread(read_embeddings, body, kit.settings.max_inputs)
     work = kit.begin(request, kit.models.get(options.model_name), fit=options.fit)
     width = work.model.manifest.width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import random
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 from safetensors.numpy import save
 
 from service.errors import BadTokens, ServiceError, TooManyImages
-from service.http.requests import read_tokens
+from service.http.documents import PIECE_BYTES
+from service.http.tokens import read_tokens
 from service.runtime.bundle import Manifest, read_bundle
 from service.tokens.token_file import compact
 
@@ -116,6 +118,11 @@ def test_compact_tokens_are_read_as_full_ones(manifest: Manifest) -> None:
         ({"semantics.scale": np.zeros((2, 4), np.float32)}, "semantics: expected int8 and a float32 scale"),
         ({"localization": np.zeros((2, 2, 2, 3), np.uint8)}, "some mass in every row."),
         ({"localization": np.ones((2, 2, 2, 3), np.float16)}, "expected uint8 in the compact form"),
+        ({"localization": np.ones((), np.uint8)}, "localization: expected shares of tokens"),
+        ({"localization": np.ones(0, np.uint8)}, "expected 4 × 3 numbers an image, got 0."),
+        ({"localization": np.ones(2**20, np.uint8)}, "what the most images of this model take"),
+        ({"semantics": np.ones((), np.int8)}, "semantics: expected int8 and a float32 scale"),
+        ({str(i): np.ones(0, np.int8) for i in range(5000)}, "what the most images of this model take"),
         ({"localization": np.ones((1, 2, 2, 3), np.uint8)}, "2 semantics for 1 localizations."),
         ({"localization": np.ones((2, 2, 2, 2), np.uint8)}, "expected 4 × 3 numbers an image, got 16."),
     ],
@@ -159,6 +166,22 @@ def test_options_stand_in_the_query_the_form_or_the_json(client: httpx.Client, p
     assert all(other == first for other in others)
 
 
+@pytest.mark.parametrize("size", [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES])
+@pytest.mark.parametrize("step", [1, 700, 10**6])
+def test_compressed_bodies_are_whole_in_whatever_pieces_they_come(
+    client: httpx.Client, photo: bytes, size: int, step: int
+) -> None:
+    """What stands behind a JPEG's end is no part of the picture."""
+    body = photo + bytes(size - len(photo))
+    packed = gzip.compress(body)
+    pieces = (packed[at : at + step] for at in range(0, len(packed), step))
+    headers = {"content-type": "image/jpeg", "content-encoding": "gzip"}
+    want = client.post("/embed", content=body, headers={"content-type": "image/jpeg"})
+    got = client.post("/embed", content=pieces, headers=headers)
+    assert got.status_code == 200, got.text
+    assert got.json()["data"] == want.json()["data"]
+
+
 def test_edits_stand_in_the_query_the_form_or_the_json(client: httpx.Client, photo: bytes) -> None:
     edits = [{"op": "drop", "token": 3}, {"op": "swap", "tokens": [1, 2]}]
     text, image = json.dumps(edits), base64.b64encode(photo).decode()
@@ -185,6 +208,14 @@ PART = b'--b\r\ncontent-disposition: form-data; name="image"; filename="a"\r\n\r
         (FORM, b"--b\r\ncontent-disposition: form-data\r\n\r\nx\r\n--b--\r\n", 400, "bad_request"),
         (FORM, PART + b"\r\n--b--\r\n", 422, "empty_image"),
         (FORM, b"--b--\r\n", 400, "no_image"),
+        (FORM, PART.replace(b"name=", b";" * 40 + b"name=") + b"x\r\n--b--\r\n", 400, "bad_request"),
+        ({"content-type": "multipart/form-data; boundary=b" + ";" * 40}, b"--b--\r\n", 400, "bad_request"),
+        (
+            FORM,
+            PART.replace(b"\r\n\r\n", b"\r\ncontent-disposition: a\r\n\r\n") + b"x\r\n--b--\r\n",
+            422,
+            "unknown_image_format",
+        ),
         (FORM, b"", 400, "no_image"),
         ({"content-type": "image/png"}, b"", 400, "no_image"),
         ({"content-type": "application/octet-stream"}, b"x", 422, "unknown_image_format"),
@@ -202,9 +233,34 @@ PART = b'--b\r\ncontent-disposition: form-data; name="image"; filename="a"\r\n\r
         (JSON_TYPE, b'{"image": null}', 400, "no_image"),
         (JSON_TYPE, b'{"image": [["AAAA"]]}', 422, "corrupt_image"),
         (JSON_TYPE, b'{"image": "\\u00e9"}', 422, "corrupt_image"),
-        (JSON_TYPE, b'{"image": "AAAA", "\\ud800": 1}', 400, "bad_option"),
-        (JSON_TYPE, b'{"image": "AAAA", "fit": "\\ud800"}', 400, "bad_option"),
-        (JSON_TYPE, b'{"image": "AAAA", "model": "\\ud800"}', 404, "unknown_model"),
+        (JSON_TYPE, b'{"image": "AAAA", "\\ud800": 1}', 400, "bad_request"),
+        (JSON_TYPE, b'{"image": "AAAA", "fit": "\\ud800"}', 400, "bad_request"),
+        (JSON_TYPE, b'{"image": "AAAA", "model": "\\ud800"}', 400, "bad_request"),
+        (JSON_TYPE, b'{"image": "AAAA", "model": "toy@0"}', 404, "unknown_model"),
+        (JSON_TYPE, b'\xef\xbb\xbf{"image": "AAAA"}', 422, "unknown_image_format"),
+        (JSON_TYPE, '{"image": "AAAA"}'.encode("utf-16"), 400, "bad_request"),
+        (JSON_TYPE, b'{"image": NaN}', 400, "bad_request"),
+        (
+            FORM,
+            PART.replace(b"image", b"fit").replace(b'; filename="a"', b"") + b"\xe9\r\n--b--\r\n",
+            400,
+            "bad_request",
+        ),
+        (
+            FORM,
+            PART.replace(b"image", b"fit").replace(b'; filename="a"', b"")
+            + b"x" * (2**20 + 1)
+            + b"\r\n--b--\r\n",
+            400,
+            "bad_request",
+        ),
+        (FORM, b"--b\r\n" + b"a: b\r\n" * 20 + PART[5:] + b"x\r\n--b--\r\n", 400, "bad_request"),
+        (
+            FORM,
+            PART.replace(b"name=", b"a=" + b"x" * 5000 + b"; name=") + b"x\r\n--b--\r\n",
+            400,
+            "bad_request",
+        ),
         (JSON_TYPE, b'{"image": "AAAA", "normalize": {"a": [1]}}', 400, "bad_option"),
         (JSON_TYPE, b'{"image": ["file:///etc/passwd"]}', 422, "corrupt_image"),
         (JSON_TYPE, b'{"image": "http://127.0.0.1/"}', 400, "remote_image"),
@@ -221,10 +277,10 @@ def test_odd_bodies_are_refused_with_a_reason(
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
-        ({"edits": [{"op": "drop", "token": 0, "\ud800": 1}]}, "bad_edit"),
+        ({"edits": [{"op": "drop", "token": 0, "\ud800": 1}]}, "bad_request"),
         ({"edits": {"op": "drop"}}, "bad_edit"),
         ({"edits": "[" * 100_000}, "bad_edit"),
-        ({"tokens": {"\ud800": 1}}, "bad_tokens"),
+        ({"tokens": {"\ud800": 1}}, "bad_request"),
         ({"tokens": 3}, "bad_tokens"),
         ({"tokens": "AAAA"}, "bad_tokens"),
         ({"quality": 101}, "bad_option"),

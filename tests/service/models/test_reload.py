@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from collections.abc import Iterator
@@ -96,6 +97,27 @@ def test_folder_is_followed(server: Server, models: Path) -> None:
     )
     assert OLD not in metrics
     assert "another" not in metrics
+
+
+def test_body_that_comes_slowly_is_for_the_version_that_is_served_when_it_is_there(
+    server: Server, models: Path
+) -> None:
+    image = {"name": "image", "datatype": "UINT8", "shape": [1, 8, 8, 3], "data": [0] * 192}
+    begun, swapped = Event(), Event()
+
+    def slowly() -> Iterator[bytes]:
+        begun.set()
+        yield b'{"inputs": ['
+        assert swapped.wait(60)
+        yield json.dumps(image).encode() + b"]}"
+
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(httpx.post, f"{server.url}/v2/models/encoder/infer", content=slowly(), timeout=60)
+        assert begun.wait(60)
+        rewrite(models / "toy", seed=AFTER)
+        hang_up(server)
+        swapped.set()
+        assert slow.result().json()["model_version"] == NEW
 
 
 def test_work_in_flight_is_finished_by_the_version_it_began_with(server: Server, models: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.errors import BadEdit
-from service.tokens.edits import apply_edits, parse_edits
+from service.tokens.edits import MOST, Keep, Paint, apply_edits, parse_edits
 from service.tokens.types import Floats
 
 GRID = (2, 2)
@@ -249,6 +249,11 @@ BAD_FORMS: list[tuple[Any, str]] = [
         "edits[0].with.semantics.1: ",
     ),
     ([{"op": "replace", "token": 0, "with": {"semantics": [1, 1e300]}}], "edits[0].with.semantics.1: "),
+    ([{"op": "replace", "token": 0, "with": {"semantics": [1, -65_505]}}], "edits[0].with.semantics.1: "),
+    ([{"op": "replace", "token": 0, "with": {"semantics": [0] * (MOST + 1)}}], "at most 16384 items"),
+    ([{"op": "keep", "tokens": [0] * (MOST + 1)}], "edits[0].tokens: List should have at most 16384 items"),
+    ([{"op": "paint", "token": 0, "cells": [[0, 0]] * (MOST + 1)}], "edits[0].cells: List should have"),
+    ([{"op": "drop", "token": 0, "x" * 1000: 1}], f"edits[0].{'x' * 80}: Extra inputs"),
     ([{"op": "blend", "token": 0, "toward": {"semantics": [1, 2]}, "alpha": 1.1}], "edits[0].alpha: "),
     ([{"op": "move", "token": 0, "dx": 1}], "edits[0].dy: Field required"),
     ([{"op": "move", "token": 0, "dx": 0.5, "dy": 0}], "edits[0].dx: "),
@@ -272,10 +277,35 @@ def test_malformed_edit_is_named(edits: Any, message: str) -> None:
     assert caught.value.status == 400
 
 
+def test_tokens_and_cells_are_kept_once_each_however_often_they_are_named() -> None:
+    keep, paint = parse_edits(
+        [
+            {"op": "keep", "tokens": [2, 0, 2] * 1000},
+            {"op": "paint", "token": 0, "cells": [[1, 0], [0, 0], [1, 0]]},
+        ],
+        2,
+    )
+    assert isinstance(keep, Keep)
+    assert isinstance(paint, Paint)
+    assert (keep.tokens, paint.cells) == ([2, 0], [(1, 0), (0, 0)])
+
+
+def test_largest_numbers_and_factors_give_finite_tokens() -> None:
+    largest = {"semantics": [65_504, -65_504]}
+    semantics, places = edit(
+        {"op": "replace", "token": 0, "with": largest},
+        {"op": "blend", "token": 1, "toward": largest, "alpha": 0.5},
+        {"op": "scale", "token": 2, "factor": 1.7e308},
+        {"op": "scale", "token": 2, "factor": 1.7e308},
+    )
+    assert np.isfinite(semantics).all()
+    np.testing.assert_allclose(places.sum(1), 1, atol=1e-6)
+
+
 def test_long_input_is_not_echoed() -> None:
     with pytest.raises(BadEdit) as caught:
         parse_edits([{"op": "drop", "token": "x" * 10_000}], 64)
-    assert len(caught.value.detail) == 500
+    assert len(caught.value.detail) < 200
 
 
 IMPOSSIBLE: list[tuple[list[dict[str, Any]], str]] = [

@@ -108,6 +108,8 @@ def test_one_file_holds_the_tokens_of_one_model() -> None:
         ({"semantics": None}, "semantics: expected int8"),
         ({"cls.scale": np.zeros((2,), np.float32)}, "cls: expected int8"),
         ({"localization": np.zeros((1, H, W, R), np.float32)}, "localization: expected uint8"),
+        ({"localization": np.ones((), np.uint8)}, "localization: expected shares of tokens"),
+        ({"semantics": np.ones((), np.int8)}, "semantics: expected int8"),
         ({"localization": None}, "'localization' is missing"),
         ({"cls": None, "cls.scale": None}, "'cls' is missing"),
     ],

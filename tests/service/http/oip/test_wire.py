@@ -74,7 +74,8 @@ def test_nested_lists_are_read_as_flat_ones_and_unnamed_things_are_passed_over(t
         (sized(IMAGE, "192"), [PIXELS], "got '192'"),
         (sized(IMAGE, 10**18), [PIXELS], "got 1000000000000000000"),
         (sized(IMAGE | {"shape": [2**62, 8, 8, 3]}, 192), [PIXELS], "At most 32 images"),
-        (sized(IMAGE | {"shape": [1, 8, 8, 2**70]}, 192), [PIXELS], "expected UINT8 [-1, 8, 8, 3]"),
+        (sized(IMAGE | {"shape": [1, 8, 8, 2**62]}, 192), [PIXELS], "expected UINT8 [-1, 8, 8, 3]"),
+        (sized(IMAGE | {"shape": [1, 8, 8, 2**70]}, 192), [PIXELS], "inputs.0.shape.3"),
         (sized(IMAGE | {"shape": [-1, 8, 8, 3]}, 192), [PIXELS], "inputs.0.shape.0"),
         (sized(IMAGE | {"shape": []}, 192), [PIXELS], "got UINT8 []"),
         (sized(IMAGE | {"shape": [1.0, 8, 8, 3]}, 192), [PIXELS], "inputs.0.shape.0"),
@@ -95,6 +96,14 @@ def test_nested_lists_are_read_as_flat_ones_and_unnamed_things_are_passed_over(t
         ({}, [], "inputs"),
         (listed(*PIXELS) | {"id": 7}, [], "id"),
         (listed(*PIXELS) | {"parameters": {"timeout": -1}}, [], "timeout"),
+        (listed(*PIXELS) | {"parameters": {"timeout": 0.5}}, [], "timeout"),
+        (listed(*PIXELS) | {"parameters": {"timeout": 10**16}}, [], "timeout"),
+        (listed(*PIXELS) | {"parameters": {"timeout": 10**400}}, [], "no valid JSON: number is infinity"),
+        (listed(*PIXELS) | {"parameters": {"timeout": "1" + "0" * 400}}, [], "timeout"),
+        (listed(*PIXELS) | {"inputs": [{}] * 17}, [], "inputs: List should have at most 16 items"),
+        (listed(*PIXELS) | {"outputs": [{}] * 17}, [], "outputs: List should have at most 16 items"),
+        (listed(*PIXELS, shape=[1] * 9), [], "inputs.0.shape: List should have at most 8 items"),
+        (listed("x" * 1000, *[""] * 191), [], "expected whole numbers."),
         (listed(*PIXELS) | {"parameters": {"binary_data_output": "maybe"}}, [], "binary_data_output"),
         (listed(*PIXELS) | {"outputs": [{"name": "cls"}] * 2}, [], "each once"),
         ([], [], "expected an object"),
@@ -106,6 +115,18 @@ def test_documents_that_lie_are_refused(toy: Server, document: Any, sections: li
     assert answer.status_code == 400, answer.text
     assert list(answer.json()) == ["error"]
     assert told in answer.json()["error"]
+
+
+def test_numbers_of_tokens_are_finite_and_no_larger_than_float16_s(toy: Server) -> None:
+    def decode(number: float) -> httpx.Response:
+        semantics = {"name": "semantics", "datatype": "FP32", "shape": [1, 3, 4], "data": [number] * 12}
+        places = {"name": "localization", "datatype": "FP32", "shape": [1, 4, 3], "data": [1] * 12}
+        return infer(toy, "decoder", json.dumps({"inputs": [semantics, places]}).encode())
+
+    assert decode(1.0).status_code == 200
+    for number, told in ((1e30, "at most 65504"), (1e300, "expected finite numbers")):
+        assert decode(number).status_code == 400
+        assert told in decode(number).json()["error"]
 
 
 ELEMENT = struct.pack("<I", 3) + b"abc"
