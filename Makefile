@@ -6,7 +6,7 @@ MODELS ?= models
 WORK ?= work
 VENV := .venv
 SECONDS ?= 600
-FUZZED := picture form text tokens edits call wire request
+FUZZED := picture form text document tokens edits call wire request
 PEERS := fastapi litserve mosec bentoml ray
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 

@@ -23,11 +23,12 @@ LONG_TEXT_BYTES = 2**10
 """Longer texts are left in the body."""
 MAX_LISTS = 70_000
 """Most lists and objects: those of a picture of 256 × 256 pixels, each a list."""
-MAX_VALUES = 1_000_000
+MAX_VALUES = 2**19
+"""Tokens of 32 images of 224 × 224 pixels as numbers, and some more."""
 MAX_TEXTS = 25_000
 """Most strings, keys too: ten for each image of the longest list that /v1/embeddings takes."""
-MAX_BYTES = 24 * 2**20
-"""Most bytes beside long texts: a million numbers with all their digits."""
+MAX_BYTES = 12 * 2**20
+"""Most bytes beside long texts: half a million numbers with all their digits."""
 MAX_ESCAPED_BYTES = 4 * 2**20
 """Most bytes of long names, and of long texts that are no base64: a wide character makes them four times as
 long."""

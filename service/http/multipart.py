@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, field
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from service.errors import BadRequest, IncompleteForm, TooManyImages
+from service.errors import BadRequest, IncompleteForm, TooManyImages, shown
 
 TEXT_TYPES = (b"", b"text/plain", b"application/json")
 """Content types of parts that are values, unless they have a file name."""
 MAX_PARAMETERS = 32
 """Most semicolons of a header that is taken apart, which is slow."""
+PREAMBLE_BYTES = 2**12
+"""Most bytes before the first boundary."""
 
 
 @dataclass
@@ -106,7 +108,7 @@ async def read_form(content_type: str, stream: AsyncIterable[bytes], max_parts: 
     callbacks = {name: getattr(form, name) for name in dir(form) if name.startswith("on_")}
     try:
         parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
-        async for chunk in stream:
+        async for chunk in _from_first(b"--" + boundary, stream):
             empty = empty and not chunk
             parser.write(chunk)
     except FormParserError as error:
@@ -117,3 +119,27 @@ async def read_form(content_type: str, stream: AsyncIterable[bytes], max_parts: 
             "send it whole, with --BOUNDARY-- at its end."
         )
     return form.parts
+
+
+async def _from_first(delimiter: bytes, stream: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """A form from its first delimiter: what stands before says nothing (RFC 2046, 5.1.1).
+
+    The parser skips it only where both come at once. Raises `BadRequest` where it is long, or all there is.
+    """
+    before, begun, most = b"", False, PREAMBLE_BYTES + len(delimiter)
+    async for chunk in stream:
+        if begun:
+            yield chunk
+            continue
+        before += chunk
+        start = 0 if before.startswith(delimiter) else before.find(b"\n" + delimiter, 0, most) + 1
+        begun = start > 0 or before.startswith(delimiter)
+        if begun:
+            yield before[start:]
+        elif len(before) >= most:
+            break
+    if before and not begun:
+        raise BadRequest(
+            f"The body is no form: none of its first lines begins with {shown(delimiter.decode('latin-1'))}, "
+            "the boundary that Content-Type names."
+        )

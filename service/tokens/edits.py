@@ -220,7 +220,8 @@ class _Canvas:
                 row = self.semantics[self._token(k)]
                 self.semantics[k] = (1 - alpha) * row + alpha * self._foreign(other)
             case Move(token=k, dx=dx, dy=dy):
-                self.localization[:, self._token(k)] = self._shifted(self.localization[:, k], dx, dy)
+                column = self._token(k)
+                self.localization[:, column] = self._shifted(self.localization[:, column], dx, dy)
                 self._renormalize(without=k)
             case Paint(token=k):
                 rows = self._region(edit)

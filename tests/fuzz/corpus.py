@@ -59,6 +59,11 @@ def _texts() -> Iterator[bytes]:
     yield b"data:image/png;base64,AA%2B%2F"
 
 
+def _documents() -> Iterator[bytes]:
+    yield b'{"image":"AAAA\\n\\/AA=","texts":["\\u00e9\\\\","\\"AAAA"],"name":{"n":[1,-2.5e3,null]}}'
+    yield from (each[2:] for each in _calls())
+
+
 def _arrays() -> dict[str, np.ndarray]:
     given = results(np.zeros((1, 8, 8, 3), np.uint8))
     return {name: np.asarray(given[name], np.float32) for name in ("semantics", "localization", "cls")}
@@ -127,6 +132,7 @@ SEEDS: Mapping[str, partial[Iterator[bytes]]] = {
     "picture": partial(_pictures),
     "form": partial(_forms),
     "text": partial(_texts),
+    "document": partial(_documents),
     "tokens": partial(_tokens),
     "edits": partial(_edits),
     "call": partial(_calls),

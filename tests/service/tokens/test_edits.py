@@ -323,6 +323,7 @@ IMPOSSIBLE: list[tuple[list[dict[str, Any]], str]] = [
         "edits[1] (paint): token 0 was dropped before.",
     ),
     ([{"op": "swap", "tokens": [7, 0]}], "edits[0] (swap): there are tokens 0 to 2, got 7."),
+    ([{"op": "move", "token": 7, "dx": 0, "dy": 0}], "edits[0] (move): there are tokens 0 to 2, got 7."),
     ([{"op": "keep", "tokens": [0, 7]}], "edits[0] (keep): there are tokens 0 to 2, got 7."),
     (
         [{"op": "keep", "tokens": [2]}, {"op": "drop", "token": 2}],
