@@ -1,0 +1,216 @@
+"""A connection, with bounds on what a stranger may send before any key is looked at.
+
+It is uvicorn's with httptools, which is fast and has no limits of its own; the one with h11 limits heads only,
+and takes longer for each request. What is added stands in the methods that the two libraries call.
+`Connection.check` is called a few times a second, so that no request has to start a timer.
+"""
+
+from __future__ import annotations
+
+import http
+import random
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.errors import (
+    AddressTooLong,
+    HeadTooLarge,
+    MalformedRequest,
+    RequestTimeout,
+    ServiceError,
+    TooBusy,
+)
+from service.http.dialects import error_response
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from service.http.door import Door
+    from service.settings import Settings
+
+MAX_HEAD_BYTES = 64 * 2**10
+MAX_HEADERS = 100
+MAX_URL_BYTES = 16 * 2**10
+MAX_PIPELINED = 16
+"""Requests that may wait for the answer to the one before."""
+HOP = b"upgrade"
+
+
+class Connection(HttpToolsProtocol):
+    """From its opening to its end: it waits for a head, reads a body, answers, and waits again."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, door: Door, **given: Any) -> None:
+        super().__init__(**given)
+        self._door = door
+        self.spare = False
+        """Whether it was let in beyond the most, where all others were at work."""
+        self._since = 0.0
+        """When it was opened, the head at work began, or the last answer was written."""
+        self.url = b""
+        self._in_head = False
+        self._in_body = False
+        self._parting = False
+        """What still comes is thrown away: the answer that is told, or being made, is the last."""
+        self._framing = 0
+        """Bytes of the message at work that are no body, less one for each byte of its body."""
+        self._body_bytes = 0
+        self._body_s = 0.0
+        self._answer = _Answer()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self._door.enter(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._door.leave(self)
+        super().connection_lost(exc)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a request waits for its answer."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self._parting:
+            return
+        self._framing += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._go_on_without_upgrade(data[offer.args[0] :])
+        except httptools.HttpParserError as error:
+            told = error.__context__
+            self._refuse(told if isinstance(told, ServiceError) else MalformedRequest())
+        else:
+            if self._framing > MAX_HEAD_BYTES:
+                self._refuse(MalformedRequest() if self._in_body else HeadTooLarge())
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Read a request as if it had not offered another protocol, for which the parser skips its body."""
+        self.parser = httptools.HttpRequestParser(self)
+        kept = [(name, value) for name, value in self.headers if name != b"upgrade"]
+        method = self.scope["method"].encode()
+        head = [method, b" ", self.url, b" HTTP/1.1\r\n", *_lines(kept), b"\r\n"]
+        self._framing = 0
+        self.data_received(b"".join(head) + rest)
+
+    # What the parser calls; errors that are raised here come out of `feed_data`.
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        if not self.at_work:
+            self._since = self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if len(self.url) > MAX_URL_BYTES:
+            raise AddressTooLong
+        lengths = sum(len(name) + len(value) for name, value in self.headers)
+        if len(self.headers) > MAX_HEADERS or lengths > MAX_HEAD_BYTES:
+            raise HeadTooLarge
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise MalformedRequest
+        if self.parser.should_upgrade():
+            self.scope["method"] = self.parser.get_method().decode("ascii")
+            if self.scope["method"] == "CONNECT":
+                raise MalformedRequest
+            return
+        if self.spare and self._door.refuses(self.url):
+            raise TooBusy
+        super().on_headers_complete()
+        if self.expect_100_continue:
+            self.cycle.keep_alive = False  # who is refused may send the body, or leave it away
+        self._door.work(self)
+        self._in_body, self._body_bytes, self._body_s = True, 0, 0.0
+
+    def on_body(self, body: bytes) -> None:
+        self._framing -= 2 * len(body)
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._framing = 0
+        if self._in_body:
+            self._in_body = False
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.at_work:
+            self._since = self.loop.time()
+            self._door.rest(self)
+
+    def check(self, now: float, tick_s: float) -> None:
+        """End what takes too long: a head, a body, an answer that is not taken, silence."""
+        limits = self._door.limits
+        if self._answer.stuck(now, self.transport.get_write_buffer_size(), limits):
+            self.transport.abort()
+        elif self.at_work:
+            if self._in_body and not self.flow.read_paused:
+                self._body_s += tick_s
+                late_s = self._body_s - limits.header_timeout_s
+                if self._body_bytes < limits.min_body_rate * late_s:
+                    self._refuse(
+                        RequestTimeout(
+                            f"The body came too slowly: expected {limits.min_body_rate} bytes a second."
+                        )
+                    )
+        elif now - self._since > limits.header_timeout_s:
+            if self._in_head and not self._parting:
+                self._refuse(RequestTimeout("The head of the request took too long: send it at once."))
+            else:
+                self.transport.close()
+
+    def _refuse(self, error: ServiceError) -> None:
+        """Answer, and part. A request at work is answered first, by this error where its body is refused."""
+        self._parting = True
+        if self.at_work:
+            self.cycle.keep_alive = False
+            if self._in_body:
+                self.cycle.scope["state"]["refusal"] = error
+                self.cycle.message_event.set()
+            return
+        request_id = f"{random.getrandbits(128):032x}"
+        self._door.refused(error, request_id, self.client)
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        answer = error_response(path, error, request_id)
+        phrase = http.HTTPStatus(answer.status_code).phrase.encode()
+        headers = [
+            *self.server_state.default_headers,
+            *answer.raw_headers,
+            (b"x-request-id", request_id.encode()),
+            (b"connection", b"close"),
+        ]
+        status = b"HTTP/1.1 %d %s\r\n" % (answer.status_code, phrase)
+        self.transport.write(b"".join([status, *_lines(headers), b"\r\n", bytes(answer.body)]))
+        self.transport.write_eof()
+        # Closed at once, while more comes, the client might not get to read it.
+        self._since = self.loop.time()
+
+
+class _Answer:
+    """What is written and not yet taken by the client."""
+
+    def __init__(self) -> None:
+        self._first = self._last = 0
+        self._since = 0.0
+
+    def stuck(self, now: float, pending: int, limits: Settings) -> bool:
+        """Whether the client takes it too slowly, `pending` bytes being left."""
+        if not pending or pending > self._last:
+            self._first, self._since = pending, now
+        self._last = pending
+        late_s = now - self._since - limits.request_timeout_s
+        return pending > 0 and late_s > 0 and self._first - pending <= limits.min_body_rate * late_s
+
+
+def _lines(headers: list[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    for name, value in headers:
+        yield from (name, b": ", value, b"\r\n")
