@@ -70,7 +70,9 @@ class BodyMemory:
             nonlocal taken, client
             if taken == 0:
                 client = scope["state"].get("client", "")
-                self._ensure(COPIES * _declared_bytes(scope), client, 0)
+                declared = COPIES * _declared_bytes(scope)
+                if declared <= self._max_bytes:  # else it is too large, whatever is held
+                    self._ensure(declared, client, 0)
             message = await receive()
             if body := message.get("body"):
                 more = COPIES * len(body)

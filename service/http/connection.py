@@ -1,7 +1,7 @@
 """A connection, with bounds on what a stranger may send before any key is looked at.
 
-It is uvicorn's with httptools, which is fast and has no limits of its own; the one with h11 limits heads only,
-and takes longer for each request. What is added stands in the methods that the two libraries call.
+It is uvicorn's with httptools, which is fast and has no limits of its own; the one with h11 limits heads
+only, and takes longer for each request. What is added stands in the methods that the two libraries call.
 `Connection.check` is called a few times a second, so that no request has to start a timer.
 """
 
@@ -157,11 +157,8 @@ class Connection(HttpToolsProtocol):
                 self._body_s += tick_s
                 late_s = self._body_s - limits.header_timeout_s
                 if self._body_bytes < limits.min_body_rate * late_s:
-                    self._refuse(
-                        RequestTimeout(
-                            f"The body came too slowly: expected {limits.min_body_rate} bytes a second."
-                        )
-                    )
+                    rate = f"{limits.min_body_rate} bytes a second"
+                    self._refuse(RequestTimeout(f"The body came too slowly: expected {rate}."))
         elif now - self._since > limits.header_timeout_s:
             if self._in_head and not self._parting:
                 self._refuse(RequestTimeout("The head of the request took too long: send it at once."))

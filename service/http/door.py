@@ -1,8 +1,9 @@
 """The door: which connections are open, and who goes where there are too many.
 
-At most `Door.most` are open. A new one then takes the place of the one that has been at rest for longest: it is
-silent, sends its head slowly, or has had its answer. So nobody holds places without requests at work, and
-those are bounded by rates and times. There is no limit by address: behind one stand whole companies, and proxies.
+At most `Door.most` are open. A new one then takes the place of the one that has been at rest for longest: it
+is silent, sends its head slowly, or has had its answer. So nobody holds places without requests at work, and
+those are bounded by rates and times. There is no limit by address: behind one stand whole companies, and
+proxies.
 """
 
 from __future__ import annotations
@@ -76,11 +77,17 @@ class Door:
         path = url.partition(b"?")[0].decode("latin-1")
         return len(self._open) > self.most and not PROBE.fullmatch(path)
 
-    def refused(self, error: ServiceError, request_id: str, client: object) -> None:
+    def refused(self, error: ServiceError, request_id: str, client: tuple[str, int] | None) -> None:
         """Tell of a request that was no more than begun."""
         self._metrics.of_route("unknown", error.status)[0].inc()
         self._metrics.rejected.labels(error.code).inc()
-        logger.info("refused", code=error.code, status=error.status, client=client, request_id=request_id)
+        logger.info(
+            "refused",
+            code=error.code,
+            status=error.status,
+            client=client and client[0],
+            request_id=request_id,
+        )
 
     def check(self) -> None:
         """Look at every connection: to be called a few times a second."""
