@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import (
     AddressTooLong,
@@ -61,6 +61,8 @@ class Connection(HttpToolsProtocol):
         self._body_bytes = 0
         self._body_s = 0.0
         self._answer = _Answer()
+        self._answering: RequestResponseCycle | None = None
+        """The request at work that came first; `cycle` is the last."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -69,6 +71,9 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._door.leave(self)
+        if self._answering is not None:  # uvicorn would tell the last one only
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     @property
@@ -125,6 +130,8 @@ class Connection(HttpToolsProtocol):
         if self.spare and self._door.refuses(self.url):
             raise TooBusy
         super().on_headers_complete()
+        if not self.pipeline:
+            self._answering = self.cycle
         if self.expect_100_continue:
             self.cycle.keep_alive = False  # who is refused may send the body, or leave it away
         self._door.work(self)
@@ -142,6 +149,7 @@ class Connection(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._answering = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         if not self.at_work:
             self._since = self.loop.time()
