@@ -7,6 +7,7 @@ only, and takes longer for each request. What is added stands in the methods tha
 
 from __future__ import annotations
 
+import asyncio
 import http
 import random
 from collections.abc import Iterator
@@ -26,8 +27,6 @@ from service.errors import (
 from service.http.dialects import error_response
 
 if TYPE_CHECKING:
-    import asyncio
-
     from service.http.door import Door
     from service.settings import Settings
 
@@ -66,6 +65,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._way_out = _WayOut(self, transport)
         self._since = self.loop.time()
         self._door.enter(self)
 
@@ -130,6 +130,7 @@ class Connection(HttpToolsProtocol):
         if self.spare and self._door.refuses(self.url):
             raise TooBusy
         super().on_headers_complete()
+        self.cycle.transport = self._way_out
         if not self.pipeline:
             self._answering = self.cycle
         if self.expect_100_continue:
@@ -196,8 +197,33 @@ class Connection(HttpToolsProtocol):
         status = b"HTTP/1.1 %d %s\r\n" % (answer.status_code, phrase)
         self.transport.write(b"".join([status, *_lines(headers), b"\r\n", bytes(answer.body)]))
         self.transport.write_eof()
-        # Closed at once, while more comes, the client might not get to read it.
         self._since = self.loop.time()
+
+    def part(self) -> None:
+        """End after an answer. Closed while its body still comes, the client might not get to read it."""
+        self._parting = True
+        if self._in_body and not self.at_work and not self.transport.is_closing():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+
+class _WayOut(asyncio.Transport):
+    """What a request answers on: the connection's transport, left as the connection leaves it."""
+
+    def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._connection = connection
+        self._transport = transport
+
+    def write(self, data: bytes | bytearray | memoryview[int]) -> None:
+        self._transport.write(data)
+
+    def close(self) -> None:
+        self._connection.part()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
 
 class _Answer:
