@@ -33,13 +33,23 @@ class Port:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family)
         self._loop = asyncio.new_event_loop()
-        Thread(target=self._loop.run_forever, daemon=True).start()
-        begun = asyncio.start_server(self._converse, sock=listening, limit=MAX_HEAD_BYTES)
-        self._server = asyncio.run_coroutine_threadsafe(begun, self._loop).result()
+        self._closed = asyncio.Event()
+        self._thread = Thread(target=self._run, args=(listening,), daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
-        """Stop listening."""
-        self._loop.call_soon_threadsafe(self._server.close)
+        """Stop listening, and end what is open."""
+        self._loop.call_soon_threadsafe(self._closed.set)
+        self._thread.join(PATIENCE_S)
+
+    def _run(self, listening: socket.socket) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._listen(listening))
+
+    async def _listen(self, listening: socket.socket) -> None:
+        server = await asyncio.start_server(self._converse, sock=listening, limit=MAX_HEAD_BYTES)
+        await self._closed.wait()
+        server.close()
 
     async def _converse(self, reader: StreamReader, writer: StreamWriter) -> None:
         """One request, one answer."""

@@ -99,10 +99,10 @@ class Connection(HttpToolsProtocol):
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         """Read a request as if it had not offered another protocol, for which the parser skips its body."""
-        self.parser = httptools.HttpRequestParser(self)
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         kept = [(name, value) for name, value in self.headers if name != b"upgrade"]
-        method = self.scope["method"].encode()
-        head = [method, b" ", self.url, b" HTTP/1.1\r\n", *_lines(kept), b"\r\n"]
+        head = [method, b" ", self.url, b" HTTP/", version, b"\r\n", *_lines(kept), b"\r\n"]
+        self.parser = httptools.HttpRequestParser(self)
         self._framing = 0
         self.data_received(b"".join(head) + rest)
 
@@ -123,8 +123,7 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             raise MalformedRequest
         if self.parser.should_upgrade():
-            self.scope["method"] = self.parser.get_method().decode("ascii")
-            if self.scope["method"] == "CONNECT":
+            if self.parser.get_method() == b"CONNECT":
                 raise MalformedRequest
             return
         if self.spare and self._door.refuses(self.url):
