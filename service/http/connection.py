@@ -41,8 +41,6 @@ HOP = b"upgrade"
 class Connection(HttpToolsProtocol):
     """From its opening to its end: it waits for a head, reads a body, answers, and waits again."""
 
-    transport: asyncio.Transport
-
     def __init__(self, door: Door, **given: Any) -> None:
         super().__init__(**given)
         self._door = door
@@ -154,6 +152,15 @@ class Connection(HttpToolsProtocol):
         if not self.at_work:
             self._since = self.loop.time()
             self._door.rest(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._door.rest(self)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.at_work:
+            self._door.work(self)
 
     def check(self, now: float, tick_s: float) -> None:
         """End what takes too long: a head, a body, an answer that is not taken, silence."""

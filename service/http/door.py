@@ -1,9 +1,9 @@
 """The door: which connections are open, and who goes where there are too many.
 
 At most `Door.most` are open. A new one then takes the place of the one that has been at rest for longest: it
-is silent, sends its head slowly, or has had its answer. So nobody holds places without requests at work, and
-those are bounded by rates and times. There is no limit by address: behind one stand whole companies, and
-proxies.
+is silent, sends its head slowly, takes no more of its answer, or has had all of it. So nobody holds places
+without requests at work, and those are bounded by rates and times. There is no limit by address: behind one
+stand whole companies, and proxies.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Door:
         self._metrics = metrics
         self._open: set[Connection] = set()
         self._resting: dict[Connection, None] = {}
-        """Those without a request at work; the one that has rested longest is the first."""
+        """Those whose requests are not at work; the one that has rested longest is the first."""
         self._checked = 0.0
 
     def connect(self, **given: Any) -> Connection:
@@ -68,9 +68,9 @@ class Door:
         self._resting.pop(connection, None)
 
     def rest(self, connection: Connection) -> None:
-        """It has been answered."""
+        """It has been answered, or does not take its answer."""
         if connection in self._open:
-            self._resting[connection] = None
+            self._resting.setdefault(connection)
 
     def refuses(self, url: bytes) -> bool:
         """Whether a request on a spare connection finds no place: probes always do."""

@@ -14,7 +14,7 @@ from tests.service.photos import plain
 from tests.service.server import Server, running
 from tests.service.wire import connect, exchange, post, told
 
-MEMORY = 3 * 2**20
+MEMORY = 4 * 2**20
 LARGEST = MEMORY // COPIES
 PICTURE = plain(0)
 FIRST, SECOND = "x-api-key: first", "x-api-key: second"

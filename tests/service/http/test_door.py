@@ -30,7 +30,11 @@ app()
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory, toy_models: Path) -> Iterator[Server]:
     """A server with few places, where one may be silent for long."""
-    settings = {"STELLAR_MAX_CONNECTIONS": str(MOST), "STELLAR_HEADER_TIMEOUT_S": "60"}
+    settings = {
+        "STELLAR_MAX_CONNECTIONS": str(MOST),
+        "STELLAR_HEADER_TIMEOUT_S": "600",
+        "STELLAR_REQUEST_TIMEOUT_S": "600",
+    }
     log = tmp_path_factory.mktemp("narrow") / "log"
     with running(log, settings, "--models", str(toy_models)) as server:
         yield server
@@ -60,6 +64,13 @@ def test_connections_at_rest_keep_nobody_out(narrow: Server, stack: ExitStack, s
     assert narrow.answers("/healthz/ready", 200)
     assert embeds(narrow)
     assert open_files(narrow) <= before + MOST + 1
+
+
+def test_answers_that_are_not_taken_keep_nobody_out(narrow: Server, stack: ExitStack) -> None:
+    ask = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: x\r\n\r\n"
+    for _ in range(2 * MOST):
+        stack.enter_context(connect(narrow, 8 * ask, receive_buffer=4096))
+    narrow.wait_until(lambda: embeds(narrow))
 
 
 def test_who_has_rested_longest_goes(narrow: Server, stack: ExitStack) -> None:
