@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLarge, TooBusy
@@ -27,22 +25,24 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        error = BodyTooLarge(f"A request may have {self._max_bytes} bytes; send less at once.")
         received = 0
 
         async def limited_receive() -> Message:
             nonlocal received
             if received == 0 and _declared_bytes(scope) > self._max_bytes:
-                raise error
+                raise self._error()
             message = await receive()
             if refusal := scope["state"].get("refusal"):
                 raise refusal
             received += len(message.get("body", b""))
             if received > self._max_bytes:
-                raise error
+                raise self._error()
             return message
 
         await self._app(scope, limited_receive, send)
+
+    def _error(self) -> BodyTooLarge:
+        return BodyTooLarge(f"A request may have {self._max_bytes} bytes; send less at once.")
 
 
 class BodyMemory:
@@ -56,7 +56,7 @@ class BodyMemory:
         self._app = app
         self._max_bytes = max_bytes
         self._held = 0
-        self._held_by: Counter[str] = Counter()
+        self._held_by: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -79,7 +79,7 @@ class BodyMemory:
                 self._ensure(more, client, taken)
                 taken += more
                 self._held += more
-                self._held_by[client] += more
+                self._held_by[client] = self._held_by.get(client, 0) + more
             return message
 
         try:
@@ -87,9 +87,9 @@ class BodyMemory:
         finally:
             if taken:
                 self._held -= taken
-                self._held_by[client] -= taken
-                if not self._held_by[client]:
-                    del self._held_by[client]
+                left = self._held_by.pop(client) - taken
+                if left:
+                    self._held_by[client] = left
 
     def _ensure(self, more: int, client: str, own: int) -> None:
         """Raise `TooBusy` where a request that holds `own` bytes can't have `more`."""
@@ -100,5 +100,7 @@ class BodyMemory:
 
 def _declared_bytes(scope: Scope) -> int:
     """What Content-Length says; 0 where it is absent."""
-    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    return int(declared) if declared.isdigit() else 0
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
