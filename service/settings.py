@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     )
     header_timeout_s: float = Field(10.0, gt=0, description="Longest time for a request's head; beyond: 408.")
     min_body_rate: int = Field(
-        16 * 2**10, ge=0, description="Least bytes a second at which a body must come; below: 408."
+        16 * 2**10, ge=0, description="Least bytes a second at which a body must come; below: 408; 0: any."
     )
 
     api_keys: SecretStr | None = Field(None, description="Accepted keys, separated by commas.")

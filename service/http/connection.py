@@ -28,7 +28,6 @@ from service.http.dialects import error_response
 
 if TYPE_CHECKING:
     from service.http.door import Door
-    from service.settings import Settings
 
 MAX_HEAD_BYTES = 64 * 2**10
 MAX_HEADERS = 100
@@ -55,9 +54,10 @@ class Connection(HttpToolsProtocol):
         """What still comes is thrown away: the answer that is told, or being made, is the last."""
         self._framing = 0
         """Bytes of the message at work that are no body, less one for each byte of its body."""
-        self._body_bytes = 0
-        self._body_s = 0.0
-        self._answer = _Answer()
+        self._body = _Pace()
+        self._answer = _Pace()
+        self._pending = 0
+        """Bytes of answers that the client had not taken when it was last looked at."""
         self._answering: RequestResponseCycle | None = None
         """The request at work that came first; `cycle` is the last."""
 
@@ -133,11 +133,12 @@ class Connection(HttpToolsProtocol):
         if self.expect_100_continue:
             self.cycle.keep_alive = False  # who is refused may send the body, or leave it away
         self._door.work(self)
-        self._in_body, self._body_bytes, self._body_s = True, 0, 0.0
+        self._in_body = True
+        self._body.begin()
 
     def on_body(self, body: bytes) -> None:
         self._framing -= 2 * len(body)
-        self._body_bytes += len(body)
+        self._body.moved += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -165,20 +166,29 @@ class Connection(HttpToolsProtocol):
     def check(self, now: float, tick_s: float) -> None:
         """End what takes too long: a head, a body, an answer that is not taken, silence."""
         limits = self._door.limits
-        if self._answer.stuck(now, self.transport.get_write_buffer_size(), limits):
+        if self._is_stuck(tick_s):
             self.transport.abort()
         elif self.at_work:
-            if self._in_body and not self.flow.read_paused:
-                self._body_s += tick_s
-                late_s = self._body_s - limits.header_timeout_s
-                if self._body_bytes < limits.min_body_rate * late_s:
-                    rate = f"{limits.min_body_rate} bytes a second"
-                    self._refuse(RequestTimeout(f"The body came too slowly: expected {rate}."))
+            waited_for = self._in_body and not self.flow.read_paused
+            if waited_for and self._body.too_slow(tick_s, limits.header_timeout_s, limits.min_body_rate):
+                rate = f"{limits.min_body_rate} bytes a second"
+                self._refuse(RequestTimeout(f"The body came too slowly: expected {rate}."))
         elif now - self._since > limits.header_timeout_s:
             if self._in_head and not self._parting:
                 self._refuse(RequestTimeout("The head of the request took too long: send it at once."))
             else:
                 self.transport.close()
+
+    def _is_stuck(self, tick_s: float) -> bool:
+        """Whether the client takes too long to take its answer."""
+        pending, before = self.transport.get_write_buffer_size(), self._pending
+        self._pending = pending
+        if not pending or pending > before:
+            self._answer.begin()
+            return False
+        self._answer.moved = before - pending
+        limits = self._door.limits
+        return self._answer.too_slow(tick_s, limits.request_timeout_s, limits.min_body_rate)
 
     def _refuse(self, error: ServiceError) -> None:
         """Answer, and part. A request at work is answered first, by this error where its body is refused."""
@@ -232,20 +242,27 @@ class _WayOut(asyncio.Transport):
         return self._transport.is_closing()
 
 
-class _Answer:
-    """What is written and not yet taken by the client."""
+class _Pace:
+    """Whether bytes move fast enough: a stock of seconds goes down while they are waited for, and each byte
+    adds to it what it may take. It is never more than full: who was fast may not stand still for longer.
+    """
 
     def __init__(self) -> None:
-        self._first = self._last = 0
-        self._since = 0.0
+        self.moved = 0
+        self._left_s: float | None = None
 
-    def stuck(self, now: float, pending: int, limits: Settings) -> bool:
-        """Whether the client takes it too slowly, `pending` bytes being left."""
-        if not pending or pending > self._last:
-            self._first, self._since = pending, now
-        self._last = pending
-        late_s = now - self._since - limits.request_timeout_s
-        return pending > 0 and late_s > 0 and self._first - pending <= limits.min_body_rate * late_s
+    def begin(self) -> None:
+        """Fill the stock."""
+        self.moved, self._left_s = 0, None
+
+    def too_slow(self, tick_s: float, full_s: float, bytes_s: int) -> bool:
+        """Whether the stock is empty after another `tick_s`; never at a rate of 0 bytes a second."""
+        if not bytes_s:
+            return False
+        left_s = full_s if self._left_s is None else self._left_s
+        self._left_s = min(left_s + self.moved / bytes_s, full_s) - tick_s
+        self.moved = 0
+        return self._left_s < 0
 
 
 def _lines(headers: list[tuple[bytes, bytes]]) -> Iterator[bytes]:
