@@ -96,8 +96,9 @@ def test_second_signal_ends_at_once(toy_models: Path, tmp_path: Path, number: si
     settings = {"STELLAR_SHUTDOWN_GRACE_S": "600", "STELLAR_HEADER_TIMEOUT_S": "600"}
     with (
         running(tmp_path / "log", settings, "--models", str(toy_models)) as server,
-        connect(server, post("/embed", 9)),
+        connect(server, post("/embed", 9, "expect: 100-continue")) as upload,
     ):
+        assert upload.recv(12) == b"HTTP/1.1 100"  # it is at work
         server.process.send_signal(signal.SIGTERM)
         server.wait_until(lambda: server.answers("/healthz/ready", 503))
         server.process.send_signal(number)
