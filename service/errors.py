@@ -6,6 +6,7 @@
     │   ├── BadEdit               an edit is unknown, malformed or impossible here
     │   ├── BadTokens             semantics or localization don't fit the model
     │   ├── BadTensor             a tensor is not what the protocol or the model takes
+    │   ├── MalformedRequest      it is no HTTP/1.1
     │   ├── IncompleteForm        a form without its last boundary: something of it may be missing
     │   ├── NoImage               there is nothing to work on
     │   ├── RemoteImage           an address in place of an image: nothing is fetched
@@ -19,12 +20,16 @@
     ├── Unauthorized 401
     ├── UnknownModel 404
     ├── NotAcceptable 406
+    ├── RequestTimeout 408        it did not come in time
     ├── BodyTooLarge 413
     │   └── JsonTooLarge          more values in JSON than are built: bytes hold them
+    ├── AddressTooLong 414
     ├── UnsupportedMediaType 415
     │   └── UnsupportedEncoding   compressed in a way that is not read here: carries Accept-Encoding
+    ├── HeadTooLarge 431
     ├── Unavailable 503           try again later: carries Retry-After
     │   ├── QueueFull
+    │   ├── TooBusy               connections, bodies or descriptors are at their most
     │   ├── QueueAway         Redis can't be reached, or takes no writes
     │   ├── NoWorker
     │   └── NotReady
@@ -116,6 +121,15 @@ class BadTensor(BadRequest):
     code, title = "bad_tensor", "Bad tensor"
 
 
+class MalformedRequest(BadRequest):
+    """What came is no HTTP/1.1."""
+
+    code, title = "malformed_request", "Malformed request"
+
+    def __init__(self, detail: str = "This is no HTTP/1.1 that can be read: check what sends it.") -> None:
+        super().__init__(detail)
+
+
 class IncompleteForm(BadRequest):
     """A form without its last boundary: something of it may be missing."""
 
@@ -199,6 +213,12 @@ class NotAcceptable(ServiceError):
     status, code, title = 406, "not_acceptable", "Not acceptable"
 
 
+class RequestTimeout(ServiceError):
+    """It did not come in time."""
+
+    status, code, title = 408, "request_timeout", "Request timeout"
+
+
 class BodyTooLarge(ServiceError):
     """More bytes than a request may have."""
 
@@ -209,6 +229,15 @@ class JsonTooLarge(BodyTooLarge):
     """More values in JSON than are built."""
 
     code, title = "json_too_large", "JSON too large"
+
+
+class AddressTooLong(ServiceError):
+    """More bytes than the address of a request may have."""
+
+    status, code, title = 414, "address_too_long", "Address too long"
+
+    def __init__(self, detail: str = "The address is too long: send options in the body.") -> None:
+        super().__init__(detail)
 
 
 class UnsupportedMediaType(ServiceError):
@@ -228,6 +257,15 @@ class UnsupportedEncoding(UnsupportedMediaType):
         return {"accept-encoding": "gzip, deflate"}
 
 
+class HeadTooLarge(ServiceError):
+    """More bytes or lines than the head of a request may have."""
+
+    status, code, title = 431, "head_too_large", "Head too large"
+
+    def __init__(self, detail: str = "The head of the request is too large: send fewer headers.") -> None:
+        super().__init__(detail)
+
+
 class Unavailable(ServiceError):
     """Try again later."""
 
@@ -244,6 +282,15 @@ class QueueFull(Unavailable):
     """More work is waiting than the service takes."""
 
     code, title = "queue_full", "Queue full"
+
+
+class TooBusy(Unavailable):
+    """Connections, bodies or descriptors are at their most."""
+
+    code, title = "too_busy", "Too busy"
+
+    def __init__(self, detail: str = "All connections are taken: try again soon.") -> None:
+        super().__init__(detail)
 
 
 class QueueAway(Unavailable):

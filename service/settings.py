@@ -98,13 +98,11 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         1000,
         ge=2,
-        description="Most open connections; of more, those that have long sent nothing are closed.",
+        description="Most open connections; of more, those at rest for longest are closed.",
     )
-    header_timeout_s: float = Field(
-        10.0, gt=0, description="Time to send the head of a request; beyond: 408."
-    )
+    header_timeout_s: float = Field(10.0, gt=0, description="Longest time for a request's head; beyond: 408.")
     min_body_rate: int = Field(
-        16 * 2**10, ge=0, description="Least bytes a second at which a body must come; below: 408."
+        16 * 2**10, ge=0, description="Least bytes a second at which a body must come; below: 408; 0: any."
     )
 
     api_keys: SecretStr | None = Field(None, description="Accepted keys, separated by commas.")

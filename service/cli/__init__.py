@@ -5,6 +5,14 @@ commands.py   embed, tokens, reconstruct and bulk: what works on many pictures
 folder.py     their work on a folder, by a client of a service elsewhere or in this process
 """
 
+import signal
+import sys
+
+if sys.argv[1:2] in (["serve"], ["worker"]):
+    # Until they hear it, it must not end them: they have read no models yet, and have nothing to take in.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+# Only now, because it takes a quarter of a second.
 import typer
 
 from service.cli import commands, serving

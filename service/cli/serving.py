@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -48,7 +47,6 @@ def serve(
     Every setting can also be a variable, such as STELLAR_MAX_QUEUE; a flag wins over its variable.
     The command settings lists them all.
     """
-    _ignore_hang_up()
     from service.http.server import run_server
 
     _run(
@@ -86,7 +84,6 @@ def worker(
     ] = None,
 ) -> None:
     """Run models for services that were started with --batcher redis."""
-    _ignore_hang_up()
     from service.fleet.process import run_worker
 
     _run(
@@ -112,11 +109,6 @@ def settings() -> None:
 def version() -> None:
     """Print the version."""
     typer.echo(package_version("stellar-service"))
-
-
-def _ignore_hang_up() -> None:
-    """Let SIGHUP not end a process that has not read the models' folder yet: it has nothing to take in."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _run(start: Callable[[Settings], bool], **given: Any) -> None:

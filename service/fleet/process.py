@@ -34,7 +34,7 @@ def run_worker(settings: Settings, wanted: Sequence[str]) -> bool:
     metrics = Metrics(tracing)
     progress = Progress()
     try:
-        port = Port(settings.host, settings.metrics_port, metrics.registry, progress)
+        port = Port(settings.host, settings.metrics_port, metrics, progress)
     except OSError as error:
         logger.error("worker_failed", reason=str(error))
         return False

@@ -15,12 +15,14 @@ from starlette.responses import Response
 
 from service.errors import ServiceError, Unavailable
 from service.http.auth import Keys
+from service.http.bodies import COPIES, BodyLimit, BodyMemory
 from service.http.compression import Decompression
 from service.http.dependencies import Kit
 from service.http.dialects import error_response, what_it_takes, where_it_is
-from service.http.middleware import PROBE, BodyLimit, RequestContext
+from service.http.middleware import PROBE, RequestContext
 from service.http.routes import images, oip, openai, pages, system
 from service.models.models import Models
+from service.runtime.resources import available_memory
 from service.settings import Settings
 from service.tokens.pictures import Pictures
 from service.watch.logs import logger
@@ -46,6 +48,8 @@ def create_app(settings: Settings) -> FastAPI:
     tracing = Tracing("stellar-api") if settings.tracing else None
     metrics = Metrics(tracing)
     keys = Keys(settings)
+    memory = settings.body_memory or available_memory() // 4
+    max_bytes = min(settings.max_body_bytes, memory // COPIES)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -68,8 +72,9 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         middleware=[
             Middleware(RequestContext, metrics=metrics),
-            Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
-            Middleware(Decompression, max_bytes=settings.max_body_bytes),
+            Middleware(BodyLimit, max_bytes=max_bytes),
+            Middleware(Decompression, max_bytes=max_bytes),
+            Middleware(BodyMemory, max_bytes=memory),
         ],
         telemetry={
             "tracing": tracing is not None,

@@ -1,8 +1,9 @@
-"""What surrounds every request: its id, its metrics, its line in the log, its size limit, its last resort."""
+"""What surrounds every request: its id, its metrics, its line in the log, its last resort."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import re
 import time
@@ -11,13 +12,14 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLarge, InternalError, NotReady, ServiceError
+from service.errors import InternalError, NotReady, ServiceError, TooBusy
 from service.http.dialects import error_response
 from service.watch.logs import logger
 from service.watch.metrics import Metrics
 from service.watch.tracing import ids
 
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+NO_FILES = (errno.EMFILE, errno.ENFILE)
 CLIENT_GONE = 499  # as nginx writes it: nobody is there to read a status
 PROBE = re.compile(r"/metrics|/healthz/\w+|/v2/health/\w+|/v2/models/.+/ready")
 """What machines ask again and again is no traffic: it is not counted, and not logged while all is well."""
@@ -66,9 +68,13 @@ class RequestContext:
         except asyncio.CancelledError:
             # The server's time to stop is over; it cancels nothing else.
             await refuse(NotReady("The service stopped before it was done."))
-        except Exception:
-            logger.exception("unexpected_error", path=scope["path"])
-            await refuse(InternalError())
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in NO_FILES:
+                logger.warning("no_descriptors", path=scope["path"])
+                await refuse(TooBusy("The service has as many files open as it may: try again soon."))
+            else:
+                logger.exception("unexpected_error", path=scope["path"])
+                await refuse(InternalError())
         finally:
             self._record(scope, status or CLIENT_GONE, time.perf_counter() - started, trace)
 
@@ -89,35 +95,6 @@ class RequestContext:
             status=status,
             duration_ms=round(1000 * duration_s, 2),
         )
-
-
-class BodyLimit:
-    """Refuses bodies beyond a number of bytes: declared ones at once, others when they grow past it."""
-
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app = app
-        self._max_bytes = max_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        error = BodyTooLarge(f"A request may have {self._max_bytes} bytes; send less at once.")
-        declared = _header(scope, b"content-length")
-        received = 0
-
-        async def limited_receive() -> Message:
-            nonlocal received
-            if declared.isdigit() and int(declared) > self._max_bytes:
-                raise error
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_bytes:
-                raise error
-            return message
-
-        await self._app(scope, limited_receive, send)
 
 
 def _header(scope: Scope, name: bytes) -> str:

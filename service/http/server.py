@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 import time
 from types import FrameType
 
@@ -16,17 +17,23 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.http.app import create_app
+from service.http.door import Door
 from service.settings import Settings
 
 TICK_S = 0.05
+CHECK_TICKS = 5
+"""uvicorn's, of a tenth of a second, from one look at the connections to the next."""
+LAST_S = 1.0
+"""What closing may take after the grace. A thread that does not come to its end is not waited for."""
 
 
 class Server(uvicorn.Server):
     """Listens on while work is in flight, so that readiness can say no and new work hears 503."""
 
-    def __init__(self, config: uvicorn.Config, application: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, application: FastAPI, door: Door) -> None:
         super().__init__(config)
         self._application = application
+        self._door = door
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # Before the models' folder is read: what changes after that is heard of.
@@ -37,15 +44,29 @@ class Server(uvicorn.Server):
         if hasattr(self._application.state, "models"):
             self._application.state.models.reload()
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % CHECK_TICKS == 0:
+            self._door.check()
+        return await super().on_tick(counter)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal lets work in flight finish; the second ends it."""
+        if self.should_exit:
+            os._exit(0)
         if self.started:
             self._application.state.models.stop()
+        end = threading.Timer(self._grace_s + LAST_S, os._exit, (0,))
+        end.daemon = True
+        end.start()
         super().handle_exit(sig, frame)
 
+    @property
+    def _grace_s(self) -> float:
+        return float(self.config.timeout_graceful_shutdown or 0)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        grace_s = float(self.config.timeout_graceful_shutdown or 0)
-        end = time.monotonic() + grace_s
-        while (tasks := set(self.server_state.tasks)) and not self.force_exit and time.monotonic() < end:
+        end = time.monotonic() + self._grace_s
+        while (tasks := set(self.server_state.tasks)) and time.monotonic() < end:
             await asyncio.wait(tasks, timeout=TICK_S)
         self.config.timeout_graceful_shutdown = max(0, round(end - time.monotonic()))
         await super().shutdown(sockets)
@@ -59,14 +80,17 @@ def run_server(settings: Settings) -> bool:
     Raises `ValueError` where the settings ask for API keys or traces, and there are none, or not their extra.
     """
     application = create_app(settings)
+    door = Door(settings, application.state.metrics)
     config = uvicorn.Config(
         application,
         host=settings.host,
         port=settings.port,
+        http=door.connect,  # type: ignore[arg-type]  # a class, or whatever makes a protocol
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )
-    server = Server(config, application)
+    server = Server(config, application, door)
     server.run()
     return server.started

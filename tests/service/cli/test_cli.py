@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from importlib.metadata import version
+
+import pytest
 
 from service.settings import Settings
 
@@ -45,6 +48,32 @@ def test_taken_port_is_an_error_and_no_trace() -> None:
     assert done.returncode not in (0, 2)  # not well, and no bad setting
     assert "address already in use" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+EARLY = """
+import signal, sys
+sys.modules["typer"] = None  # importing it fails from here on
+sys.argv = ["stellar-service", sys.argv[1]]
+try:
+    import service.cli
+except ImportError:
+    print(signal.getsignal(signal.SIGHUP).name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "then"),
+    [("serve", "SIG_IGN"), ("worker", "SIG_IGN"), ("bulk", "SIG_DFL"), ("embed", "SIG_DFL")],
+)
+def test_hang_up_ends_no_service_that_still_imports_what_takes_long(given: str, then: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY, given],
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # not as the tests were started
+    )
+    assert done.stdout.strip() == then
 
 
 def test_help_tells_the_defaults_that_settings_have() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,18 @@ def server_with_keys(tmp_path_factory: pytest.TempPathFactory, toy_models: Path)
     settings = {"STELLAR_API_KEYS_FILE": str(folder / "keys")}
     with running(folder / "log", settings, "--models", str(toy_models)) as server:
         yield server
+
+
+def test_only_what_the_page_names_asks_for_no_key(server_with_keys: Server) -> None:
+    page = (Path(__file__).parents[3] / "SECURITY.md").read_text()
+    told = set(re.findall(r"`(/[^`]*)`", page.partition("These ask for no key")[2].partition(". ")[0]))
+    pages = {"/": "/", "/studio/app.js": "/studio/…", "/docs": "/docs", "/docs/swagger-ui.css": "/docs/…"}
+    pages["/openapi.json"] = "/openapi.json"
+    described = {path: path for path in server_with_keys.client.get("/openapi.json").json()["paths"]}
+    asked = described | pages
+    answers = {name: server_with_keys.client.get(path).status_code for path, name in asked.items()}
+    assert {name for name, status in answers.items() if status == 200} == told
+    assert {status for name, status in answers.items() if name not in told} <= {401, 405}
 
 
 def test_file_that_is_not_utf_8_stops_the_start(tmp_path: Path) -> None:

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import re
-import socket
 
 from tests.service.server import Server
+from tests.service.wire import exchange
 
 MADE = re.compile("[0-9a-f]{32}")
-
-
-def exchange(server: Server, request: bytes) -> bytes:
-    """An answer to bytes on the wire."""
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(request)
-        answer = b""
-        while chunk := connection.recv(65536):
-            answer += chunk
-    return answer
 
 
 def test_every_answer_has_an_id(server: Server) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.service.photos import plain
 from tests.service.server import Server, running
 from tests.service.toy import write_toy
+from tests.service.wire import connect, post
 
 SLOW, QUICK = plain(100), plain(0)
 ENCODED = 'stellar_images_total{model="toy",stage="encode"}'
@@ -71,6 +72,37 @@ def test_server_ends_while_its_models_load(tmp_path: Path, number: signal.Signal
         assert server.logged("stopped")
         assert not server.logged("model_ready")
         assert "Traceback" not in server.log
+
+
+STUCK = """
+import sys, time
+from service.batching.pool import Pool
+Pool.close = lambda self: time.sleep(600)
+sys.argv[1:1] = ["serve"]
+from service.cli import app
+app()
+"""
+
+
+def test_thread_that_does_not_end_is_not_waited_for(toy_models: Path, tmp_path: Path) -> None:
+    settings = {"STELLAR_SHUTDOWN_GRACE_S": "1"}
+    command = ("-c", STUCK)
+    with running(tmp_path / "log", settings, "--models", str(toy_models), command=command) as server:
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_second_signal_ends_at_once(toy_models: Path, tmp_path: Path, number: signal.Signals) -> None:
+    settings = {"STELLAR_SHUTDOWN_GRACE_S": "600", "STELLAR_HEADER_TIMEOUT_S": "600"}
+    with (
+        running(tmp_path / "log", settings, "--models", str(toy_models)) as server,
+        connect(server, post("/embed", 9, "expect: 100-continue")) as upload,
+    ):
+        assert upload.recv(12) == b"HTTP/1.1 100"  # it is at work
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_until(lambda: server.answers("/healthz/ready", 503))
+        server.process.send_signal(number)
+        assert server.process.wait(30) == 0
 
 
 def test_variable_that_sets_nothing_is_told(toy_models: Path, tmp_path: Path) -> None:

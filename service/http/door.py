@@ -1,0 +1,105 @@
+"""The door: which connections are open, and who goes where there are too many.
+
+At most `Door.most` are open. A new one then takes the place of the one that has been at rest for longest: it
+is silent, sends its head slowly, takes no more of its answer, or has had all of it. So nobody holds places
+without requests at work, and those are bounded by rates and times. There is no limit by address: behind one
+stand whole companies, and proxies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from typing import Any
+
+from service.errors import ServiceError
+from service.http.connection import Connection
+from service.http.middleware import PROBE
+from service.settings import Settings
+from service.watch.logs import logger
+from service.watch.metrics import Metrics
+
+SPARE = 16
+"""Connections beyond the most, let in where all others are at work, so that probes are answered."""
+KEPT_FILES = 128
+"""Descriptors that are not for connections: models, Redis, pages, logs."""
+LONGEST_TICK_S = 1.0
+"""Longer is our own fault: the event loop was busy, and what had come lay unread."""
+
+
+class Door:
+    """All connections of a server."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.limits = settings
+        self.most = min(settings.max_connections, _most_connections())
+        self._metrics = metrics
+        self._open: set[Connection] = set()
+        self._resting: dict[Connection, None] = {}
+        """Those whose requests are not at work; the one that has rested longest is the first."""
+        self._checked = 0.0
+
+    def connect(self, **given: Any) -> Connection:
+        """A connection, as uvicorn makes them."""
+        return Connection(self, **given)
+
+    def enter(self, connection: Connection) -> None:
+        """A connection was opened."""
+        self._open.add(connection)
+        if len(self._open) > self.most:
+            oldest = next(iter(self._resting), None)
+            if oldest is not None:
+                self.leave(oldest)
+                oldest.transport.abort()
+            elif len(self._open) > self.most + SPARE:
+                self._open.discard(connection)
+                connection.transport.abort()
+                return
+            connection.spare = len(self._open) > self.most
+        self._resting[connection] = None
+
+    def leave(self, connection: Connection) -> None:
+        """A connection is lost, or was ended."""
+        self._open.discard(connection)
+        self._resting.pop(connection, None)
+
+    def work(self, connection: Connection) -> None:
+        """It has a request at work."""
+        self._resting.pop(connection, None)
+
+    def rest(self, connection: Connection) -> None:
+        """It has been answered, or does not take its answer."""
+        if connection in self._open:
+            self._resting.setdefault(connection)
+
+    def refuses(self, url: bytes) -> bool:
+        """Whether a request on a spare connection finds no place: probes always do."""
+        path = url.partition(b"?")[0].decode("latin-1")
+        return len(self._open) > self.most and not PROBE.fullmatch(path)
+
+    def refused(self, error: ServiceError, request_id: str, client: tuple[str, int] | None) -> None:
+        """Tell of a request that was no more than begun."""
+        self._metrics.of_route("unknown", error.status)[0].inc()
+        self._metrics.rejected.labels(error.code).inc()
+        logger.info(
+            "refused",
+            code=error.code,
+            status=error.status,
+            client=client and client[0],
+            request_id=request_id,
+        )
+
+    def check(self) -> None:
+        """Look at every connection: to be called a few times a second."""
+        now = asyncio.get_running_loop().time()
+        tick_s = min(now - self._checked, LONGEST_TICK_S)
+        self._checked = now
+        for connection in tuple(self._open):
+            connection.check(now, tick_s)
+
+
+def _most_connections() -> int:
+    """What the process's descriptors allow, of which it may have as many as the system lets it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return max(2, max(hard // 2, hard - KEPT_FILES) - SPARE)
