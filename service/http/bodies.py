@@ -6,8 +6,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLarge, TooBusy
 
-COPIES = 4
-"""Bytes that a byte of a body takes while read, rounded up: 2.0 of a picture, 2.1 of a form, 3.8 of JSON."""
+COPIES = 3
+"""Bytes that a byte of a body takes while read, rounded up: 2.0 of a picture, 2.1 of a form, 1.9 of JSON."""
 
 
 class BodyLimit:

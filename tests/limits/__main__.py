@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +22,7 @@ BODY_FACTOR, BODY_BYTES = 3, 50 * 10**6
 
 
 def main(
-    only: Annotated[str, typer.Option(help="Attacks whose name has this.")] = "",
+    only: Annotated[str, typer.Option(help="Attacks whose name has this: a regular expression.")] = "",
     size: Annotated[float, typer.Option(help="Bodies and counts, times this.")] = 1.0,
 ) -> None:
     """Attack a service that runs as it is shipped, and print what became of it; 1 where a goal is missed."""
@@ -30,7 +31,7 @@ def main(
     )
     missed, console = [], Console(stderr=True)
     with tempfile.TemporaryDirectory() as folder, victim(Path(folder)) as server:
-        chosen = [attack for attack in attacks(size) if only in attack.name]
+        chosen = [attack for attack in attacks(size) if re.search(only, attack.name)]
         for attack in track(chosen, "attacking", console=console):
             harm, answers = server.suffer(attack.run)
             if reasons := goals_missed(attack, harm):
