@@ -96,9 +96,13 @@ class Settings(BaseSettings):
         0, ge=0, description="Bytes that bodies of requests may take; 0: a quarter of the memory."
     )
     max_connections: int = Field(
-        1000, ge=2, description="Most open connections; of more, those that have long sent nothing are closed."
+        1000,
+        ge=2,
+        description="Most open connections; of more, those that have long sent nothing are closed.",
     )
-    header_timeout_s: float = Field(10.0, gt=0, description="Time to send the head of a request; beyond: 408.")
+    header_timeout_s: float = Field(
+        10.0, gt=0, description="Time to send the head of a request; beyond: 408."
+    )
     min_body_rate: int = Field(
         16 * 2**10, ge=0, description="Least bytes a second at which a body must come; below: 408."
     )

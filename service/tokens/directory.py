@@ -12,6 +12,10 @@ BYTES = (2, 7)
 NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 """Types of tags that are read, by their numbers."""
 ORIENTATION = 0x112
+BYTE = 1
+MOST_TAGS = 4096
+MOST_NUMBERS = 3 << 16
+"""Of a tag, as in a palette's of 16 bits: Pillow makes an object of each."""
 
 Tags: TypeAlias = dict[int, int | memoryview | NDArray[Any]]
 
@@ -19,7 +23,8 @@ Tags: TypeAlias = dict[int, int | memoryview | NDArray[Any]]
 def directory(data: bytes) -> Tags:
     """The first directory's tags that hold bytes, or whole numbers: a lone one as such, several as an array.
 
-    Nothing of `data` is copied. Raises `struct.error` where there is no directory.
+    Nothing of `data` is copied. Raises `struct.error` where there is no directory, and for one with more
+    than `MOST_TAGS`, or more than `MOST_NUMBERS` in a tag.
     """
     order, big = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
     entry, offset, count_type = ("HHQ8s", "Q", "Q") if big else ("HHI4s", "I", "H")
@@ -28,8 +33,12 @@ def directory(data: bytes) -> Tags:
     start += struct.calcsize(order + count_type)
     size = struct.calcsize(order + entry)
     count = min(count, (len(data) - start) // size)
+    if count > MOST_TAGS:
+        raise struct.error(f"expected at most {MOST_TAGS} tags, got {count}")
     tags: Tags = {}
     for tag, kind, length, value in struct.iter_unpack(order + entry, data[start : start + count * size]):
+        if length > MOST_NUMBERS and kind not in (BYTE, *BYTES):
+            raise struct.error(f"expected at most {MOST_NUMBERS} numbers in a tag, got {length}")
         number = np.dtype(order + NUMBERS.get(kind, "u1"))
         held = memoryview(value)
         if length * number.itemsize > len(held):
