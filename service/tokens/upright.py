@@ -59,14 +59,14 @@ class Upright:
             image.info = self._image.info
             return resized(image, size, box)
         scales = (box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1]
-        factor = tuple(int(scale / GAP) or 1 for scale in scales)
-        left, top, right, bottom = within = self._seen(box, scales)
+        factor = int(scales[0] / GAP) or 1, int(scales[1] / GAP) or 1
+        left, top, right, bottom = within = self._seen(box, scales, factor == (1, 1))
         reduced = Image.new(
             self._image.mode, (-(-(right - left) // factor[0]), -(-(bottom - top) // factor[1]))
         )
-        for part in tiles(within, (factor[0], factor[1])):
+        for part in tiles(within, factor):
             place = (part[0] - left) // factor[0], (part[1] - top) // factor[1]
-            reduced.paste(self._part(part).reduce((factor[0], factor[1])), place)
+            reduced.paste(self._part(part).reduce(factor), place)
         reduced.info = self._image.info
         moved = (
             (box[0] - left) / factor[0],
@@ -76,9 +76,9 @@ class Upright:
         )
         return to_srgb(reduced.resize(size, Image.Resampling.BICUBIC, box=moved))
 
-    def _seen(self, box: tuple[float, float, float, float], scales: tuple[float, float]) -> Box:
-        """The pixels that a resampled box is made of."""
-        x, y = (SUPPORT * scale for scale in scales)
+    def _seen(self, box: tuple[float, float, float, float], scales: tuple[float, float], exact: bool) -> Box:
+        """The pixels that a resampled box is made of; all, or as many as Pillow averages."""
+        x, y = (SUPPORT * scale + exact for scale in scales)
         return (
             max(0, int(box[0] - x)),
             max(0, int(box[1] - y)),
