@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from service.tokens.upright import Upright, resized
 
 WIDTH, HEIGHT = 1301, 907
 """More than a part has, and no multiple of anything."""
+SIZES = {(32, 48): 0, (200, 10): 0, (300, 250): 4}
+"""How many levels off a pixel of noise may be: Pillow rounds between two passes, and which one is first depends
+on the size of the picture; where it averages before, that is the same one."""
 
 
 @cache
@@ -36,7 +40,7 @@ def test_parts_make_the_same_as_the_whole(mode: str, orientation: int) -> None:
     width, height = whole.size
     assert upright.size == whole.size == ((HEIGHT, WIDTH) if orientation >= 5 else (WIDTH, HEIGHT))
     boxes = [(0, 0, width, height), (width / 7, height / 9 + 0.25, width / 1.3, height / 1.2)]
-    for size, box in ((s, b) for s in ((32, 48), (200, 10), (300, 250)) for b in boxes):
+    for size, box in product(SIZES, boxes):
         small = np.asarray(upright.resized(size, box), int)
         assert small.shape == (size[1], size[0], 3)
-        assert np.abs(small - np.asarray(resized(whole, size, box), int)).max() <= 1
+        assert np.abs(small - np.asarray(resized(whole, size, box), int)).max() <= SIZES[size]
