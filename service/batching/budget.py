@@ -62,6 +62,10 @@ class Budget:
         self._waiting: dict[str, deque[_Waiting]] = {}
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="large")
 
+    def weight(self, picture: Costly) -> int:
+        """As how many small pictures it counts."""
+        return max(1, round(picture.cost / max(1, self.small)))
+
     async def item(self, picture: Costly, client: str, deadline: float) -> Item:
         """What a batcher takes: a small picture as it is, and the arrays of a large one.
 

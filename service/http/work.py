@@ -73,7 +73,7 @@ class Work:
             raise item
         started = time.monotonic()
         picture = self.pictures.picture(item, self.model.manifest.image_size, self.fit)
-        weight = round(picture.cost / self.budget.small)
+        weight = self.budget.weight(picture)
         with self.model.weigh(self.client, weight, self.lane) as lane:
             ready = await self.budget.item(picture, self.client, self.deadline)
             tokens = await self.model.encode(ready, deadline=self.deadline, lane=lane)

@@ -14,8 +14,8 @@ from service.tokens.upright import Upright, resized
 WIDTH, HEIGHT = 1301, 907
 """More than a part has, and no multiple of anything."""
 SIZES = {(32, 48): 0, (200, 10): 0, (300, 250): 4}
-"""How many levels off a pixel of noise may be: Pillow rounds between two passes, and which one is first depends
-on the size of the picture; where it averages before, that is the same one."""
+"""How many levels off a pixel of noise may be. Pillow rounds between two passes, and which one is first is a
+matter of the picture's size; where it averages before, that is the same one."""
 
 
 @cache
