@@ -28,6 +28,7 @@ FRAMES = {marker for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0
 PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 MAX_SEGMENTS = 4096
 """Before the pixels: 255 of a profile, and some hundreds of a depth map."""
+NEXT_SCAN = b"\xff\xda"
 MAX_SCANS = 128
 """Of a picture that is decoded scan by scan, each as long as the whole; programs write about ten."""
 SCALES = (8, 4, 2, 1)
@@ -84,8 +85,13 @@ def lean(data: bytes) -> bytes:
     """
     kept = [data[:2]]
     rest, changed = 2, False
+    components, buffered = 0, False
     for marker, start, end in _segments(data):
-        if marker == SCAN:
+        if marker in FRAMES:
+            components, buffered = data[start + 9], marker in PROGRESSIVE
+        elif marker == SCAN:
+            if (buffered or data[start + 4] < components) and data.count(NEXT_SCAN) > MAX_SCANS:
+                raise CorruptImage(f"The JPEG has more than {MAX_SCANS} scans: save it anew.")
             break
         rest = end
         if marker == FILL or marker in WITHOUT_BODY:
@@ -103,12 +109,6 @@ def lean(data: bytes) -> bytes:
         else:
             changed = True
     return b"".join((*kept, data[rest:])) if changed else data
-
-
-def check_scans(data: bytes) -> None:
-    """Raise `CorruptImage` where a picture of several scans has more than `MAX_SCANS`."""
-    if read_frame(data).buffered and data.count(bytes((0xFF, SCAN))) > MAX_SCANS:
-        raise CorruptImage(f"The JPEG has more than {MAX_SCANS} scans: save it anew.")
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -140,7 +140,7 @@ def without_end(data: bytes, decode: Callable[[bytes], Image.Image]) -> Image.Im
     marker, which may be missing, too: where the picture is whole, it is skipped and changes nothing.
     """
     data = data.rstrip(b"\xff")
-    scan = data[data.rfind(bytes((0xFF, SCAN))) :]
+    scan = data[data.rfind(NEXT_SCAN) :]
     last = max(range(8), key=lambda i: scan.rfind(RESTARTS[i]))
     following = RESTARTS[(last + 1) % 8 if RESTARTS[last] in scan else 0]
     with decode(data + NONSENSE + following + NONSENSE + END) as other:
