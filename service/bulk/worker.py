@@ -25,7 +25,7 @@ from service.bulk.shards import Shard
 from service.errors import InternalError, ServiceError
 from service.runtime.bundle import choose_bundle
 from service.runtime.engine import Arrays, Engine
-from service.runtime.resources import available_memory
+from service.runtime.resources import available_memory, available_processors
 from service.settings import read_settings
 from service.tokens.pictures import Pictures, Source
 from service.watch.logs import configure_logs, logger
@@ -59,8 +59,10 @@ class Worker:
         )
         self._destination = Destination(destination)
         self._pictures = Pictures(max_pixels=self._settings.max_image_pixels)
-        memory = self._settings.decode_memory or available_memory() // 2
-        self._budget = Budget(memory, self._settings.decode_threads)
+        processors = available_processors()
+        threads = min(self._settings.threads or processors, processors)
+        own = available_memory() // 2 * threads // processors  # others may be at work beside it
+        self._budget = Budget(self._settings.decode_memory or own, self._settings.decode_threads)
         self._ahead = 2 * max(engine.max_batch * engine.concurrency, self._settings.max_batch)
         """Pictures on their way at any time."""
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="read")

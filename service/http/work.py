@@ -72,7 +72,11 @@ class Work:
         if isinstance(item, ServiceError):
             raise item
         started = time.monotonic()
-        picture = self.pictures.picture(item, self.model.manifest.image_size, self.fit)
+        try:
+            picture = self.pictures.picture(item, self.model.manifest.image_size, self.fit)
+        except ServiceError:
+            await asyncio.sleep(0)  # others have their turn between many that are refused
+            raise
         weight = self.budget.weight(picture)
         with self.model.weigh(self.client, weight, self.lane) as lane:
             ready = await self.budget.item(picture, self.client, self.deadline)

@@ -13,7 +13,7 @@ NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 """Types of tags that are read, by their numbers."""
 ORIENTATION = 0x112
 BYTE = 1
-MOST_TAGS = 4096
+MOST_TAGS = 1024
 MOST_NUMBERS = 3 << 16
 """Of a tag, as in a palette's of 16 bits: Pillow makes an object of each."""
 

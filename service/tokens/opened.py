@@ -19,7 +19,7 @@ from service.errors import (
 )
 from service.tokens import gif, jpeg, png, tiff
 from service.tokens.formats import FORMATS, HEIC, HEIC_BRANDS
-from service.tokens.header import BMP, read_header
+from service.tokens.header import BMP, Header
 from service.tokens.raster import Raster
 from service.tokens.upright import TURNS, Upright
 
@@ -28,14 +28,14 @@ OUT_OF_MEMORY = "out of memory"
 
 
 @contextmanager
-def one_picture(max_pixels: int) -> Iterator[None]:
+def one_picture() -> Iterator[None]:
     """Whatever a decoder raises within is told as an error of its picture."""
     try:
         yield
     except ServiceError:
         raise
     except Image.DecompressionBombError:
-        raise TooManyPixels(f"The image is larger than {max_pixels} pixels.") from None
+        raise TooManyPixels("The image is larger than any decoder takes: send a smaller one.") from None
     except Exception as error:
         if isinstance(error, MemoryError) or OUT_OF_MEMORY in str(error):
             raise TooMuchMemory(
@@ -44,13 +44,13 @@ def one_picture(max_pixels: int) -> Iterator[None]:
         raise CorruptImage("The image is truncated or damaged.") from error
 
 
-def opened(data: bytes, max_pixels: int, short_side: int | None) -> tuple[Upright, tuple[int, int]]:
-    """A picture of at most `max_pixels`, and its whole width and height, upright.
+def opened(data: bytes, header: Header, short_side: int | None) -> tuple[Upright, tuple[int, int]]:
+    """A picture with this header, and its whole width and height, upright.
 
     A JPEG is decoded at the smallest scale at which its short side has `short_side` pixels, where that is
-    given. Raises what `read_header` does, and whatever a decoder does for a damaged one: see `one_picture`.
+    given. Raises `UnknownImageFormat`, `UnsupportedImage`, `CorruptImage`, and whatever a decoder does for a
+    damaged one: see `one_picture`.
     """
-    header = read_header(data, max_pixels, short_side)
     if data.startswith(tiff.MAGIC):
         image, orientation = _tiff_loaded(data)
     else:

@@ -64,11 +64,11 @@ class Picture:
 
     def __init__(self, data: bytes, side: int, fit: Fit, max_pixels: int) -> None:
         """Read its header; raises what `decode_image` does of what that tells."""
-        self._how = data, side, fit, max_pixels
-        with one_picture(max_pixels):
-            width, height, decoded_bytes = read_header(data, max_pixels, round(SPARE * side))
-        pixels = width * height
-        self.cost = max(pixels, decoded_bytes + RESIZED_BYTES * min(pixels // 36, side * side))
+        self._data, self._side, self._fit = data, side, fit
+        with one_picture():
+            self._header = header = read_header(data, max_pixels, round(SPARE * side))
+        pixels = header.width * header.height
+        self.cost = max(pixels, header.decoded_bytes + RESIZED_BYTES * min(pixels // 36, side * side))
         """Bytes that decoding takes at its peak; a byte a pixel at least, for the time."""
         self.began = self.ended = 0.0
         """When it was decoded: `time.monotonic()` instants."""
@@ -76,7 +76,9 @@ class Picture:
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What the encoder takes: its pixels, decoded here and now; see `decode_image`."""
         self.began = time.monotonic()
-        self.decoded = decode_image(*self._how)
+        with one_picture():
+            upright, full = opened(self._data, self._header, round(SPARE * self._side))
+            self.decoded = _fitted(upright, full, self._side, self._fit)
         self.ended = time.monotonic()
         return {"image": self.decoded.pixels}
 
@@ -98,9 +100,9 @@ def decode_image(data: bytes, side: int, fit: Fit, max_pixels: int) -> DecodedIm
     Raises `EmptyImage`, `UnknownImageFormat`, `UnsupportedImage`, `CorruptImage`, `TooManyPixels` and
     `TooMuchMemory`.
     """
-    with one_picture(max_pixels):
-        upright, full = opened(data, max_pixels, round(SPARE * side))
-        return _fitted(upright, full, side, fit)
+    picture = Picture(data, side, fit, max_pixels)
+    picture.arrays()
+    return picture.decoded
 
 
 def open_picture(
@@ -112,8 +114,8 @@ def open_picture(
     given. Raises what `decode_image` does, and `OSError` for a file that can't be read.
     """
     data = source if isinstance(source, bytes) else source.read_bytes()
-    with one_picture(max_pixels):
-        return opened(data, max_pixels, short_side)[0].whole()
+    with one_picture():
+        return opened(data, read_header(data, max_pixels, short_side), short_side)[0].whole()
 
 
 def upright_picture(image: Image.Image) -> Image.Image:
@@ -121,7 +123,7 @@ def upright_picture(image: Image.Image) -> Image.Image:
 
     Raises `CorruptImage` and `TooManyPixels`.
     """
-    with one_picture(MAX_PIXELS):
+    with one_picture():
         image.load()
         return Upright(image.copy(), orientation_of(image)).whole()
 
