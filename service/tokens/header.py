@@ -53,7 +53,7 @@ def read_header(data: bytes, max_pixels: int, short_side: int | None) -> Header:
     if not data:
         raise EmptyImage("The image has no bytes.")
     read = _reader(data)
-    header = jpeg_header(data, short_side) if read is None else read(data)
+    header = _jpeg(data, short_side) if read is None else read(data)
     width, height, _ = header
     if min(width, height) < 1:
         raise CorruptImage("The image's header is damaged: it has no size.")
@@ -62,9 +62,11 @@ def read_header(data: bytes, max_pixels: int, short_side: int | None) -> Header:
     return header
 
 
-def jpeg_header(data: bytes, short_side: int | None) -> Header:
+def _jpeg(data: bytes, short_side: int | None) -> Header:
     """A JPEG's, which depends on the scale at which it is decoded."""
     frame = jpeg.read_frame(data)
+    if frame is None:
+        raise _unknown()
     return Header(frame.width, frame.height, frame.decoded_bytes(short_side))
 
 
@@ -79,7 +81,11 @@ def _reader(data: bytes) -> Callable[[bytes], Header] | None:
         return _webp
     if data[4:8] == b"ftyp" and data[8:12] in (*AVIF_BRANDS, *HEIC_BRANDS):
         return _avif
-    raise UnknownImageFormat(
+    raise _unknown()
+
+
+def _unknown() -> UnknownImageFormat:
+    return UnknownImageFormat(
         f"The bytes are no image in a known format; understood are {', '.join(FORMATS)}."
     )
 

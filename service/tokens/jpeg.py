@@ -62,8 +62,8 @@ class Frame(NamedTuple):
         return pixels * (1 if len(self.factors) == 1 else 4) + held
 
 
-def read_frame(data: bytes) -> Frame:
-    """The picture's header. Raises `CorruptImage`, and `struct.error` where it is cut short."""
+def read_frame(data: bytes) -> Frame | None:
+    """The picture's header, None where there is none; raises `CorruptImage` where there are two."""
     frame: Frame | None = None
     for marker, start, _ in _segments(data):
         if marker in FRAMES:
@@ -74,7 +74,7 @@ def read_frame(data: bytes) -> Frame:
             frame = Frame(width, height, factors, marker in PROGRESSIVE)
         elif marker == SCAN and frame is not None:
             return frame._replace(buffered=frame.buffered or data[start + 4] < len(frame.factors))
-    raise CorruptImage("The image is truncated or damaged.")
+    return None
 
 
 def lean(data: bytes) -> bytes:
