@@ -41,7 +41,7 @@ class Header(NamedTuple):
     height: int
     """As they are stored: EXIF may turn them."""
     decoded_bytes: int
-    """The most that decoding takes at once, beside the file."""
+    """The most that decoding takes at once beside the file, a copy of which is made for some decoders."""
 
 
 def read_header(data: bytes, max_pixels: int, short_side: int | None) -> Header:
@@ -67,7 +67,7 @@ def _jpeg(data: bytes, short_side: int | None) -> Header:
     frame = jpeg.read_frame(data)
     if frame is None:
         raise _unknown()
-    return Header(frame.width, frame.height, frame.decoded_bytes(short_side))
+    return Header(frame.width, frame.height, frame.decoded_bytes(short_side) + len(data))
 
 
 def _reader(data: bytes) -> Callable[[bytes], Header] | None:

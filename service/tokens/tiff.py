@@ -20,7 +20,7 @@ from PIL.ExifTags import Base
 
 from service.errors import CorruptImage, TooManyPixels, UnsupportedImage
 from service.tokens.colour import BAND, extremes, to_bytes, wide_range
-from service.tokens.directory import directory
+from service.tokens.directory import FILL_ORDER, directory, grey_file
 from service.tokens.raster import Raster
 from service.tokens.types import Pixels
 
@@ -56,7 +56,7 @@ MOST_SAMPLES = 16
 """Of a pixel: what has more is no picture for eyes."""
 KINDS = {UNSIGNED: "u", SIGNED: "i", FLOAT: "f"}
 NO_PREDICTOR, DIFFERENCES, FLOAT_DIFFERENCES = 1, 2, 3
-PLANAR_CONFIGURATION, PREDICTOR, FILL_ORDER, EXTRA_SAMPLES, PROFILE = 284, 317, 266, 338, 34675
+PLANAR_CONFIGURATION, PREDICTOR, EXTRA_SAMPLES, PROFILE = 284, 317, 338, 34675
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTES = 322, 323, 324, 325
 SAMPLE_FORMAT = 339
 MAX_PLACES = 1 << 16
@@ -276,7 +276,7 @@ class Tiff:
             yield from (lines[top : top + step] for top in range(0, rows, step))
             return
         stored = place.rows if self._tiled else rows
-        file = _grey_file(packed, row_bytes, stored, self._compression, self._fill_order)
+        file = grey_file(packed, row_bytes, stored, self._compression, self._fill_order)
         with Image.open(io.BytesIO(file), formats=("TIFF",)) as image:
             for top in range(0, rows, step):
                 yield np.asarray(image.crop((0, top, row_bytes, min(top + step, rows))))
@@ -300,24 +300,3 @@ class Tiff:
             kind = whole.dtype.newbyteorder("=")
             values = whole.cumsum(axis=1, dtype=kind).view(values.dtype.newbyteorder("="))
         return values.astype(values.dtype.newbyteorder("="), copy=False)
-
-
-def _grey_file(packed: memoryview, columns: int, rows: int, compression: int, fill_order: int) -> bytes:
-    """A TIFF of one strip."""
-    entries = {
-        Base.ImageWidth: columns,
-        Base.ImageLength: rows,
-        Base.BitsPerSample: 8,
-        Base.Compression: compression,
-        Base.PhotometricInterpretation: BLACK_IS_ZERO,
-        FILL_ORDER: fill_order,
-        Base.StripOffsets: 8,
-        Base.SamplesPerPixel: 1,
-        Base.RowsPerStrip: rows,
-        Base.StripByteCounts: len(packed),
-    }
-    directory = struct.pack("<H", len(entries))
-    directory += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
-    padding = b"\0" * (len(packed) % 2)
-    header = struct.pack("<2sHI", b"II", 42, 8 + len(packed) + len(padding))
-    return b"".join((header, packed, padding, directory, b"\0\0\0\0"))
