@@ -16,7 +16,8 @@
     │   ├── UnknownImageFormat
     │   ├── UnsupportedImage      a known format, of a kind that is not read
     │   ├── CorruptImage
-    │   └── TooManyPixels
+    │   ├── TooManyPixels
+    │   └── TooMuchMemory 413     decoding it takes more memory than pictures may have
     ├── Unauthorized 401
     ├── UnknownModel 404
     ├── NotAcceptable 406
@@ -188,6 +189,12 @@ class TooManyPixels(BadImage):
     """Larger than the service decodes."""
 
     code, title = "too_many_pixels", "Too many pixels"
+
+
+class TooMuchMemory(BadImage):
+    """Decoding takes more memory than pictures may have, or than there is."""
+
+    status, code, title = 413, "too_much_memory", "Too much memory"
 
 
 class Unauthorized(ServiceError):

@@ -86,11 +86,11 @@ class Settings(BaseSettings):
     decode_threads: int = Field(
         2,
         ge=1,
-        description="Threads that decode images for a GPU or workers; and how many large ones at once.",
+        description="Threads that decode images for a GPU or workers; and as many for large ones.",
     )
 
     decode_memory: int = Field(
-        0, ge=0, description="Bytes that pictures may take while they are decoded; 0: half of the memory."
+        0, ge=0, description="Bytes that large pictures may take at once; 0: half of the memory."
     )
     body_memory: int = Field(
         0, ge=0, description="Bytes that bodies of requests may take; 0: a quarter of the memory."

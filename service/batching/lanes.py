@@ -46,27 +46,37 @@ def lane_capacity(lane: Lane, max_queue: int) -> int:
 
 
 class Admission:
-    """How many images each client has at work, from before they are decoded."""
+    """How many images each client has at work, from before they are decoded, and what they weigh."""
 
     def __init__(self, *, max_admitted: int, small_items: int) -> None:
         self._max_admitted = max_admitted
         self._small_items = small_items
+        self._admitted = 0
         self._at_work: Counter[str] = Counter()
 
     def lane(self, client: str, count: int) -> Lane:
-        """The lane of a client's next `count` images."""
+        """The lane of a client's next images, `count` in all, or that weigh as much."""
         return "small" if self._at_work[client] + count <= self._small_items else "bulk"
 
     @contextmanager
     def admit(self, client: str, count: int, lane: Lane) -> Iterator[None]:
         """Keep places for `count` images until they are done. Raises `QueueFull` where they don't fit."""
-        admitted = sum(self._at_work.values())
-        if admitted + count > lane_capacity(lane, self._max_admitted):
-            raise QueueFull(f"{admitted} images are at work: try again soon")
-        self._at_work[client] += count
+        if self._admitted + count > lane_capacity(lane, self._max_admitted):
+            raise QueueFull(f"{self._admitted} images are at work: try again soon")
+        self._admitted += count
+        try:
+            with self.weigh(client, count):
+                yield
+        finally:
+            self._admitted -= count
+
+    @contextmanager
+    def weigh(self, client: str, weight: int) -> Iterator[None]:
+        """Count an image that costs much as `weight` more: what its client sends next is bulk sooner."""
+        self._at_work[client] += weight
         try:
             yield
         finally:
-            self._at_work[client] -= count
+            self._at_work[client] -= weight
             if not self._at_work[client]:
                 del self._at_work[client]

@@ -24,6 +24,9 @@ from service.errors import DeadlineExceeded, InternalError, QueueFull, ServiceEr
 from service.runtime.engine import STAGES, Arrays, Engine, Stage
 from service.watch.metrics import About, Metrics
 
+CLOSE_S = 1.0
+"""How long running batches are waited for at the end."""
+
 
 @dataclass(eq=False)
 class _Waiting:
@@ -131,13 +134,16 @@ class LocalBatcher:
             self._metrics.queue_depth.labels(self._model, stage).set_function(partial(len, waiting))
 
     async def close(self) -> None:
-        """Wait for the batches that are running, and stop."""
+        """Stop; batches that are running may end, for a moment: the process must not wait for a decoder."""
         with self._taking:
             self._closed = True
             for call in self._idle:
                 call.release()
+        await asyncio.to_thread(self._join, time.monotonic() + CLOSE_S)
+
+    def _join(self, end: float) -> None:
         for thread in self._threads:
-            await asyncio.to_thread(thread.join)
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """On an engine's thread: take what waits at this very moment, run it, hand out the results."""

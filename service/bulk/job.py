@@ -23,7 +23,7 @@ from service.tokens.names import escaped
 
 FOR_WORKERS = {
     *("models_dir", "device", "allow_fallback", "engine_cache_dir", "max_batch", "max_image_pixels"),
-    "decode_threads",
+    *("decode_threads", "decode_memory"),
 }
 """Settings that go to the workers; no secret is among them."""
 TRIES = 3

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from service.batching.budget import Budget
 from service.batching.local import LocalBatcher
 from service.batching.pool import Pool
 from service.bulk.destination import Destination
@@ -24,6 +25,7 @@ from service.bulk.shards import Shard
 from service.errors import InternalError, ServiceError
 from service.runtime.bundle import choose_bundle
 from service.runtime.engine import Arrays, Engine
+from service.runtime.resources import available_memory, available_processors
 from service.settings import read_settings
 from service.tokens.pictures import Pictures, Source
 from service.watch.logs import configure_logs, logger
@@ -56,9 +58,11 @@ class Worker:
             source, root, record.kind, image_column=record.image_column, id_column=record.id_column
         )
         self._destination = Destination(destination)
-        self._pictures = Pictures(
-            max_pixels=self._settings.max_image_pixels, large_at_once=self._settings.decode_threads
-        )
+        self._pictures = Pictures(max_pixels=self._settings.max_image_pixels)
+        processors = available_processors()
+        threads = min(self._settings.threads or processors, processors)
+        own = available_memory() // 2 * threads // processors  # others may be at work beside it
+        self._budget = Budget(self._settings.decode_memory or own, self._settings.decode_threads)
         self._ahead = 2 * max(engine.max_batch * engine.concurrency, self._settings.max_batch)
         """Pictures on their way at any time."""
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="read")
@@ -150,9 +154,10 @@ class Worker:
         """Raises `InternalError` where the engine fails: that is no picture's fault."""
         if isinstance(row.content, ServiceError):
             return row.content
-        picture = self._pictures.picture(row.content, self._side, self._fit)
         try:
-            encoded = await self._batcher.submit("encode", picture.arrays, deadline=math.inf, lane="small")
+            picture = self._pictures.picture(row.content, self._side, self._fit)
+            ready = await self._budget.item(picture, "", math.inf)
+            encoded = await self._batcher.submit("encode", ready, deadline=math.inf, lane="small")
         except InternalError:
             raise
         except ServiceError as error:

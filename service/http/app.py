@@ -54,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         models = app.state.models = Models(settings, metrics)
-        pictures = Pictures(max_pixels=settings.max_image_pixels, large_at_once=settings.decode_threads)
+        pictures = Pictures(max_pixels=settings.max_image_pixels)
         app.state.kit = Kit(models=models, pictures=pictures, settings=settings, metrics=metrics)
         yield
         await models.close()

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 64 * 2**10
 MAX_HEADERS = 100
 MAX_URL_BYTES = 16 * 2**10
+AROUND = 8
+"""Bytes around each byte of a body in chunks: where it is a chunk of its own, there are five."""
 MAX_PIPELINED = 16
 """Requests that may wait for the answer to the one before."""
 HOP = b"upgrade"
@@ -53,7 +55,7 @@ class Connection(HttpToolsProtocol):
         self._parting = False
         """What still comes is thrown away: the answer that is told, or being made, is the last."""
         self._framing = 0
-        """Bytes of the message at work that are no body, less one for each byte of its body."""
+        """Bytes of the message at work that are no body, less those that its body may have around it."""
         self._body = _Pace()
         self._answer = _Pace()
         self._pending = 0
@@ -137,7 +139,7 @@ class Connection(HttpToolsProtocol):
         self._body.begin()
 
     def on_body(self, body: bytes) -> None:
-        self._framing -= 2 * len(body)
+        self._framing -= (1 + AROUND) * len(body)
         self._body.moved += len(body)
         super().on_body(body)
 

@@ -133,6 +133,7 @@ class Kit:
         return Work(
             model=model,
             pictures=self.pictures,
+            budget=self.models.budget,
             metrics=self.metrics,
             client=request.state.client,
             deadline=time.monotonic() + min(timeout_s, self.settings.request_timeout_s),

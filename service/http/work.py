@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from starlette.responses import Response
 
+from service.batching.budget import Budget
 from service.batching.lanes import Lane
 from service.errors import QueueFull, ServiceError
 from service.http.items import Item
@@ -39,6 +40,7 @@ class Work:
 
     model: ServedModel
     pictures: Pictures
+    budget: Budget
     metrics: Metrics
     client: str
     deadline: float
@@ -70,8 +72,15 @@ class Work:
         if isinstance(item, ServiceError):
             raise item
         started = time.monotonic()
-        picture = self.pictures.picture(item, self.model.manifest.image_size, self.fit)
-        tokens = await self.model.encode(picture.arrays, deadline=self.deadline, lane=self.lane)
+        try:
+            picture = self.pictures.picture(item, self.model.manifest.image_size, self.fit)
+        except ServiceError:
+            await asyncio.sleep(0)  # others have their turn between many that are refused
+            raise
+        weight = self.budget.weight(picture)
+        with self.model.weigh(self.client, weight, self.lane) as lane:
+            ready = await self.budget.item(picture, self.client, self.deadline)
+            tokens = await self.model.encode(ready, deadline=self.deadline, lane=lane)
         self.metrics.stage("decode", picture.began, picture.ended, [self.metrics.trace()])
         decode_s = picture.ended - picture.began
         self._note("decode", decode_s)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.batching.batcher import Batcher
+from service.batching.budget import Budget
 from service.batching.lanes import Admission
 from service.batching.local import LocalBatcher
 from service.batching.pool import Pool
@@ -20,6 +21,7 @@ from service.runtime.bundle import Bundle, BundleError, Manifest, find_bundles, 
 from service.runtime.engine import Engine
 from service.runtime.progress import Progress
 from service.runtime.providers import DeviceError
+from service.runtime.resources import available_memory
 from service.runtime.sessions import thread_count
 from service.settings import Settings
 from service.watch.logs import logger
@@ -53,6 +55,8 @@ class Models:
         self._progress = Progress()
         self._stopping = False
         self._pool = Pool(settings.decode_threads)
+        self.budget = Budget(settings.decode_memory or available_memory() // 2, settings.decode_threads)
+        """What requests decode their large pictures in."""
         self._fleet: Fleet | None = None
         self._link: Link | None = None
         if settings.batcher == "redis":
@@ -130,6 +134,7 @@ class Models:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(model.close() for model in self))
         self._pool.close()
+        self.budget.close()
         if self._fleet is not None:
             await self._fleet.close()
         if self._link is not None:

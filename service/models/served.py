@@ -50,6 +50,15 @@ class ServedModel:
         with self._admission.admit(client, places, lane):
             yield lane
 
+    @contextmanager
+    def weigh(self, client: str, weight: int, lane: Lane) -> Iterator[Lane]:
+        """Count an admitted image as `weight` ones while it is at work; in which lane it goes."""
+        if weight <= 1:
+            yield lane
+            return
+        with self._admission.weigh(client, weight - 1):
+            yield "bulk" if self._admission.lane(client, 0) == "bulk" else lane
+
     async def encode(self, image: Item, *, deadline: float, lane: Lane) -> Tokens:
         """Tokens of a picture, or of pixels (H, W, 3) of the model's own size under the name `image`."""
         out = await self._batcher.submit("encode", image, deadline=deadline, lane=lane)

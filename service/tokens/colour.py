@@ -6,12 +6,20 @@ H, W size of the picture · C channels
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+
+from service.tokens.raster import Raster
+
+Box: TypeAlias = tuple[int, int, int, int]
+"""Left, top, right and bottom, the latter two excluded."""
+Info: TypeAlias = dict[str | tuple[int, int], Any]
+"""What Pillow notes of a picture."""
 
 SPACES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
 """Colour spaces of profiles, and the modes of their pictures."""
@@ -26,28 +34,71 @@ PROFILES = 16
 """Transforms that are kept; a profile for print has a megabyte."""
 
 
-def opaque(image: Image.Image) -> Image.Image:
-    """8 bits in mode RGB, transparent parts white.
+class Opaque:
+    """A loaded picture in 8 bits and mode RGB, transparent parts white; it is made in parts.
 
     A picture with a profile for grey or print stays in that mode, L or CMYK. `info` has the profile where it
     goes with the mode, for `to_srgb`, and nothing else.
     """
-    profile = image.info.get("icc_profile") or b""
-    mode = SPACES.get(profile[16:20], "RGB")
-    if image.mode in ("La", "RGBa"):
-        image = image.convert(image.mode.upper())
-    if image.mode.startswith(("I", "F")):
-        image = _from_numbers(image)
-    elif image.mode == "LAB":
-        image, profile = _lab(image), b""
-    fits = mode == "RGB" and image.mode != "CMYK"
-    fits = fits or (mode == "L" and image.mode in ("1", "L", "LA")) or mode == image.mode == "CMYK"
-    mode = mode if fits else "RGB"
-    if image.has_transparency_data:
-        image = _on_white(image, mode)
-    image = image if image.mode == mode else image.convert(mode)
-    image.info = {"icc_profile": profile} if profile and fits else {}
-    return image
+
+    def __init__(self, image: Image.Image | Raster) -> None:
+        self._image = image
+        profile = image.info.get("icc_profile") or b""
+        wanted = SPACES.get(profile[16:20], "RGB")
+        self._numbers = image.mode.startswith(("I", "F"))
+        mode = "L" if self._numbers else "RGB" if image.mode == "LAB" else image.mode
+        fits = wanted == "RGB" and mode != "CMYK"
+        fits = fits or (wanted == "L" and mode in ("1", "L", "LA", "La")) or wanted == mode == "CMYK"
+        self.mode = wanted if fits else "RGB"
+        fits = fits and image.mode != "LAB"
+        self.info: Info = {"icc_profile": profile} if profile and fits else {}
+        self._range = self._extremes() if self._numbers else (0.0, 0.0)
+
+    @property
+    def as_it_is(self) -> Image.Image | None:
+        """The loaded picture itself, where it is opaque already."""
+        image = self._image
+        if isinstance(image, Raster) or image.mode != self.mode or image.has_transparency_data:
+            return None
+        return image
+
+    def part(self, box: Box) -> Image.Image:
+        """What is within left, top, right and bottom."""
+        image = self._image
+        if isinstance(image, Raster) or box != (0, 0, *image.size):
+            image = image.crop(box)
+        if image.mode in ("La", "RGBa"):
+            image = image.convert(image.mode.upper())
+        if self._numbers:
+            image = _from_numbers(image, *self._range)
+        elif image.mode == "LAB":
+            image = _lab(image)
+        if image.has_transparency_data:
+            return _on_white(image, self.mode)
+        return image if image.mode == self.mode else image.convert(self.mode)
+
+    def _extremes(self) -> tuple[float, float]:
+        """Which numbers are black and white."""
+        found = [
+            (values.dtype, *extremes(values))
+            for values in (np.asarray(self._image.crop(box)) for box in tiles((0, 0, *self._image.size)))
+            if values.dtype.itemsize > 2
+        ]
+        if not found:
+            return 0.0, 65535.0
+        kinds, least, most = zip(*found, strict=True)
+        return wide_range(kinds[0], min(least), max(most))
+
+
+def tiles(box: Box, factor: tuple[int, int] = (1, 1)) -> Iterator[Box]:
+    """A box in parts of about `BAND` pixels, whose sides are multiples of `factor` save at the end."""
+    left, top, right, bottom = box
+    across = max(1, BAND // (factor[0] * factor[1])) * factor[0]
+    across = min(right - left, across)
+    down = max(1, BAND // (across * factor[1])) * factor[1]
+    for y in range(top, bottom, down):
+        for x in range(left, right, across):
+            yield x, y, min(x + across, right), min(y + down, bottom)
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
@@ -93,34 +144,21 @@ def extremes(values: NDArray[np.generic]) -> tuple[float, float]:
 
 
 def _on_white(image: Image.Image, mode: str) -> Image.Image:
-    """In mode L or RGB, some rows at a time."""
+    """In mode L, RGB or CMYK."""
     ground = Image.new(mode, image.size, "white")
-    rows = max(1, BAND // image.width)
-    for top in range(0, image.height, rows):
-        part = image.crop((0, top, image.width, min(top + rows, image.height)))
-        part = part.convert("LA" if mode == "L" else "RGBA")
-        ground.paste(part.convert(mode), (0, top), part.getchannel("A"))
+    image = image.convert("LA" if mode == "L" else "RGBA")
+    ground.paste(image.convert(mode), (0, 0), image.getchannel("A"))
     return ground
 
 
-def _from_numbers(image: Image.Image) -> Image.Image:
+def _from_numbers(image: Image.Image, low: float, high: float) -> Image.Image:
     """Grey of more than 8 bits, which Pillow clips where it should scale."""
     values = np.asarray(image)
-    values = values.reshape(image.height, image.width)
-    rows = max(1, BAND // image.width)
-    bands = [values[top : top + rows] for top in range(0, image.height, rows)]
-    low, high = 0.0, 65535.0
-    if values.dtype.itemsize > 2:
-        least, most = zip(*map(extremes, bands), strict=True)
-        low, high = wide_range(values.dtype, min(least), max(most))
+    grey = Image.fromarray(to_bytes(values, low, high))
     clear = image.info.get("transparency")
-    out = np.empty((*values.shape, 1 if clear is None else 2), np.uint8)
-    for i, band in enumerate(bands):
-        part = out[i * rows : i * rows + len(band)]
-        part[..., 0] = to_bytes(band, low, high)
-        if clear is not None:
-            part[..., 1] = np.where(band == clear, 0, 255)
-    return Image.fromarray(out[..., 0] if clear is None else out)
+    if clear is not None:
+        grey.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    return grey
 
 
 def _lab(image: Image.Image) -> Image.Image:

@@ -7,11 +7,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.ExifTags import Base
 
 BYTES = (2, 7)
 NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 """Types of tags that are read, by their numbers."""
 ORIENTATION = 0x112
+FILL_ORDER = 0x10A
+BYTE = 1
+MOST_TAGS = 1024
+MOST_NUMBERS = 3 << 16
+"""Of a tag, as in a palette's of 16 bits: Pillow makes an object of each."""
 
 Tags: TypeAlias = dict[int, int | memoryview | NDArray[Any]]
 
@@ -19,7 +25,8 @@ Tags: TypeAlias = dict[int, int | memoryview | NDArray[Any]]
 def directory(data: bytes) -> Tags:
     """The first directory's tags that hold bytes, or whole numbers: a lone one as such, several as an array.
 
-    Nothing of `data` is copied. Raises `struct.error` where there is no directory.
+    Nothing of `data` is copied. Raises `struct.error` where there is no directory, and for one with more
+    than `MOST_TAGS`, or more than `MOST_NUMBERS` in a tag.
     """
     order, big = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
     entry, offset, count_type = ("HHQ8s", "Q", "Q") if big else ("HHI4s", "I", "H")
@@ -28,8 +35,12 @@ def directory(data: bytes) -> Tags:
     start += struct.calcsize(order + count_type)
     size = struct.calcsize(order + entry)
     count = min(count, (len(data) - start) // size)
+    if count > MOST_TAGS:
+        raise struct.error(f"expected at most {MOST_TAGS} tags, got {count}")
     tags: Tags = {}
     for tag, kind, length, value in struct.iter_unpack(order + entry, data[start : start + count * size]):
+        if length > MOST_NUMBERS and kind not in (BYTE, *BYTES):
+            raise struct.error(f"expected at most {MOST_NUMBERS} numbers in a tag, got {length}")
         number = np.dtype(order + NUMBERS.get(kind, "u1"))
         held = memoryview(value)
         if length * number.itemsize > len(held):
@@ -58,3 +69,24 @@ def orientation_alone(exif: bytes) -> bytes | None:
     if not isinstance(value, int) or value not in range(1, 9):
         return None
     return struct.pack("<2sHIHHHIIxxxx", b"II", 42, 8, 1, ORIENTATION, 3, 1, value)
+
+
+def grey_file(packed: memoryview, columns: int, rows: int, compression: int, fill_order: int) -> bytes:
+    """A TIFF of one strip, a byte a pixel, that is packed so."""
+    entries = {
+        Base.ImageWidth: columns,
+        Base.ImageLength: rows,
+        Base.BitsPerSample: 8,
+        Base.Compression: compression,
+        Base.PhotometricInterpretation: 1,  # black is zero
+        FILL_ORDER: fill_order,
+        Base.StripOffsets: 8,
+        Base.SamplesPerPixel: 1,
+        Base.RowsPerStrip: rows,
+        Base.StripByteCounts: len(packed),
+    }
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
+    padding = b"\0" * (len(packed) % 2)
+    header = struct.pack("<2sHI", b"II", 42, 8 + len(packed) + len(padding))
+    return b"".join((header, packed, padding, directory, b"\0\0\0\0"))

@@ -1,125 +1,64 @@
-"""Encoded pictures: which format they are of, how large, which side is up, and their pixels as stored."""
+"""Encoded pictures to their pixels: a header is read first, and what can't be right is refused by it."""
 
 from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from service.errors import (
     CorruptImage,
-    EmptyImage,
     ServiceError,
     TooManyPixels,
+    TooMuchMemory,
     UnknownImageFormat,
     UnsupportedImage,
 )
-from service.tokens import jpeg, png, tiff
-from service.tokens.colour import opaque
+from service.tokens import gif, jpeg, png, tiff
+from service.tokens.formats import FORMATS, HEIC, HEIC_BRANDS
+from service.tokens.header import BMP, Header
+from service.tokens.raster import Raster
+from service.tokens.upright import TURNS, Upright
 
-try:
-    from pi_heif import register_heif_opener
-except ModuleNotFoundError:
-    HEIC: tuple[str, ...] = ()
-else:
-    register_heif_opener(thumbnails=False)
-    HEIC = ("HEIF",)
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", *HEIC)
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-BMP = b"BM"
-
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What makes a picture upright, by EXIF's orientation (EXIF 2.32, table 6)."""
-
-
-class Opened(NamedTuple):
-    """A picture whose header has been read."""
-
-    size: tuple[int, int]
-    """Width and height as they are stored."""
-    pixels: int
-    """How many it is decoded to."""
-    load: Callable[[], tuple[Image.Image, int]]
-    """Decodes it as it is stored; and EXIF's orientation."""
-
-    def upright(self) -> tuple[Image.Image, tuple[int, int]]:
-        """The picture as it is meant, see `opaque`, and its whole width and height."""
-        image, orientation = self.load()
-        image = turned(image, orientation)
-        width, height = self.size
-        return opaque(image), (height, width) if orientation >= 5 else (width, height)
+OUT_OF_MEMORY = "out of memory"
+"""What Pillow says where a decoder of its own has none; it raises `OSError` then."""
 
 
 @contextmanager
-def one_picture(max_pixels: int) -> Iterator[None]:
+def one_picture() -> Iterator[None]:
     """Whatever a decoder raises within is told as an error of its picture."""
     try:
         yield
     except ServiceError:
         raise
     except Image.DecompressionBombError:
-        raise TooManyPixels(f"The image is larger than {max_pixels} pixels.") from None
-    except MemoryError:
-        raise TooManyPixels("The image takes more memory than there is.") from None
+        raise TooManyPixels("The image is larger than any decoder takes: send a smaller one.") from None
     except Exception as error:
+        if isinstance(error, MemoryError) or OUT_OF_MEMORY in str(error):
+            raise TooMuchMemory(
+                "Decoding the image took more memory than there is: send a smaller one."
+            ) from None
         raise CorruptImage("The image is truncated or damaged.") from error
 
 
-def opened(data: bytes, max_pixels: int, short_side: int | None) -> Opened:
-    """A picture of at most `max_pixels`.
+def opened(data: bytes, header: Header, short_side: int | None) -> tuple[Upright, tuple[int, int]]:
+    """A picture with this header, and its whole width and height, upright.
 
-    A JPEG will be decoded at the smallest scale at which its short side has `short_side` pixels, where that
-    is given. Raises `EmptyImage`, `UnknownImageFormat`, `UnsupportedImage`, `TooManyPixels`, and whatever a
-    decoder does for a damaged one: see `one_picture`.
+    A JPEG is decoded at the smallest scale at which its short side has `short_side` pixels, where that is
+    given. Raises `UnknownImageFormat`, `UnsupportedImage`, `CorruptImage`, and whatever a decoder does for a
+    damaged one: see `one_picture`.
     """
-    if not data:
-        raise EmptyImage("The image has no bytes.")
     if data.startswith(tiff.MAGIC):
-        return _opened_tiff(data, max_pixels)
-    if data.startswith(png.SIGNATURE):
-        data = png.lean(data)
-    elif data.startswith(jpeg.START):
-        data = jpeg.lean(data)
-    image = _recognized(data)
-    _check_size(*image.size, max_pixels)
-    size = image.size
-
-    def draft(file: Image.Image) -> Image.Image:
-        if short_side is not None:
-            file.draft("RGB", (short_side, short_side))
-        return file
-
-    def decode(mended: bytes) -> Image.Image:
-        other = draft(_recognized(mended))
-        other.load()
-        return other
-
-    def load() -> tuple[Image.Image, int]:
-        image = held.pop()  # no longer than needed: it is turned next
-        try:
-            image.load()
-        except OSError:
-            if not data.startswith(jpeg.START):
-                raise
-            whole = jpeg.without_end(data, decode)
-            return whole, orientation_of(whole)
-        return image, orientation_of(image)
-
-    held = [draft(image)]
-    return Opened(size, image.width * image.height, load)
+        image, orientation = _tiff_loaded(data)
+    else:
+        image = _loaded(_lean(data), header.width * header.height, short_side)
+        orientation = orientation_of(image)
+    upright = Upright(image, orientation)
+    size = (header.height, header.width) if upright.sideways else (header.width, header.height)
+    return upright, size
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -131,31 +70,51 @@ def orientation_of(image: Image.Image) -> int:
         return 1
 
 
-def turned(image: Image.Image, orientation: int) -> Image.Image:
-    """The picture upright. Its EXIF stays as it is: writing that again fails for what cameras write."""
-    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+def _lean(data: bytes) -> bytes:
+    """The file without what decoders need not see."""
+    if data.startswith(png.SIGNATURE):
+        return png.lean(data)
+    if data.startswith(jpeg.START):
+        return jpeg.lean(data)
+    return gif.lean(data) if data.startswith(gif.MAGIC) else data
 
 
-def _opened_tiff(data: bytes, max_pixels: int) -> Opened:
+def _loaded(data: bytes, pixels: int, short_side: int | None) -> Image.Image:
+    """The picture as it is stored, of so many pixels at most."""
+
+    def decode(mended: bytes) -> Image.Image:
+        image = _recognized(mended)
+        if image.width * image.height > pixels:
+            raise CorruptImage("The image's header is damaged: it tells of two sizes.")
+        if short_side is not None:
+            image.draft("RGB", (short_side, short_side))
+        image.load()
+        return image
+
+    try:
+        return decode(data)
+    except OSError as error:
+        if not data.startswith(jpeg.START) or OUT_OF_MEMORY in str(error):
+            raise
+    return jpeg.without_end(data, decode)
+
+
+def _tiff_loaded(data: bytes) -> tuple[Image.Image | Raster, int]:
     file = tiff.Tiff(data)
-    width, height = size = file.size
-    _check_size(width, height, max_pixels)
-
-    def load() -> tuple[Image.Image, int]:
-        if file.plain:
-            try:
-                image = Image.open(io.BytesIO(data), formats=("TIFF",))
-            except UnidentifiedImageError:
-                pass
-            else:
-                # It would turn itself upright, by a block of EXIF that may be unreadable.
-                image.info["exif"] = b""
-                image.info.pop("xmp", None)
-                image.load()
-                return image, file.orientation
-        return file.read(), file.orientation
-
-    return Opened(size, width * height, load)
+    if file.plain:
+        try:
+            image = Image.open(io.BytesIO(data), formats=("TIFF",))
+        except UnidentifiedImageError:
+            pass
+        else:
+            # It would turn itself upright, by a block of EXIF that may be unreadable.
+            image.info["exif"] = b""
+            image.info.pop("xmp", None)
+            if sorted(image.size) != sorted(file.size):
+                raise CorruptImage("The TIFF's directory is damaged.")
+            image.load()
+            return image._new(image.im), file.orientation  # of the size that is stored
+    return file.read(), file.orientation
 
 
 def _recognized(data: bytes) -> Image.Image:
@@ -175,11 +134,6 @@ def _recognized(data: bytes) -> Image.Image:
                 f"This kind of BMP ({_bmp_kind(data)}) is not read: save it as PNG."
             ) from None
         raise
-
-
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise TooManyPixels(f"The image has {width} × {height} pixels; at most {max_pixels} are accepted.")
 
 
 def _bmp_kind(data: bytes) -> str:

@@ -7,19 +7,18 @@ Transparent parts become white.
 
 from __future__ import annotations
 
-import threading
 import time
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.tokens.colour import opaque, to_srgb
-from service.tokens.opened import one_picture, opened, orientation_of, turned
+from service.tokens.header import read_header
+from service.tokens.opened import one_picture, opened, orientation_of
+from service.tokens.upright import Upright
 
 Fit = Literal["crop", "stretch", "pad"]
 
@@ -33,11 +32,10 @@ PAD_COLOUR = (124, 116, 104)
 
 MAX_PIXELS = 178_956_970
 """Pillow refuses more."""
-LARGE_PIXELS = 4_000_000
-"""A picture that is decoded to more takes so much memory that few are decoded at a time."""
 SPARE = 1.25
 """How much larger than the model's picture a JPEG is decoded at least, where it is."""
-NO_LIMIT = nullcontext()
+RESIZED_BYTES = 4 * 36
+"""For a pixel of the model's picture, what is resampled at most: less than six times as wide and as high."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,49 +62,47 @@ class Picture:
     decoded: DecodedImage
     """Once there is one."""
 
-    def __init__(
-        self, data: bytes, side: int, fit: Fit, max_pixels: int, large: AbstractContextManager[Any]
-    ) -> None:
-        self._how = data, side, fit, max_pixels, large
+    def __init__(self, data: bytes, side: int, fit: Fit, max_pixels: int) -> None:
+        """Read its header; raises what `decode_image` does of what that tells."""
+        self._data, self._side, self._fit = data, side, fit
+        with one_picture():
+            self._header = header = read_header(data, max_pixels, round(SPARE * side))
+        pixels = header.width * header.height
+        self.cost = max(pixels, header.decoded_bytes + RESIZED_BYTES * min(pixels // 36, side * side))
+        """Bytes that decoding takes at its peak; a byte a pixel at least, for the time."""
         self.began = self.ended = 0.0
         """When it was decoded: `time.monotonic()` instants."""
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What the encoder takes: its pixels, decoded here and now; see `decode_image`."""
         self.began = time.monotonic()
-        self.decoded = decode_image(*self._how)
+        with one_picture():
+            upright, full = opened(self._data, self._header, round(SPARE * self._side))
+            self.decoded = _fitted(upright, full, self._side, self._fit)
         self.ended = time.monotonic()
         return {"image": self.decoded.pixels}
 
 
 class Pictures:
-    """Makes pictures of what was sent; wherever those are decoded, few large ones are at a time."""
+    """Makes pictures of what was sent."""
 
-    def __init__(self, *, max_pixels: int, large_at_once: int) -> None:
+    def __init__(self, *, max_pixels: int) -> None:
         self._max_pixels = max_pixels
-        self._large = threading.Semaphore(large_at_once)
 
     def picture(self, data: bytes, side: int, fit: Fit) -> Picture:
-        """What was sent, not yet decoded, for a model that sees squares of `side` pixels."""
-        return Picture(data, side, fit, self._max_pixels, self._large)
+        """What was sent, not yet decoded, for a model that sees squares of `side` pixels; see `Picture`."""
+        return Picture(data, side, fit, self._max_pixels)
 
 
-def decode_image(
-    data: bytes,
-    side: int,
-    fit: Fit,
-    max_pixels: int,
-    large: AbstractContextManager[Any] = NO_LIMIT,
-) -> DecodedImage:
-    """Pixels (side, side, 3) of the image in `data`; one beyond `LARGE_PIXELS` is decoded within `large`.
+def decode_image(data: bytes, side: int, fit: Fit, max_pixels: int) -> DecodedImage:
+    """Pixels (side, side, 3) of the image in `data`.
 
-    Raises `EmptyImage`, `UnknownImageFormat`, `UnsupportedImage`, `CorruptImage` and `TooManyPixels`.
+    Raises `EmptyImage`, `UnknownImageFormat`, `UnsupportedImage`, `CorruptImage`, `TooManyPixels` and
+    `TooMuchMemory`.
     """
-    with one_picture(max_pixels):
-        file = opened(data, max_pixels, round(SPARE * side))
-        with large if file.pixels > LARGE_PIXELS else NO_LIMIT:
-            upright, full = file.upright()
-            return _fitted(upright, full, side, fit)
+    picture = Picture(data, side, fit, max_pixels)
+    picture.arrays()
+    return picture.decoded
 
 
 def open_picture(
@@ -118,8 +114,8 @@ def open_picture(
     given. Raises what `decode_image` does, and `OSError` for a file that can't be read.
     """
     data = source if isinstance(source, bytes) else source.read_bytes()
-    with one_picture(max_pixels):
-        return opened(data, max_pixels, short_side).upright()[0]
+    with one_picture():
+        return opened(data, read_header(data, max_pixels, short_side), short_side)[0].whole()
 
 
 def upright_picture(image: Image.Image) -> Image.Image:
@@ -127,22 +123,15 @@ def upright_picture(image: Image.Image) -> Image.Image:
 
     Raises `CorruptImage` and `TooManyPixels`.
     """
-    with one_picture(MAX_PIXELS):
+    with one_picture():
         image.load()
-        return opaque(turned(image.copy(), orientation_of(image)))
+        return Upright(image.copy(), orientation_of(image)).whole()
 
 
-def resized(
-    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
-) -> Image.Image:
-    """A picture of `open_picture`, or what is within `box` of it, at another size, RGB in sRGB."""
-    return to_srgb(image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0))
-
-
-def _fitted(upright: Image.Image, full: tuple[int, int], side: int, fit: Fit) -> DecodedImage:
+def _fitted(upright: Upright, full: tuple[int, int], side: int, fit: Fit) -> DecodedImage:
     width, height = full
     left, top, right, bottom = rectangle = _rectangle(width, height, fit)
-    scale_x, scale_y = upright.width / width, upright.height / height
+    scale_x, scale_y = upright.size[0] / width, upright.size[1] / height
     inside = (
         max(0.0, left) * scale_x,
         max(0.0, top) * scale_y,
@@ -152,7 +141,7 @@ def _fitted(upright: Image.Image, full: tuple[int, int], side: int, fit: Fit) ->
     share_x = (min(width, right) - max(0.0, left)) / (right - left)
     share_y = (min(height, bottom) - max(0.0, top)) / (bottom - top)
     size = max(1, round(side * share_x)), max(1, round(side * share_y))
-    picture = resized(upright, size, inside)
+    picture = upright.resized(size, inside)
     if size != (side, side):
         ground = Image.new("RGB", (side, side), PAD_COLOUR)
         ground.paste(picture, ((side - size[0]) // 2, (side - size[1]) // 2))

@@ -20,7 +20,9 @@ from PIL.ExifTags import Base
 
 from service.errors import CorruptImage, TooManyPixels, UnsupportedImage
 from service.tokens.colour import BAND, extremes, to_bytes, wide_range
-from service.tokens.directory import directory
+from service.tokens.directory import FILL_ORDER, directory, grey_file
+from service.tokens.raster import Raster
+from service.tokens.types import Pixels
 
 MAGIC = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
 """Of either byte order, some of which are written in the other; 43 is BigTIFF's."""
@@ -54,9 +56,13 @@ MOST_SAMPLES = 16
 """Of a pixel: what has more is no picture for eyes."""
 KINDS = {UNSIGNED: "u", SIGNED: "i", FLOAT: "f"}
 NO_PREDICTOR, DIFFERENCES, FLOAT_DIFFERENCES = 1, 2, 3
-PLANAR_CONFIGURATION, PREDICTOR, FILL_ORDER, EXTRA_SAMPLES, PROFILE = 284, 317, 266, 338, 34675
+PLANAR_CONFIGURATION, PREDICTOR, EXTRA_SAMPLES, PROFILE = 284, 317, 338, 34675
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTES = 322, 323, 324, 325
 SAMPLE_FORMAT = 339
+MAX_PLACES = 1 << 16
+"""Strips or tiles of a picture."""
+PLACE_BYTES = 4096
+"""What Pillow and libtiff note of each."""
 
 
 class Place(NamedTuple):
@@ -74,7 +80,8 @@ class Place(NamedTuple):
 class Tiff:
     """The first picture of a file.
 
-    Raises `CorruptImage`, and `UnsupportedImage` where neither Pillow nor this module reads such a kind.
+    Raises `CorruptImage`, `TooManyPixels` for tiles far beyond it, and `UnsupportedImage` where neither
+    Pillow nor this module reads such a kind.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -102,6 +109,19 @@ class Tiff:
         self._format = UNSIGNED if self._formats == {4} else min(self._formats)
         if min(*self.size, self._samples) < 1:
             raise ValueError("expected a picture of some size")
+        if self._tiled:
+            self._rows, self._columns = self._number(TILE_LENGTH), self._number(TILE_WIDTH)
+        else:
+            self._rows = min(self._number(Base.RowsPerStrip, self.size[1]), self.size[1])
+            self._columns = self.size[0]
+        if min(self._rows, self._columns) < 1:
+            raise ValueError("expected strips or tiles of some size")
+        if self._rows * self._columns > 2 * max(self.size[0], 1024) * max(self.size[1], 1024):
+            raise TooManyPixels("The TIFF's tiles are much larger than its picture.")
+        self._count = self._planes * -(-self.size[1] // self._rows) * -(-self.size[0] // self._columns)
+        offsets = self._tags.get(TILE_OFFSETS if self._tiled else Base.StripOffsets, 0)
+        if max(self._count, np.size(offsets)) > MAX_PLACES:
+            raise CorruptImage(f"The TIFF has more than {MAX_PLACES} strips or tiles: save it anew.")
 
     def _number(self, tag: int, default: int | None = None) -> int:
         return int(self._numbers(tag, default)[0])
@@ -118,6 +138,15 @@ class Tiff:
         """EXIF's, 1 where it is none of its values."""
         value = self._tags.get(Base.Orientation)
         return value if isinstance(value, int) and value in range(1, 9) else 1
+
+    @property
+    def decoded_bytes(self) -> int:
+        """The most that decoding takes: the pixels, and a strip or tile, once more while it is unpacked."""
+        width, height = self.size
+        whole = 1 if self._samples == 1 and self._photometric != PALETTE and self._bits <= 8 else 4
+        place = self._rows * self._columns * max(4, -(-self._samples // self._planes * self._bits // 8))
+        packed = 0 if self._compression == 1 and self._fill_order == 1 else 2 * place
+        return width * height * whole + packed + self._count * PLACE_BYTES + len(self._data)
 
     @property
     def plain(self) -> bool:
@@ -144,14 +173,14 @@ class Tiff:
         compression = COMPRESSIONS.get(self._compression, str(self._compression))
         return f"{photometric}, {self._samples} ×{numbers} {bits} bits, compression {compression}"
 
-    def read(self) -> Image.Image:
-        """The picture in mode L, RGB, CMYK, LA or RGBA, 8 bits, as it is stored."""
-        image = self._read()
-        if isinstance(profile := self._tags.get(PROFILE), memoryview):
-            image.info["icc_profile"] = bytes(profile)
-        return image
+    def read(self) -> Raster:
+        """The picture in mode L, RGB, CMYK, or L and RGB with alpha, 8 bits, as it is stored."""
+        pixels, mode = self._read()
+        profile = self._tags.get(PROFILE)
+        info = {"icc_profile": bytes(profile)} if isinstance(profile, memoryview) else {}
+        return Raster(pixels, mode, info)
 
-    def _read(self) -> Image.Image:
+    def _read(self) -> tuple[Pixels, str]:
         self._check()
         colours = COLOURS[self._photometric]
         alpha = self._extra in (PREMULTIPLIED, ALPHA)
@@ -173,9 +202,9 @@ class Tiff:
         if self._photometric == WHITE_IS_ZERO:
             np.subtract(255, out[..., :1], out=out[..., :1])
         if lookup is not None or self._photometric == CMYK:
-            return _picture(out, "CMYK" if lookup is None else "RGB")
+            return out, "CMYK" if lookup is None else "RGB"
         names = ("L", "La", "RGB", "RGBa") if self._extra == PREMULTIPLIED else ("L", "LA", "RGB", "RGBA")
-        return _picture(out, names[shown - 1])
+        return out, names[shown - 1]
 
     def _check(self) -> None:
         bits = {UNSIGNED: (1, 2, 4, 8, 10, 12, 14, 16, 32, 64), SIGNED: (8, 16, 32, 64), FLOAT: (16, 32, 64)}
@@ -216,46 +245,41 @@ class Tiff:
         samples = 1 if self._planes > 1 else self._samples
         for place in self._places():
             row_bytes = -(-place.columns * samples * self._bits // 8)
-            raw = self._decompressed(place, row_bytes)
-            rows = min(place.rows, self.size[1] - place.top)
-            if len(raw) < rows * row_bytes:
-                raise CorruptImage("The image is truncated or damaged.")
-            lines = np.frombuffer(raw, np.uint8, rows * row_bytes).reshape(rows, row_bytes)
-            step = max(1, BAND // (place.columns * samples))
-            for top in range(0, rows, step):
-                values = self._unpacked(lines[top : top + step], place.columns, samples)
-                yield place._replace(top=place.top + top), values
+            top = place.top
+            for lines in self._lines(place, row_bytes, max(1, BAND // (place.columns * samples))):
+                yield place._replace(top=top), self._unpacked(lines, place.columns, samples)
+                top += len(lines)
 
     def _places(self) -> Iterator[Place]:
         if self._tiled:
-            rows, columns = self._number(TILE_LENGTH), self._number(TILE_WIDTH)
             starts, lengths = self._numbers(TILE_OFFSETS), self._numbers(TILE_BYTES)
         else:
-            rows = min(self._number(Base.RowsPerStrip, self.size[1]), self.size[1])
-            columns = self.size[0]
             starts = self._numbers(Base.StripOffsets)
             lengths = self._numbers(Base.StripByteCounts, len(self._data))
-        if rows < 1 or columns < 1:
+        if not len(starts) == len(lengths) == self._count:
             raise CorruptImage("The TIFF's directory is damaged.")
-        down, across = -(-self.size[1] // rows), -(-self.size[0] // columns)
-        if not len(starts) == len(lengths) == self._planes * down * across:
-            raise CorruptImage("The TIFF's directory is damaged.")
-        if rows * columns > 2 * max(self.size[0], 1024) * max(self.size[1], 1024):
-            raise TooManyPixels("The TIFF's tiles are much larger than its picture.")
+        across = -(-self.size[0] // self._columns)
         for i, (start, length) in enumerate(zip(starts, lengths, strict=True)):
-            plane, place = divmod(i, down * across)
+            plane, place = divmod(i, self._count // self._planes)
             y, x = divmod(place, across)
-            yield Place(plane, y * rows, x * columns, rows, columns, start, length)
+            top, left = y * self._rows, x * self._columns
+            yield Place(plane, top, left, self._rows, self._columns, int(start), int(length))
 
-    def _decompressed(self, place: Place, row_bytes: int) -> bytes | memoryview:
-        """The bytes of a strip or tile."""
+    def _lines(self, place: Place, row_bytes: int, step: int) -> Iterator[NDArray[np.uint8]]:
+        """The bytes of a strip or tile, some rows at a time, those beyond the picture left out."""
         packed = memoryview(self._data)[place.start : place.start + place.length]
+        rows = min(place.rows, self.size[1] - place.top)
         if self._compression == 1 and self._fill_order == 1:
-            return packed
-        rows = place.rows if self._tiled else min(place.rows, self.size[1] - place.top)
-        file = _grey_file(packed, row_bytes, rows, self._compression, self._fill_order)
+            if len(packed) < rows * row_bytes:
+                raise CorruptImage("The image is truncated or damaged.")
+            lines = np.frombuffer(packed, np.uint8, rows * row_bytes).reshape(rows, row_bytes)
+            yield from (lines[top : top + step] for top in range(0, rows, step))
+            return
+        stored = place.rows if self._tiled else rows
+        file = grey_file(packed, row_bytes, stored, self._compression, self._fill_order)
         with Image.open(io.BytesIO(file), formats=("TIFF",)) as image:
-            return image.tobytes()
+            for top in range(0, rows, step):
+                yield np.asarray(image.crop((0, top, row_bytes, min(top + step, rows))))
 
     def _unpacked(self, lines: NDArray[np.uint8], columns: int, samples: int) -> NDArray[np.generic]:
         """(rows, columns, C) of rows of bytes, in the machine's own order."""
@@ -276,30 +300,3 @@ class Tiff:
             kind = whole.dtype.newbyteorder("=")
             values = whole.cumsum(axis=1, dtype=kind).view(values.dtype.newbyteorder("="))
         return values.astype(values.dtype.newbyteorder("="), copy=False)
-
-
-def _grey_file(packed: memoryview, columns: int, rows: int, compression: int, fill_order: int) -> bytes:
-    """A TIFF of one strip."""
-    entries = {
-        Base.ImageWidth: columns,
-        Base.ImageLength: rows,
-        Base.BitsPerSample: 8,
-        Base.Compression: compression,
-        Base.PhotometricInterpretation: BLACK_IS_ZERO,
-        FILL_ORDER: fill_order,
-        Base.StripOffsets: 8,
-        Base.SamplesPerPixel: 1,
-        Base.RowsPerStrip: rows,
-        Base.StripByteCounts: len(packed),
-    }
-    directory = struct.pack("<H", len(entries))
-    directory += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
-    padding = b"\0" * (len(packed) % 2)
-    header = struct.pack("<2sHI", b"II", 42, 8 + len(packed) + len(padding))
-    return b"".join((header, packed, padding, directory, b"\0\0\0\0"))
-
-
-def _picture(pixels: NDArray[np.uint8], mode: str) -> Image.Image:
-    height, width = pixels.shape[:2]
-    image = Image.frombuffer(mode, (width, height), pixels, "raw", mode, 0, 1)
-    return image.convert(mode.upper()) if mode in ("La", "RGBa") else image

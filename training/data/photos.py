@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
-from service.tokens.pictures import resized
+from service.tokens.upright import resized
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 """scikit-image's colour photos that come in its wheel; with scikit-learn's two they are never trained on."""

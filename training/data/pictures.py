@@ -19,7 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from service.errors import BadImage
-from service.tokens.pictures import open_picture, resized
+from service.tokens.pictures import open_picture
+from service.tokens.upright import resized
 from training.data.streams import State, Stream
 
 BATCHES_AHEAD = 3

@@ -194,6 +194,26 @@ def test_error_in_the_making_is_that_item_s_alone(pooled: bool) -> None:
     pool.close()
 
 
+def test_end_does_not_wait_for_a_decoder() -> None:
+    begun, leave, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def make() -> Arrays:
+        begun.set()
+        leave.wait(60)
+        ended.set()
+        return {"x": np.array(3, np.float32)}
+
+    async def work(bench: Bench) -> None:
+        slow = bench.submit(make)
+        await asyncio.to_thread(begun.wait, 60)
+        await bench.batcher.close()
+        assert not ended.is_set()
+        leave.set()
+        assert await doubled(slow) == [6]
+
+    run(work)
+
+
 def test_engine_hears_whether_other_threads_have_work() -> None:
     async def work(bench: Bench) -> None:
         await doubled(bench.submit(0))

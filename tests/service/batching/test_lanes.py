@@ -44,6 +44,15 @@ def test_a_client_with_much_at_work_is_bulk_and_others_are_not() -> None:
     assert admission.lane("a", 8) == "small"
 
 
+def test_images_that_weigh_much_make_a_client_bulk_and_take_no_places() -> None:
+    admission = Admission(max_admitted=2, small_items=8)
+    with admission.admit("a", 1, "small"), admission.weigh("a", 8):
+        assert [admission.lane(client, 1) for client in "ab"] == ["bulk", "small"]
+        with admission.admit("b", 1, "small"):
+            pass
+    assert admission.lane("a", 8) == "small"
+
+
 def test_a_crowd_of_one_client_leaves_places_for_others() -> None:
     admission = Admission(max_admitted=8, small_items=2)
     with admission.admit("crowd", 6, "bulk"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from service.batching.budget import Budget
 from service.batching.lanes import Admission
 from service.errors import QueueFull
 from service.http.work import Work
@@ -25,7 +26,8 @@ def manifest(toy_models: Path) -> Manifest:
 def work_of(bench: Bench, manifest: Manifest, *, at_once: int) -> Work:
     return Work(
         model=ServedModel(manifest, bench.batcher, Admission(max_admitted=9, small_items=8)),
-        pictures=Pictures(max_pixels=1, large_at_once=1),
+        pictures=Pictures(max_pixels=1),
+        budget=Budget(1, 1),
         metrics=bench.metrics,
         client="many",
         deadline=time.monotonic() + 60,

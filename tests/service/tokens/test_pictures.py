@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -313,26 +312,9 @@ def test_mutated_images_give_pixels_or_the_service_s_errors() -> None:
     assert 200 < refused < 1900
 
 
-def test_large_pictures_wait_for_each_other_and_small_ones_do_not() -> None:
-    large = encoded(Image.new("RGB", (2500, 2500), RED), "PNG")
-    halved = encoded(Image.new("RGB", (2500, 2500), RED), "JPEG")
-    pictures = Pictures(max_pixels=MAX_PIXELS, large_at_once=1)
-    with pictures._large, ThreadPoolExecutor(1) as threads:
-        pictures.picture(photo("coffee"), 32, "crop").arrays()
-        pictures.picture(halved, 32, "crop").arrays()  # it is decoded to an eighth
-        waits = pictures.picture(large, 32, "crop")
-        waiting = threads.submit(waits.arrays)
-        with pytest.raises(TimeoutError):
-            waiting.result(0.5)
-        pictures._large.release()
-        waiting.result(60)
-        assert close(waits.decoded.pixels, RED)
-        pictures._large.acquire()
-
-
 def test_picture_gives_what_a_plain_call_gives() -> None:
     for name in ("astronaut", "chelsea", "coffee"):
-        picture = Pictures(max_pixels=MAX_PIXELS, large_at_once=1).picture(photo(name), 32, "crop")
+        picture = Pictures(max_pixels=MAX_PIXELS).picture(photo(name), 32, "crop")
         plain = decode(photo(name), 32, "crop")
         assert (picture.arrays()["image"] == plain.pixels).all()
         assert picture.decoded.source == plain.source
