@@ -10,7 +10,7 @@ FUZZED := picture form text document tokens edits call wire request
 PEERS := fastapi litserve mosec bentoml ray
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos limits fuzz benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving benchmark-scaling soak
+.PHONY: help serve test chaos limits fuzz benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving benchmark-scaling benchmark-ceiling soak
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ benchmark-scaling: $(VENV)/dev redis-server ## Measure how cost grows with pictu
 	$(VENV)/bin/python -m tests.benchmarks.serving.scaling --out "$(WORK)/benchmark"
 	$(VENV)/bin/python -m tests.benchmarks.serving --out "$(WORK)/benchmark-workers" --seconds 5 \
 	  --servers bare,workers-1,workers-2,workers-4,workers-8 --concurrency 1,32
+
+benchmark-ceiling: $(VENV)/dev redis-server ## Measure what is around a model that costs nothing, beside a commit BASELINE
+	$(VENV)/bin/python -m tests.benchmarks.serving.ceiling --out "$(WORK)/benchmark/ceiling" $(BASELINE:%=--baseline %) $(OPTIONS)
 
 soak: $(VENV)/dev redis-server ## Send 200,000 requests of all kinds and watch the memory
 	$(VENV)/bin/python -m tests.benchmarks.serving.soak --out "$(WORK)/benchmark"

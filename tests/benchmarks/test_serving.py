@@ -72,7 +72,7 @@ class SlowServer:
     async def measured(self, **load: float) -> Measurement:
         async with await asyncio.start_server(self.serve, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            generator = Load(port, request_bytes("/", b"picture"))
+            generator = Load([port], [request_bytes("/", b"picture")])
             try:
                 if "rate" in load:
                     return await generator.open(load["rate"], 1.0, 0.1)

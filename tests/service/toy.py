@@ -126,11 +126,17 @@ def write_toy(folder: Path, *, darkest: int = 0, seed: int = 0, **changes: Any) 
         data = graph.SerializeToString()
         (folder / name).write_bytes(data)
     write_reference(folder, darkest, seed)
+    write_manifest(folder, manifest_of(folder) | changes)
+    return folder
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """The toy's manifest for the files that are there."""
     files = {
         path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
         for path in folder.iterdir()
     }
-    manifest = {
+    return {
         "format": 2,
         "name": "toy",
         "precision": "fp32",
@@ -149,8 +155,6 @@ def write_toy(folder: Path, *, darkest: int = 0, seed: int = 0, **changes: Any) 
         "opset": 20,
         "exporter": {},
     }
-    write_manifest(folder, manifest | changes)
-    return folder
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:

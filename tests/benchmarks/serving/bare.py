@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Annotated
@@ -28,11 +30,11 @@ Decoded = tuple[float, NDArray[np.uint8]]
 
 
 class BareLoop:
-    """One picture, again and again."""
+    """A few pictures in turn, again and again."""
 
-    def __init__(self, encoder: Encoder, picture: bytes) -> None:
+    def __init__(self, encoder: Encoder, pictures: Sequence[bytes]) -> None:
         self._encoder = encoder
-        self._picture = picture
+        self._pictures = cycle(pictures)
         self._decoded: SimpleQueue[Decoded | None] = SimpleQueue()
         self._single = encoder.settings.threads == 1
         self._threads = ThreadPoolExecutor(
@@ -73,10 +75,10 @@ class BareLoop:
         return measure(latencies, seconds=seconds, failed=0, client_cpu_s=0.0)
 
     def _admit(self, due: float) -> None:
-        self._threads.submit(self._decode, due)
+        self._threads.submit(self._decode, due, next(self._pictures))
 
-    def _decode(self, due: float) -> None:
-        pixels = self._encoder.decode(self._picture)
+    def _decode(self, due: float, picture: bytes) -> None:
+        pixels = self._encoder.decode(picture)
         if self._single:
             self._encoder.run([pixels])
         self._decoded.put((due, pixels))
@@ -102,14 +104,14 @@ class BareLoop:
 
 
 def main(
-    picture: Path,
+    pictures: list[Path],
     seconds: float = 5.0,
     warm_s: float = 1.0,
     concurrency: int = 1,
     rate: Annotated[float | None, typer.Option(help="Pictures a second, in an open loop.")] = None,
 ) -> None:
     """Measure the bare loop."""
-    loop = BareLoop(Encoder.from_environment(), picture.read_bytes())
+    loop = BareLoop(Encoder.from_environment(), [picture.read_bytes() for picture in pictures])
     print(loop.run(concurrency=concurrency, rate=rate, seconds=seconds, warm_s=warm_s).model_dump_json())
 
 

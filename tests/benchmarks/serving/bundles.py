@@ -1,4 +1,4 @@
-"""The models that are served: the bundled one, and B/16 with random weights."""
+"""The models that are served: the bundled one, B/16 with random weights, and one that costs nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.settings import BUNDLED_MODELS
+from tests.benchmarks.serving.free import FREE, write_free
 
 if TYPE_CHECKING:  # exporting alone takes PyTorch
     from model.precision import Precision
@@ -15,7 +16,12 @@ B16 = "b16"
 
 
 def bundle_folder(model: str, out: Path, precision: Precision = "fp32") -> Path:
-    """The folder of a model's bundle: the bundled one, or a preset with random weights."""
+    """The folder of a model's bundle: the bundled one, the free one, or a preset with random weights."""
+    if model == FREE:
+        folder = _folder(out, FREE)
+        if not folder.exists():
+            write_free(folder)
+        return folder
     if model != TINY:
         return random_bundle(model, out, precision)
     if precision == "fp32":

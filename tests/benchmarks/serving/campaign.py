@@ -6,12 +6,26 @@ import math
 import os
 import statistics
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
+from rich.progress import track
+
 from tests.benchmarks.serving.bundles import bundle_folder
-from tests.benchmarks.serving.contenders import BARE, BARES, CONTENDERS, FLEETS, Place, environment, module
+from tests.benchmarks.serving.contenders import (
+    BARE,
+    BARES,
+    CONTENDERS,
+    FLEETS,
+    Bare,
+    Contender,
+    Place,
+    environment,
+    module,
+)
 from tests.benchmarks.serving.matrix import Cell
 from tests.benchmarks.serving.measurement import Measurement
 from tests.benchmarks.serving.pictures import write_picture
@@ -44,6 +58,10 @@ class Campaign:
     rounds: int
     seconds: float
     device: str = "cpu"
+    warm_s: float = WARM_S
+    contenders: Mapping[str, Contender | Bare] = field(
+        default_factory=lambda: {**BARES, **CONTENDERS, **FLEETS}
+    )
 
     def run(self) -> None:
         """Measure what is missing. A server runs alone and takes all its cells; then comes the next one.
@@ -51,6 +69,12 @@ class Campaign:
         The bare loop goes first in each round: open loops take their rate from it.
         """
         self.out.mkdir(parents=True, exist_ok=True)
+        steps = list(self._missing())
+        for server, cells, turn in track(steps, "measuring", disable=not sys.stderr.isatty()):
+            self._serve(server, cells, turn)
+
+    def _missing(self) -> Iterator[tuple[str, Sequence[Cell], int]]:
+        """Servers, the cells that each of them is to take at a time, and the round."""
         models = list(dict.fromkeys(cell.model for cell in self.cells))
         for turn in range(self.rounds):
             for model in models:
@@ -61,7 +85,7 @@ class Campaign:
                         if cell.model == model and not self._measured(cell, server, turn)
                     ]
                     if missing:
-                        self._serve(server, missing, turn)
+                        yield server, missing, turn
 
     def results(self, cell: Cell, server: str) -> list[Measurement]:
         """What there is, one a round."""
@@ -81,35 +105,47 @@ class Campaign:
         return self.out / cell.name / f"{server}-{turn}.json"
 
     def _serve(self, server: str, cells: Sequence[Cell], turn: int) -> None:
-        contender = None if server in BARES else (CONTENDERS | FLEETS)[server]
-        bundle = bundle_folder(cells[0].model, self.out, contender.precision if contender else "fp32")
-        place = Place(bundle, self.device, free_port())
+        contender = self.contenders[server]
+        bundle = bundle_folder(
+            cells[0].model, self.out, "fp32" if isinstance(contender, Bare) else contender.precision
+        )
+        place = Place(bundle, self.device, free_port(), free_port())
         kept = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
+        kept["PYTHONPATH"] = str(contender.code)
         log = self.out / f"{server}.log"
-        if contender is None:
+        if isinstance(contender, Bare):
             for cell in cells:
-                command = [*module("bare"), *self._load(cell)]
-                own = environment(place, BARES[server])
-                with Processes(command, kept | own, log, piped=True) as loop:
+                command = [*contender.command, *self._load(cell)]
+                own = environment(place, contender.threads)
+                with Processes(command, kept | own, log, folder=contender.code, piped=True) as loop:
                     self._keep(cell, server, turn, _observed(loop.root, loop))
             return
-        with Processes(contender.command(place), kept | contender.environment(place), log) as processes:
-            jpeg = write_picture(self.out / "pictures", cells[0].megapixels).read_bytes()
-            start_s, answer = wait_for_answer(processes, contender.path, place.port, jpeg)
-            check_answer(answer, place, jpeg)
-            target = (f"--port={place.port}", f"--path={contender.path}")
+        own = contender.environment(place)
+        with Processes(contender.command(place), kept | own, log, folder=contender.code) as processes:
+            ports = (place.port, place.second_port)[: contender.apis]
+            start_s = 0.0
+            for port, picture in product(ports, self._pictures(cells[0])):
+                jpeg = picture.read_bytes()
+                passed_s, answer = wait_for_answer(processes, contender.path, port, jpeg)
+                check_answer(answer, place, jpeg)
+                start_s += passed_s
+            target = (*(f"--port={port}" for port in ports), f"--path={contender.path}")
             for cell in cells:
                 command = [*module("load"), *target, *self._load(cell)]
                 with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
                     measurement = _observed(load, processes)
                 self._keep(cell, server, turn, measurement.model_copy(update={"start_s": start_s}))
 
+    def _pictures(self, cell: Cell) -> list[Path]:
+        folder = (self.out / "pictures").absolute()
+        return [write_picture(folder, cell.megapixels, first) for first in range(cell.pictures)]
+
     def _load(self, cell: Cell) -> list[str]:
         """The arguments that the load generator and the bare loop share."""
         arguments = [
-            str(write_picture(self.out / "pictures", cell.megapixels)),
+            *map(str, self._pictures(cell)),
             f"--seconds={self.seconds}",
-            f"--warm-s={WARM_S}",
+            f"--warm-s={self.warm_s}",
         ]
         if cell.rate_share is None:
             return [*arguments, f"--concurrency={cell.concurrency}"]
@@ -134,7 +170,7 @@ def _observed(driver: subprocess.Popen[str], processes: Processes) -> Measuremen
     Raises `RuntimeError` where it prints none.
     """
     assert driver.stdout is not None
-    cpu_s: list[float] = []
+    cpu_s: list[dict[str, float]] = []
     with MemoryWatch(processes) as memory:
         for line in driver.stdout:
             if line.strip() in ("begin", "end"):
@@ -144,4 +180,7 @@ def _observed(driver: subprocess.Popen[str], processes: Processes) -> Measuremen
                 break
         else:
             raise RuntimeError(f"{driver.args!r} ended without a measurement")
-    return measured.model_copy(update={"cpu_s": cpu_s[1] - cpu_s[0], "peak_mb": memory.peak_mb})
+    spent = {part: until - cpu_s[0].get(part, 0.0) for part, until in cpu_s[1].items()}
+    return measured.model_copy(
+        update={"cpu_s": sum(spent.values()), "cpu_s_by_part": spent, "peak_mb": memory.peak_mb}
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tests.benchmarks.serving.encoder import BUNDLE, DEVICE, THREADS
 
@@ -17,10 +18,9 @@ if TYPE_CHECKING:
     from model.precision import Precision
 
 BARE = "bare"
-BARES = {BARE: 0, "bare-single": 1}
-"""Loops without a server, and the threads of their sessions; 0: all processors. With one thread, each of as
-many threads as there are processors decodes and runs a picture after the other."""
 HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+SERVICE = (sys.executable, "-m", "service.cli")
 PEERS = Path(sys.prefix) / "peers"
 """Their virtual environments: `make benchmark-serving` installs them."""
 
@@ -31,16 +31,32 @@ class Place(NamedTuple):
     bundle: Path
     device: str
     port: int
+    second_port: int = 0
+    """For a second API process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
     """A server: one command that listens on the loopback address until SIGTERM."""
 
+    code: Path = ROOT
+    """The folder with the `service` that it runs."""
+    apis: int = 1
+    """Processes that take pictures, on the place's ports."""
     command: Callable[[Place], list[str]]
     path: str = "/embed"
     environment: Callable[[Place], dict[str, str]]
     precision: Precision = "fp32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bare:
+    """A loop without a server, which takes what the load generator does and prints what that does."""
+
+    command: Sequence[str]
+    threads: int
+    """Of its session; 0: as many as there are processors."""
+    code: Path = ROOT
 
 
 def environment(place: Place, threads: int = 0) -> dict[str, str]:
@@ -83,6 +99,7 @@ def _redis_settings(place: Place) -> dict[str, str]:
         "STELLAR_REDIS_URL": f"unix://{socket}",
         "STELLAR_METRICS_PORT": "0",
         "REDIS_SOCKET": socket,
+        "SECOND_PORT": str(place.second_port),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
 
@@ -100,25 +117,44 @@ def _bentoml(place: Place) -> list[str]:
     ]
 
 
-def _fleet(workers: int = 1, threads: int = 0) -> Contender:
-    """An API process, Redis, and workers of so many threads; 0: as many as there are processors."""
+def fleet(
+    workers: int = 1,
+    threads: int = 0,
+    *,
+    apis: Literal[1, 2] = 1,
+    service: Sequence[str] = SERVICE,
+    code: Path = ROOT,
+) -> Contender:
+    """API processes, Redis, and workers of so many threads; 0: as many as there are processors."""
     honcho = (sys.executable, "-m", "honcho", "start", "--app-root", ".", "--procfile")
-    command = [*honcho, str(HERE / "redis.Procfile"), "--concurrency", f"worker={workers}"]
+    count = ("--concurrency", f"worker={workers}")
+    names = ("redis", "worker", *("api", "second")[:apis])
+    own = {"STELLAR_THREADS": str(threads), "SERVICE": shlex.join(service)}
     return Contender(
-        command=lambda _: command,
-        environment=lambda place: _redis_settings(place) | {"STELLAR_THREADS": str(threads)},
+        command=lambda _: [*honcho, str(HERE / "redis.Procfile"), *count, *names],
+        environment=lambda place: _redis_settings(place) | own,
+        code=code,
+        apis=apis,
     )
 
 
-def _ours(precision: Precision = "fp32") -> Contender:
-    command = [sys.executable, "-m", "service.cli", "serve"]
-    return Contender(command=lambda _: command, environment=_settings, precision=precision)
+def ours(precision: Precision = "fp32", *, service: Sequence[str] = SERVICE, code: Path = ROOT) -> Contender:
+    """One process with everything in it."""
+    command = [*service, "serve"]
+    return Contender(command=lambda _: command, environment=_settings, precision=precision, code=code)
 
+
+BARES = {
+    BARE: Bare(command=module("bare"), threads=0),
+    "bare-single": Bare(command=module("bare"), threads=1),
+}
+"""With one thread, each of as many threads as there are processors decodes and runs a picture after the
+other."""
 
 CONTENDERS = {
-    "ours": _ours(),
-    "ours-int8": _ours("int8"),
-    "ours-redis": _fleet(),
+    "ours": ours(),
+    "ours-int8": ours("int8"),
+    "ours-redis": fleet(),
     "mosec": _peer("mosec", "/inference"),
     "fastapi": _peer("fastapi"),
     "fastapi-single": replace(_peer("fastapi"), environment=partial(environment, threads=1)),
@@ -128,5 +164,5 @@ CONTENDERS = {
 }
 """By name; the bare loops are no servers and stand beside them."""
 
-FLEETS = {f"workers-{count}": _fleet(count, threads=1) for count in (1, 2, 4, 8)}
+FLEETS = {f"workers-{count}": fleet(count, threads=1) for count in (1, 2, 4, 8)}
 """How a fleet grows: workers of one thread each. They are measured when they are named."""

@@ -1,8 +1,10 @@
-"""The load generator, a process of its own: posts one picture over and over and prints a `Measurement`.
+"""The load generator, a process of its own: posts pictures over and over and prints a `Measurement`.
 
 In a closed loop so many clients each wait for an answer before they post again. In an open loop requests
 leave at a fixed rate whatever the server does; a latency counts from the instant that the schedule says, so
 that a server which stalls pays for all who would have come meanwhile (no coordinated omission).
+
+Where there are several pictures, an answer with another body than the first to the same picture has failed.
 
 It prints "begin" and "end" when the window begins and ends, then the measurement as JSON.
 """
@@ -11,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from itertools import count, cycle
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, NamedTuple, cast
 
 import typer
 import uvloop
@@ -29,21 +32,27 @@ DRAIN_S = 10.0
 """How long answers of an open loop are waited for after the window."""
 
 
-class Connection(asyncio.Protocol):
-    """HTTP/1.1 with keep-alive, one request at a time; the request's bytes are ready."""
+class Answer(NamedTuple):
+    """What came back."""
 
-    def __init__(self, request: bytes) -> None:
-        self._request = request
+    status: int
+    body: bytes
+
+
+class Connection(asyncio.Protocol):
+    """HTTP/1.1 with keep-alive, one request at a time."""
+
+    def __init__(self) -> None:
         self._received = bytearray()
-        self._answer: asyncio.Future[int] | None = None
+        self._answer: asyncio.Future[Answer] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own are not of that class
 
-    async def post(self) -> int:
-        """The status of the answer. Raises `ConnectionError`."""
+    async def post(self, request: bytes) -> Answer:
+        """The answer to a request, whose bytes are ready. Raises `ConnectionError`."""
         self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(self._request)
+        self._transport.write(request)
         return await self._answer
 
     def data_received(self, data: bytes) -> None:
@@ -56,8 +65,9 @@ class Connection(asyncio.Protocol):
         if not found:
             self._fail(f"expected an answer with Content-Length, got {head.decode('latin-1')!r}")
         elif len(self._received) >= head_end + 4 + int(rest.split(b"\r\n", 1)[0]):
+            body = bytes(self._received[head_end + 4 :])
             self._received.clear()
-            self._answer.set_result(int(head.split(b" ", 2)[1]))
+            self._answer.set_result(Answer(int(head.split(b" ", 2)[1]), body))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fail(f"the server closed the connection: {error}")
@@ -71,11 +81,14 @@ class Connection(asyncio.Protocol):
 
 
 class Load:
-    """What is posted where, and what came of it."""
+    """What is posted where, and what came of it; ports and requests take turns."""
 
-    def __init__(self, port: int, request: bytes) -> None:
-        self._port = port
-        self._request = request
+    def __init__(self, ports: Sequence[int], requests: Sequence[bytes]) -> None:
+        self._ports = cycle(ports)
+        self._requests = requests
+        self._turns = count()
+        self._first: dict[int, bytes] = {}
+        """The body of the first good answer to each request, where there are several."""
         self._begin = self._end = 0.0
         self._latencies_s: list[float] = []
         self._failed = 0
@@ -149,15 +162,18 @@ class Load:
         async with self._places:
             try:
                 connection = self._free.pop() if self._free else await self._connect()
-                status = await connection.post()
+                turn = next(self._turns) % len(self._requests)
+                answer = await connection.post(self._requests[turn])
             except OSError:
                 return False
             self._free.append(connection)
-            return status == 200
+            if answer.status != 200 or len(self._requests) == 1:
+                return answer.status == 200
+            return answer.body == self._first.setdefault(turn, answer.body)
 
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(lambda: Connection(self._request), HOST, self._port)
+        _, connection = await loop.create_connection(Connection, HOST, next(self._ports))
         return connection
 
     def close(self) -> None:
@@ -181,8 +197,8 @@ def request_bytes(path: str, picture: bytes) -> bytes:
 
 
 def main(
-    picture: Path,
-    port: Annotated[int, typer.Option()],
+    pictures: list[Path],
+    port: Annotated[list[int], typer.Option(help="May be repeated: clients are spread over them.")],
     path: Annotated[str, typer.Option()],
     seconds: float = 5.0,
     warm_s: float = 1.0,
@@ -191,10 +207,10 @@ def main(
 ) -> None:
     """Measure a server on the loopback address."""
 
-    request = request_bytes(path, picture.read_bytes())
+    requests = [request_bytes(path, picture.read_bytes()) for picture in pictures]
 
     async def run() -> Measurement:
-        load = Load(port, request)
+        load = Load(port, requests)
         if rate is not None:
             return await load.open(rate, seconds, warm_s)
         return await load.closed(concurrency, seconds, warm_s)

@@ -16,6 +16,9 @@ class Cell:
     concurrency: int
     rate_share: float | None = None
     """In an open loop, the rate as a share of what the bare loop makes with `concurrency` at work."""
+    pictures: int = 1
+    """How many different ones are sent in turn; where there are several, a picture's answers must be the same
+    to the last bit."""
 
     @property
     def name(self) -> str:

@@ -23,6 +23,8 @@ class Measurement(BaseModel):
     """What the load generator itself took; 0 for the bare loop, which has none."""
     cpu_s: float = 0.0
     """User and system time of all processes of the server."""
+    cpu_s_by_part: dict[str, float] = {}
+    """The same by what a process is: `api`, `worker`, `redis` or `other`."""
     peak_mb: float = 0.0
     """Largest proportional set size of all processes of the server."""
     start_s: float = 0.0

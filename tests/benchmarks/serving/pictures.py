@@ -13,13 +13,13 @@ QUALITY = 90
 HEIGHT_PER_WIDTH = 3 / 4
 
 
-def write_picture(folder: Path, megapixels: float) -> Path:
-    """The file of a JPEG of this size, 4:3; made where it is missing."""
-    path = folder / f"{megapixels:g}-megapixels.jpg"
+def write_picture(folder: Path, megapixels: float, first: int = 0) -> Path:
+    """The file of a JPEG of this size, 4:3, that begins with this photo; made where it is missing."""
+    path = folder / f"{megapixels:g}-megapixels{f'-{first}' if first else ''}.jpg"
     if not path.exists():
         width = round((megapixels * 1e6 / HEIGHT_PER_WIDTH) ** 0.5)
         sheet = Image.new("RGB", (width, round(width * HEIGHT_PER_WIDTH)))
-        top, turn = 0, 0
+        top, turn = 0, first
         while top < sheet.height:
             left, row_height = 0, 300  # of the lowest photo
             while left < sheet.width:

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,14 +27,24 @@ class Processes:
     """A command and all processes that come of it; none is left when the block ends."""
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], log: Path, *, piped: bool = False
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        folder: Path | None = None,
+        piped: bool = False,
     ) -> None:
-        """What it writes goes to `log`, but its standard output through a pipe where that is wanted."""
+        """Run it in `folder`, or here.
+
+        What it writes goes to `log`, but its standard output through a pipe where that is wanted.
+        """
         mark = uuid.uuid4().hex
         self._mark = f"{MARK}={mark}".encode()
         with log.open("ab") as written:
             self.root = subprocess.Popen(
                 command,
+                cwd=folder,
                 env={**environment, MARK: mark},
                 stdout=subprocess.PIPE if piped else written,
                 stderr=written,
@@ -69,14 +80,15 @@ class Processes:
                     found.append(int(folder.name))
         return found
 
-    def cpu_s(self) -> float:
-        """User and system time up to now."""
-        ticks = 0
+    def cpu_s(self) -> dict[str, float]:
+        """User and system time up to now, by what a process is."""
+        spent: dict[str, float] = defaultdict(float)
         for pid in self.pids():
             with suppress(OSError):
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                ticks += int(fields[11]) + int(fields[12])  # utime and stime: proc(5) counts from the name
-        return ticks / TICKS_PER_S
+                ticks = int(fields[11]) + int(fields[12])  # utime and stime: proc(5) counts from the name
+                spent[_part(pid)] += ticks / TICKS_PER_S
+        return spent
 
     def memory_mb(self) -> float:
         """Proportional set size now: what is shared counts once."""
@@ -87,6 +99,14 @@ class Processes:
                     if line.startswith("Pss:"):
                         kilobytes += int(line.split()[1])
         return kilobytes / 1024
+
+
+def _part(pid: int) -> str:
+    """What a process is. Raises `OSError` where it ended."""
+    words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    if words[0].startswith("redis-server"):
+        return "redis"
+    return "worker" if "worker" in words else "api" if "serve" in words else "other"
 
 
 class MemoryWatch:

@@ -34,7 +34,7 @@ def write_table(campaign: Campaign) -> str:
         bare = _median(results.get(BARE, []), lambda m: m.images_per_s)
         lines = [_line(server, rounds, bare) for server, rounds in results.items() if rounds]
         if lines:
-            sections.append("\n".join([f"**{cell.title}**\n", _row(HEAD), _row(["---"] * len(HEAD)), *lines]))
+            sections.append("\n".join([f"**{cell.title}**\n", row(HEAD), row(["---"] * len(HEAD)), *lines]))
     return "\n\n".join(sections) + "\n"
 
 
@@ -44,7 +44,7 @@ def _line(server: str, rounds: Sequence[Measurement], bare: float | None) -> str
 
     rates = [each.images_per_s for each in rounds]
     rate = statistics.median(rates)
-    return _row(
+    return row(
         [
             server,
             f"{rate:.1f}",
@@ -65,5 +65,6 @@ def _median(rounds: Sequence[Measurement], value: Callable[[Measurement], float]
     return statistics.median(map(value, rounds)) if rounds else None
 
 
-def _row(cells: Sequence[str]) -> str:
+def row(cells: Sequence[str]) -> str:
+    """A line of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
