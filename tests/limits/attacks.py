@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from tests.service.tokens.files import chunk, segment
 JSON = "application/json"
 INFER = "/v2/models/stellar-tiny.embed/infer"
 MB = 10**6
+CLIENTS = 8
 SILENT = 1_100
 STALLED = 50
 CODE = re.compile(r'"code": ?"(\w+)"')
@@ -52,14 +53,17 @@ def attacks(size: float) -> list[Attack]:
 
 
 def _pictures(size: float) -> list[Attack]:
-    side, times = round(SIDE * size**0.5), max(8, round(200 * size))
-    found = []
-    for kind, make in LARGE.items():
-        data = make(side)
-        found.append(
-            _sent(f"{times} pictures, {side}²: {kind}", "/embed", data, "image/png", times, clients=8)
+    """One of each kind from each client, then many of all kinds."""
+    side, times = round(SIDE * size**0.5), max(CLIENTS, round(200 * size))
+    made = {kind: make(side) for kind, make in LARGE.items()}
+    found = [
+        _sent(
+            f"{CLIENTS} pictures of {side}²: {kind}", "/embed", [data], "image/png", CLIENTS, clients=CLIENTS
         )
-    return found
+        for kind, data in made.items()
+    ]
+    name = f"{times} pictures of {side}² of all kinds"
+    return [*found, _sent(name, "/embed", list(made.values()), "image/png", times, clients=CLIENTS)]
 
 
 def _files(size: float) -> list[Attack]:
@@ -71,7 +75,7 @@ def _files(size: float) -> list[Attack]:
         f"PNG of {count} chunks": png[:33] + chunk(b"teSt", b"") * count + png[33:],
         f"PNG of {count} empty IDATs": png[:33] + chunk(b"IDAT", b"") * count + png[33:],
     }
-    return [_sent(name, "/embed", data, "image/png") for name, data in kinds.items()]
+    return [_sent(name, "/embed", [data], "image/png") for name, data in kinds.items()]
 
 
 def _documents(size: float) -> list[Attack]:
@@ -131,14 +135,14 @@ def _documents(size: float) -> list[Attack]:
         ),
         "deep nesting": (embed, '{"image":' + "[" * count),
     }
-    found = [_sent(name, path, text.encode(), JSON) for name, (path, text) in documents.items()]
+    found = [_sent(name, path, [text.encode()], JSON) for name, (path, text) in documents.items()]
     bomb = documents["/v2: inputs that are empty objects"]
     packed = gzip.compress(bomb[1].encode(), 9)
     found.append(
         _sent(
             "the same in gzip, 8 at once",
             INFER,
-            packed,
+            [packed],
             JSON,
             8,
             clients=8,
@@ -172,7 +176,7 @@ def _forms(size: float) -> list[Attack]:
         ),
         "form: many parts": part(named.format("fit"), b"") * (count // 50),
     }
-    return [_sent(name, "/embed", body + b"--x--\r\n", kind) for name, body in forms.items()]
+    return [_sent(name, "/embed", [body + b"--x--\r\n"], kind) for name, body in forms.items()]
 
 
 def _connections(size: float) -> list[Attack]:
@@ -241,14 +245,14 @@ def _connections(size: float) -> list[Attack]:
         Attack(name=f"a head of {100 * size:.0f} MB", run=head_of(round(100 * MB * size))),
         Attack(name=f"an address of {100 * size:.0f} kB", run=address_of(round(100_000 * size) + 20_000)),
         Attack(name=f"{silent} silent connections", run=silence),
-        Attack(name=f"{stalled} uploads that stall at {body // MB} MB", run=stall, in_flight_bytes=0),
+        Attack(name=f"{stalled} uploads that stall at {body // MB} MB", run=stall, in_flight_bytes=body),
     ]
 
 
 def _sent(
     name: str,
     path: str,
-    body: bytes,
+    bodies: Sequence[bytes],
     content_type: str,
     times: int = 1,
     *,
@@ -268,9 +272,10 @@ def _sent(
             with victim.client(ATTACKER) as client:
                 while True:
                     with lock:
-                        if next(left, None) is None:
-                            return
-                    answer = _answer(client, path, body, headers)
+                        number = next(left, None)
+                    if number is None:
+                        return
+                    answer = _answer(client, path, bodies[number % len(bodies)], headers)
                     with lock:
                         answers[answer] += 1
 
@@ -281,7 +286,7 @@ def _sent(
             thread.join()
         return answers
 
-    return Attack(name=name, run=run, in_flight_bytes=clients * (unpacked or len(body)))
+    return Attack(name=name, run=run, in_flight_bytes=clients * (unpacked or max(map(len, bodies))))
 
 
 def _answer(client: httpx.Client, path: str, body: bytes, headers: dict[str, str]) -> str:
