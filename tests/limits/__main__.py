@@ -49,16 +49,22 @@ def main(
     raise typer.Exit(1 if missed else 0)
 
 
-def goals_missed(attack: Attack, harm: Harm) -> list[str]:
+def goals_missed(
+    attack: Attack,
+    harm: Harm,
+    *,
+    longest_stop_s: float = LONGEST_STOP_S,
+    longest_wait_s: float = LONGEST_WAIT_S,
+) -> list[str]:
     """What was worse than it may be."""
     most = BODY_FACTOR * attack.in_flight_bytes + attack.in_flight_bytes + BODY_BYTES
     return [
         reason
         for reason, wrong in {
-            "the loop stopped": harm.longest_stop_s > LONGEST_STOP_S,
+            "the loop stopped": harm.longest_stop_s > longest_stop_s,
             "too much memory": harm.peak_bytes > CONTAINER_BYTES
             or ("pictures" not in attack.name and harm.extra_bytes > most),
-            "a neighbour waited": harm.slowest_s > LONGEST_WAIT_S,
+            "a neighbour waited": harm.slowest_s > longest_wait_s,
             "a neighbour was refused": bool(harm.wrong) or not harm.right,
         }.items()
         if wrong
