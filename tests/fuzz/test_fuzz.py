@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.fuzz.targets import TARGETS
 
-RUNS = {"picture": 300, "request": 600}
-OTHERS = 2000
+RUNS = {"picture": 100, "request": 200}
+OTHERS = 1000
 
 
 def test_no_target_fails_within_a_few_inputs(tmp_path: Path) -> None:
