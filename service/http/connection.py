@@ -55,7 +55,8 @@ class Connection(HttpToolsProtocol):
         self._parting = False
         """What still comes is thrown away: the answer that is told, or being made, is the last."""
         self._framing = 0
-        """Bytes of the message at work that are no body, less those that its body may have around it."""
+        """Bytes of the message at work that are no body, save those that the body behind them may have around
+        it: a long body earns no room for trailers."""
         self._body = _Pace()
         self._answer = _Pace()
         self._pending = 0
@@ -113,6 +114,10 @@ class Connection(HttpToolsProtocol):
         if not self.at_work:
             self._since = self.loop.time()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # a trailer is nothing that anybody reads
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._in_head = False
         if len(self.url) > MAX_URL_BYTES:
@@ -139,7 +144,7 @@ class Connection(HttpToolsProtocol):
         self._body.begin()
 
     def on_body(self, body: bytes) -> None:
-        self._framing -= (1 + AROUND) * len(body)
+        self._framing = max(0, self._framing - (1 + AROUND) * len(body))
         self._body.moved += len(body)
         super().on_body(body)
 

@@ -74,7 +74,14 @@ def test_long_head_takes_no_memory(brisk: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", [b"5;" + LONG * b"a", b"0\r\n" + LONG // 6 * b"a: b\r\n" + b"a: b\r\n", b"no number\r\n"]
+    "sent",
+    [
+        b"5;" + LONG * b"a",
+        b"0\r\n" + LONG // 6 * b"a: b\r\n" + b"a: b\r\n",
+        b"10000\r\n" + 2**16 * b"a" + b"\r\n0\r\n" + 2**19 // 6 * b"a: b\r\n",
+        b"no number\r\n",
+    ],
+    ids=["extension", "trailers", "trailers of a long body", "no number"],
 )
 def test_body_in_chunks_that_are_none_is_refused(brisk: Server, sent: bytes) -> None:
     request = CHUNKED.replace(b"host: x", b"host: x\r\nx-api-key: secret")
