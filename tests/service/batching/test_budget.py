@@ -210,6 +210,7 @@ def test_error_that_nobody_waits_for_is_not_logged() -> None:
         await bench.until("damaged")
         asked.cancel()
         await asyncio.wait([asked])
+        del asked  # which holds what it waited for
         leave.set()
         await bench.budget.run(dict, TOTAL, "b", time.monotonic() + 60)
         gc.collect()  # of what was never looked at asyncio tells then
