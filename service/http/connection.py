@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import http
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -35,7 +35,7 @@ MAX_URL_BYTES = 16 * 2**10
 AROUND = 8
 """Bytes around each byte of a body in chunks: where it is a chunk of its own, there are five."""
 MAX_PIPELINED = 16
-"""Requests that may wait for the answer to the one before."""
+"""Requests that may wait for the answer to the one before, with heads of `MAX_HEAD_BYTES` together."""
 HOP = b"upgrade"
 
 
@@ -122,10 +122,13 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         if len(self.url) > MAX_URL_BYTES:
             raise AddressTooLong
-        lengths = sum(len(name) + len(value) for name, value in self.headers)
-        if len(self.headers) > MAX_HEADERS or lengths > MAX_HEAD_BYTES:
+        if len(self.headers) > MAX_HEADERS or _length(self.headers) > MAX_HEAD_BYTES:
             raise HeadTooLarge
-        if len(self.pipeline) >= MAX_PIPELINED:
+        heads = (
+            len(cycle.scope["raw_path"]) + len(cycle.scope["query_string"]) + _length(cycle.scope["headers"])
+            for cycle, _ in self.pipeline
+        )
+        if len(self.pipeline) >= MAX_PIPELINED or sum(heads) > MAX_HEAD_BYTES:
             raise MalformedRequest
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
@@ -270,6 +273,10 @@ class _Pace:
         self._left_s = min(left_s + self.moved / bytes_s, full_s) - tick_s
         self.moved = 0
         return self._left_s < 0
+
+
+def _length(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    return sum(len(name) + len(value) for name, value in headers)
 
 
 def _lines(headers: list[tuple[bytes, bytes]]) -> Iterator[bytes]:

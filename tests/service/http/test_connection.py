@@ -143,6 +143,14 @@ def test_requests_that_do_not_wait_for_answers_are_answered_in_order_up_to_a_num
     assert many.count(b"HTTP/1.1 200 OK") == MAX_PIPELINED + 1
 
 
+def test_requests_with_long_heads_that_do_not_wait_are_fewer(brisk: Server, photo: bytes) -> None:
+    long = ASK + b"x: " + MAX_HEAD_BYTES // 3 * b"a" + b"\r\n\r\n"
+    answers = exchange(
+        brisk, post("/embed", len(photo), "x-api-key: secret") + photo + 3 * MAX_PIPELINED * long
+    )
+    assert 1 < answers.count(b"HTTP/1.1 200 OK") < MAX_PIPELINED
+
+
 def test_answer_that_is_not_taken_is_dropped(tmp_path: Path, toy_models: Path) -> None:
     settings = {"STELLAR_REQUEST_TIMEOUT_S": "1"}
     with running(tmp_path / "log", settings, "--models", str(toy_models)) as server:
