@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -90,7 +91,7 @@ class Budget:
             async with asyncio.timeout(deadline - time.monotonic()):
                 await self._enter(cost, client)
                 work = asyncio.get_running_loop().run_in_executor(self._threads, made, make, request_id)
-                work.add_done_callback(lambda _: self._leave(cost, client))
+                work.add_done_callback(partial(self._over, cost, client))
                 return await asyncio.shield(work)
         except TimeoutError:
             raise DeadlineExceeded from None
@@ -112,6 +113,11 @@ class Budget:
             else:  # it was given room in the same moment
                 self._leave(cost, client)
             raise
+
+    def _over(self, cost: int, client: str, work: asyncio.Future[Arrays]) -> None:
+        self._leave(cost, client)
+        if not work.cancelled():
+            work.exception()  # is looked at, where nobody waits for it any more: else asyncio logs an error
 
     def _leave(self, cost: int, client: str) -> None:
         self._free_bytes += cost

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import http
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -35,7 +35,7 @@ MAX_URL_BYTES = 16 * 2**10
 AROUND = 8
 """Bytes around each byte of a body in chunks: where it is a chunk of its own, there are five."""
 MAX_PIPELINED = 16
-"""Requests that may wait for the answer to the one before."""
+"""Requests that may wait for the answer to the one before, with heads of `MAX_HEAD_BYTES` together."""
 HOP = b"upgrade"
 
 
@@ -55,7 +55,8 @@ class Connection(HttpToolsProtocol):
         self._parting = False
         """What still comes is thrown away: the answer that is told, or being made, is the last."""
         self._framing = 0
-        """Bytes of the message at work that are no body, less those that its body may have around it."""
+        """Bytes of the message at work that are no body, save those that the body behind them may have around
+        it: a long body earns no room for trailers."""
         self._body = _Pace()
         self._answer = _Pace()
         self._pending = 0
@@ -113,14 +114,21 @@ class Connection(HttpToolsProtocol):
         if not self.at_work:
             self._since = self.loop.time()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # a trailer is nothing that anybody reads
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._in_head = False
         if len(self.url) > MAX_URL_BYTES:
             raise AddressTooLong
-        lengths = sum(len(name) + len(value) for name, value in self.headers)
-        if len(self.headers) > MAX_HEADERS or lengths > MAX_HEAD_BYTES:
+        if len(self.headers) > MAX_HEADERS or _length(self.headers) > MAX_HEAD_BYTES:
             raise HeadTooLarge
-        if len(self.pipeline) >= MAX_PIPELINED:
+        heads = (
+            len(cycle.scope["raw_path"]) + len(cycle.scope["query_string"]) + _length(cycle.scope["headers"])
+            for cycle, _ in self.pipeline
+        )
+        if len(self.pipeline) >= MAX_PIPELINED or sum(heads) > MAX_HEAD_BYTES:
             raise MalformedRequest
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
@@ -139,7 +147,7 @@ class Connection(HttpToolsProtocol):
         self._body.begin()
 
     def on_body(self, body: bytes) -> None:
-        self._framing -= (1 + AROUND) * len(body)
+        self._framing = max(0, self._framing - (1 + AROUND) * len(body))
         self._body.moved += len(body)
         super().on_body(body)
 
@@ -265,6 +273,10 @@ class _Pace:
         self._left_s = min(left_s + self.moved / bytes_s, full_s) - tick_s
         self.moved = 0
         return self._left_s < 0
+
+
+def _length(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    return sum(len(name) + len(value) for name, value in headers)
 
 
 def _lines(headers: list[tuple[bytes, bytes]]) -> Iterator[bytes]:

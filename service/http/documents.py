@@ -35,6 +35,8 @@ long."""
 NAME_ENDS = re.compile(rb'"\s{0,99}:')
 NO_BASE64 = (b"\\u", b"\\\\", b'\\"')
 """Escapes that base64 does not have, where / and line breaks may have one."""
+NO_JSON = (b"\n", b"\r", b"\t", b"\v", b"\f")
+"""What base64 may have, and JSON only with an escape."""
 
 PIECE_BYTES = 2**20
 """What is looked at in one go, between which other threads have their turn."""
@@ -134,13 +136,12 @@ def _cut(body: bytes, start: int, texts: dict[str, Text]) -> list[bytes]:
 
 
 def _may_be_base64(body: bytes, begin: int, end: int) -> bool:
-    """Whether this part of the body has no escapes but those of / and line breaks."""
-    if body.find(b"\\", begin, end) < 0:
-        return True
+    """Whether this part of the body has no escapes but those of / and line breaks, and those have one."""
+    escapes = NO_BASE64 if body.find(b"\\", begin, end) >= 0 else ()
     return not any(
-        body.find(escape, at, min(at + PIECE_BYTES + 1, end)) >= 0
+        body.find(wrong, at, min(at + PIECE_BYTES + 1, end)) >= 0
         for at in range(begin, end, PIECE_BYTES)
-        for escape in NO_BASE64
+        for wrong in (*NO_JSON, *escapes)
     )
 
 

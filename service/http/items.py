@@ -25,7 +25,7 @@ WHITESPACE = b" \t\r\n\v\f"
 KNOWN = b"%b%b+/-_=%b" % (ascii_letters.encode(), digits.encode(), WHITESPACE)
 """What base64 has, in any of its forms."""
 FOREIGN = re.compile(b"[^%b]" % re.escape(KNOWN))
-ESCAPED = {b"\\/": b"/", b"\\n": b"\n", b"\\r": b"\r", b"\\t": b"\t"}
+ESCAPED = {b"\\/": b"/", b"\\n": b"\n", b"\\r": b"\r", b"\\t": b"\t", b"\\f": b"\f"}
 HEAD_CHARACTERS = 8
 LONGEST_HEADER = 1024
 """Of a data URI: media types are short."""
@@ -123,8 +123,11 @@ def _after_comma(text: str | memoryview) -> int:
 
 def _unquoted(text: str | memoryview) -> str | memoryview:
     """As it is without the % that a URI may have for + / and =."""
-    plain = text if isinstance(text, str) else text.tobytes().decode(errors="replace")
-    return unquote(plain) if "%" in plain else text
+    if isinstance(text, str):
+        return unquote(text)
+    if b"%" not in text.tobytes():
+        return text
+    return unquote(b"".join(raw for _, raw in _pieces(text)).decode(errors="replace"))
 
 
 def _named(character: str) -> str:

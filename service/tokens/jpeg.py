@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from service.tokens.directory import orientation_alone
 START, MAGIC = b"\xff\xd8", b"\xff\xd8\xff"
 END = b"\xff\xd9"
 COMMENT, FIRST_APP, LAST_APP, EXIF, SCAN, FILL = 0xFE, 0xE0, 0xEF, 0xE1, 0xDA, 0xFF
+NO_FILL = re.compile(rb"[^\xff]")
 EXIF_NAME = b"Exif\0\0"
 WITHOUT_BODY = {0x01, *range(0xD0, 0xD9)}
 LEAST_BYTES = {
@@ -122,8 +124,13 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             marker, end = FILL, data.find(b"\xff", start)
             if end < 0:
                 return
-        elif marker == FILL or marker in WITHOUT_BODY:
-            end = start + (1 if marker == FILL else 2)
+        elif marker == FILL:  # any number of them may stand before a marker (B.1.1.2)
+            found = NO_FILL.search(data, start)
+            if found is None:
+                return
+            end = found.start() - 1
+        elif marker in WITHOUT_BODY:
+            end = start + 2
         else:
             end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
         yield marker, start, end

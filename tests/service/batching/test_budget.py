@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -191,6 +192,29 @@ def test_room_of_what_fails_is_free_again() -> None:
         for _ in range(3):
             with pytest.raises(CorruptImage):
                 await bench.budget.run(damaged, TOTAL, "a", time.monotonic() + 60)
+
+    run(work)
+
+
+def test_error_that_nobody_waits_for_is_not_logged() -> None:
+    async def work(bench: Bench) -> None:
+        leave, logged = threading.Event(), list[dict[str, Any]]()
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
+
+        def damaged() -> Arrays:
+            bench.begun.append("damaged")
+            assert leave.wait(60)
+            raise CorruptImage("it is damaged")
+
+        asked = asyncio.create_task(bench.budget.run(damaged, TOTAL, "a", time.monotonic() + 60))
+        await bench.until("damaged")
+        asked.cancel()
+        await asyncio.wait([asked])
+        del asked  # which holds what it waited for
+        leave.set()
+        await bench.budget.run(dict, TOTAL, "b", time.monotonic() + 60)
+        gc.collect()  # of what was never looked at asyncio tells then
+        assert not logged
 
     run(work)
 

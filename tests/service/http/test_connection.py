@@ -74,7 +74,14 @@ def test_long_head_takes_no_memory(brisk: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", [b"5;" + LONG * b"a", b"0\r\n" + LONG // 6 * b"a: b\r\n" + b"a: b\r\n", b"no number\r\n"]
+    "sent",
+    [
+        b"5;" + LONG * b"a",
+        b"0\r\n" + LONG // 6 * b"a: b\r\n" + b"a: b\r\n",
+        b"10000\r\n" + 2**16 * b"a" + b"\r\n0\r\n" + 2**19 // 6 * b"a: b\r\n",
+        b"no number\r\n",
+    ],
+    ids=["extension", "trailers", "trailers of a long body", "no number"],
 )
 def test_body_in_chunks_that_are_none_is_refused(brisk: Server, sent: bytes) -> None:
     request = CHUNKED.replace(b"host: x", b"host: x\r\nx-api-key: secret")
@@ -134,6 +141,14 @@ def test_requests_that_do_not_wait_for_answers_are_answered_in_order_up_to_a_num
     assert -1 < places[0] < places[1] < places[2]
     many = exchange(brisk, 3 * MAX_PIPELINED * (ASK + b"\r\n"))
     assert many.count(b"HTTP/1.1 200 OK") == MAX_PIPELINED + 1
+
+
+def test_requests_with_long_heads_that_do_not_wait_are_fewer(brisk: Server, photo: bytes) -> None:
+    long = ASK + b"x: " + MAX_HEAD_BYTES // 3 * b"a" + b"\r\n\r\n"
+    answers = exchange(
+        brisk, post("/embed", len(photo), "x-api-key: secret") + photo + 3 * MAX_PIPELINED * long
+    )
+    assert 1 < answers.count(b"HTTP/1.1 200 OK") < MAX_PIPELINED
 
 
 def test_answer_that_is_not_taken_is_dropped(tmp_path: Path, toy_models: Path) -> None:

@@ -82,6 +82,13 @@ def test_error_tells_its_place_in_the_body(bom: bytes) -> None:
         assert f"at line {lines}, column 7." in caught.value.detail
 
 
+@pytest.mark.parametrize("rest", [[], MANY])
+def test_line_breaks_without_an_escape_are_refused_in_long_texts_too(rest: list[str]) -> None:
+    body = json.dumps({"rest": rest, "a": LONG}).replace('A"}', 'A\n"}')
+    with pytest.raises(BadRequest, match="no valid JSON"):
+        read_object(body.encode())
+
+
 @pytest.mark.parametrize("body", [b"[]", b'"a"', b"3", b"null"])
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest, match="expected an object"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import random
 
 import pytest
@@ -41,6 +42,14 @@ def test_every_form_gives_its_bytes(form: str) -> None:
 def test_escapes_of_json_are_read_where_a_text_was_left_in_the_body(form: str) -> None:
     got = decode_base64(memoryview(ESCAPED[form]))
     assert got[1:] == LONG[1:]
+
+
+def test_uri_may_be_quoted_and_escaped_at_once() -> None:
+    picture = LONG[:9999]
+    lines = base64.encodebytes(picture).replace(b"+", b"%2B").replace(b"=", b"%3D")
+    sent = json.dumps("data:image/png;base64," + lines.decode()).replace("/", "\\/")
+    assert from_base64(json.loads(sent)) == picture
+    assert from_base64(Text(memoryview(sent[1:-1].encode()))) == picture
 
 
 @pytest.mark.parametrize("place", [0, 5, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES])
