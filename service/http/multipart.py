@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ TEXT_TYPES = (b"", b"text/plain", b"application/json")
 """Content types of parts that are values, unless they have a file name."""
 MAX_PARAMETERS = 32
 """Most semicolons of a header that is taken apart, which is slow."""
+SLICE_BYTES = 2**15
+"""What is parsed in one go, between which others have their turn: what begins like a boundary takes long."""
 PREAMBLE_BYTES = 2**12
 """Most bytes before the first boundary."""
 
@@ -110,7 +113,9 @@ async def read_form(content_type: str, stream: AsyncIterable[bytes], max_parts: 
         parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
         async for chunk in _from_first(b"--" + boundary, stream):
             empty = empty and not chunk
-            parser.write(chunk)
+            for at in range(0, len(chunk), SLICE_BYTES):
+                parser.write(chunk[at : at + SLICE_BYTES])
+                await asyncio.sleep(0)
     except FormParserError as error:
         raise BadRequest(f"The body is no form: {error}") from None
     if not form.complete and not empty:
