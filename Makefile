@@ -50,8 +50,9 @@ limits: $(VENV)/dev ## Attack a service as it is shipped and print memory, stops
 	$(VENV)/bin/python -m tests.limits $(OPTIONS)
 
 fuzz: $(VENV)/dev ## Feed every parser random inputs, SECONDS (600) each
-	for target in $(FUZZED); do \
-	  $(VENV)/bin/python -m tests.fuzz $$target --folder "$(WORK)/fuzz" --seconds $(SECONDS) || exit 1; done
+	failed=; for target in $(FUZZED); do \
+	  $(VENV)/bin/python -m tests.fuzz $$target --folder "$(WORK)/fuzz" --seconds $(SECONDS) || failed="$$failed $$target"; \
+	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 benchmark: $(VENV)/dev redis-server ## Compare Redis batching with local batching and print a table
 	$(VENV)/bin/python -m tests.benchmarks.redis_batching

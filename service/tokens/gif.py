@@ -32,6 +32,8 @@ def _first_frame(data: bytes) -> tuple[int, int, bytes]:
     head = start = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     control, began = b"", 0
     for _ in range(MAX_BLOCKS):
+        if start + 1 >= len(data):
+            raise CorruptImage("The GIF ends before its first frame.")
         if began:  # within an extension, whose blocks end with an empty one
             length = data[start]
             start += 1 + length

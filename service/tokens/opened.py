@@ -48,13 +48,13 @@ def opened(data: bytes, header: Header, short_side: int | None) -> tuple[Upright
     """A picture with this header, and its whole width and height, upright.
 
     A JPEG is decoded at the smallest scale at which its short side has `short_side` pixels, where that is
-    given. Raises `UnknownImageFormat`, `UnsupportedImage`, `CorruptImage`, and whatever a decoder does for a
-    damaged one: see `one_picture`.
+    given, and JPEG 2000 in the smallest such resolution. Raises `UnknownImageFormat`, `UnsupportedImage`,
+    `CorruptImage`, and whatever a decoder does for a damaged one: see `one_picture`.
     """
     if data.startswith(tiff.MAGIC):
         image, orientation = _tiff_loaded(data)
     else:
-        image = _loaded(_lean(data), header.width * header.height, short_side)
+        image = _loaded(_lean(data), header, short_side)
         orientation = orientation_of(image)
     upright = Upright(image, orientation)
     size = (header.height, header.width) if upright.sideways else (header.width, header.height)
@@ -79,15 +79,17 @@ def _lean(data: bytes) -> bytes:
     return gif.lean(data) if data.startswith(gif.MAGIC) else data
 
 
-def _loaded(data: bytes, pixels: int, short_side: int | None) -> Image.Image:
-    """The picture as it is stored, of so many pixels at most."""
+def _loaded(data: bytes, header: Header, short_side: int | None) -> Image.Image:
+    """The picture as it is stored, no larger than its header says."""
 
     def decode(mended: bytes) -> Image.Image:
         image = _recognized(mended)
-        if image.width * image.height > pixels:
+        if image.width * image.height > header.width * header.height:
             raise CorruptImage("The image's header is damaged: it tells of two sizes.")
         if short_side is not None:
             image.draft("RGB", (short_side, short_side))
+        if header.halvings:
+            image.reduce = header.halvings  # type: ignore[method-assign, assignment] # of JPEG 2000's plugin
         image.load()
         return image
 

@@ -1,7 +1,7 @@
 """Fuzz a target: `python -m tests.fuzz picture --seconds 60`; all of them, and longer: `make fuzz`.
 
 The fuzzer is Atheris, which mutates what has reached new lines of ours. What fails is left in the folder,
-with its trace printed, and the exit code is not 0.
+with its trace printed, and the exit code is not 0; `--again FILE` runs such a file alone.
 """
 
 from __future__ import annotations
@@ -27,9 +27,13 @@ def main(
     folder: Annotated[Path, typer.Option(help="Where inputs are kept, to go on with.")] = Path("work/fuzz"),
     seconds: Annotated[int, typer.Option(help="How long; 0: until `runs` are over.")] = 0,
     runs: Annotated[int, typer.Option(help="How many inputs; 0: until the time is over.")] = 0,
+    again: Annotated[Path | None, typer.Option(help="An input to run alone.", exists=True)] = None,
     seed: Annotated[int, typer.Option(help="Of the random numbers; 0: another each time.")] = 0,
 ) -> None:
     """Feed a target random inputs; the exit code is not 0 where one fails."""
+    if again is not None:
+        TARGETS[target](again.read_bytes())
+        return
     corpus = folder / target
     if not corpus.exists():
         write_corpus(target, corpus)

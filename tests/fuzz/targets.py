@@ -75,7 +75,7 @@ def picture(data: bytes) -> None:
         cause = error.__cause__
         frames = traceback.extract_tb(cause.__traceback__) if cause is not None else []
         if frames and OURS in frames[-1].filename and isinstance(cause, MISTAKES):
-            raise AssertionError("our own code failed") from cause
+            raise AssertionError("".join(traceback.format_exception(cause))) from None
     except ServiceError:
         pass
     else:

@@ -27,7 +27,11 @@ def main(
 ) -> None:
     """Attack a service that runs as it is shipped, and print what became of it; 1 where a goal is missed."""
     table = Table(
-        "what is sent", "MB above rest", "longest stop, ms", "answers", "neighbour: right, wrong, slowest s"
+        "what is sent",
+        "MB above rest",
+        "longest stop, ms, of probes",
+        "answers",
+        "neighbour: right, wrong, slowest s",
     )
     missed, console = [], Console(stderr=True)
     with tempfile.TemporaryDirectory() as folder, victim(Path(folder)) as server:
@@ -39,7 +43,7 @@ def main(
             table.add_row(
                 attack.name,
                 f"{harm.extra_bytes / 1e6:.0f}",
-                f"{1000 * harm.longest_stop_s:.0f}",
+                f"{1000 * harm.longest_stop_s:.0f} of {harm.probes}",
                 ", ".join(f"{answer} ×{count}" for answer, count in answers.items()),
                 f"{harm.right}, {len(harm.wrong)}, {harm.slowest_s:.2f}",
             )

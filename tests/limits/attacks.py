@@ -11,6 +11,7 @@ import json
 import re
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ JSON = "application/json"
 INFER = "/v2/models/stellar-tiny.embed/infer"
 MB = 10**6
 CLIENTS = 8
+IDLE_S = 3.0
 SILENT = 1_100
 STALLED = 50
 CODE = re.compile(r'"code": ?"(\w+)"')
@@ -49,7 +51,13 @@ class Attack:
 
 def attacks(size: float) -> list[Attack]:
     """All of them, with bodies and counts times `size`: 1 for what the goals speak of."""
-    return [*_pictures(size), *_files(size), *_documents(size), *_forms(size), *_connections(size)]
+    idle = Attack(name="nothing, for comparison", run=_nothing)
+    return [idle, *_pictures(size), *_files(size), *_documents(size), *_forms(size), *_connections(size)]
+
+
+def _nothing(victim: Victim) -> Answers:
+    time.sleep(IDLE_S)
+    return Answers()
 
 
 def _pictures(size: float) -> list[Attack]:
@@ -162,11 +170,13 @@ def _forms(size: float) -> list[Attack]:
 
     named = 'Content-Disposition: form-data; name="{}"'
     forms = {
-        "form: a field of 10 MB": part(named.format("edits"), b"[" * (5 * count)),
+        f"form: a field of {5 * count / MB:.1f} MB": part(named.format("edits"), b"[" * (5 * count)),
         "form: a field in another charset": part(
             named.format("fit") + "\r\nContent-Type: text/plain; charset=undefined", b"a-" * (count // 20)
         ),
-        "form: a part's head of 10 MB": part(named.format("image") + "\r\nX: " + "y" * (5 * count), b""),
+        f"form: a part's head of {5 * count / MB:.1f} MB": part(
+            named.format("image") + "\r\nX: " + "y" * (5 * count), b""
+        ),
         "form: a part of many header lines": part(named.format("image") + "\r\nX: y" * (count // 4), b""),
         "form: half boundaries": part(
             named.format("image") + "\r\nContent-Type: image/png", b"\r\n--" * count
@@ -243,7 +253,9 @@ def _connections(size: float) -> list[Attack]:
 
     return [
         Attack(name=f"a head of {100 * size:.0f} MB", run=head_of(round(100 * MB * size))),
-        Attack(name=f"an address of {100 * size:.0f} kB", run=address_of(round(100_000 * size) + 20_000)),
+        Attack(
+            name=f"an address of {20 + 100 * size:.0f} kB", run=address_of(round(100_000 * size) + 20_000)
+        ),
         Attack(name=f"{silent} silent connections", run=silence),
         Attack(name=f"{stalled} uploads that stall at {body // MB} MB", run=stall, in_flight_bytes=body),
     ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -19,7 +22,6 @@ from tests.service.server import Server, running
 CONTAINER_BYTES = 2**30
 """The chart's limit of memory, the smaller of the two that are shipped."""
 ATTACKER, NEIGHBOUR = "attacker-key", "neighbour-key"
-LOOK_EVERY_S = 0.005
 NEIGHBOUR_EVERY_S = 0.05
 DIFFERENCE = 1e-4
 
@@ -31,6 +33,7 @@ class Harm:
     rest_bytes: int = 0
     """Memory before."""
     peak_bytes: int = 0
+    probes: int = 0
     longest_stop_s: float = 0.0
     """Longest time that `/healthz/live` took."""
     right: int = 0
@@ -69,25 +72,29 @@ class Victim:
         Path(f"/proc/{self.server.process.pid}/clear_refs").write_text("5")  # the peak is what is held now
         harm = Harm(rest_bytes=self._memory("VmRSS"))
         over = threading.Event()
-        watchers = [threading.Thread(target=watch, args=(harm, over)) for watch in (self._probe, self._use)]
-        for watcher in watchers:
-            watcher.start()
-        try:
-            answers = attack(self)
-        finally:
-            over.set()
-            for watcher in watchers:
-                watcher.join()
+        user = threading.Thread(target=self._use, args=(harm, over))
+        with self._probing(harm):
+            user.start()
+            try:
+                answers = attack(self)
+            finally:
+                over.set()
+                user.join()
         harm.peak_bytes = self._memory("VmHWM")
         return harm, answers
 
-    def _probe(self, harm: Harm, over: threading.Event) -> None:
-        with httpx.Client(base_url=self.server.url, timeout=120) as client:
-            while not over.is_set():
-                started = time.monotonic()
-                client.get("/healthz/live").raise_for_status()
-                harm.longest_stop_s = max(harm.longest_stop_s, time.monotonic() - started)
-                time.sleep(LOOK_EVERY_S)
+    @contextmanager
+    def _probing(self, harm: Harm) -> Iterator[None]:
+        """Note the longest stop of the event loop meanwhile."""
+        command = [sys.executable, "-m", "tests.limits.probe", "127.0.0.1", str(self.server.port)]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            yield
+            process.stdin.close()
+            harm.probes, harm.longest_stop_s = json.loads(process.stdout.read())
 
     def _use(self, harm: Harm, over: threading.Event) -> None:
         with self.client(NEIGHBOUR) as client:
