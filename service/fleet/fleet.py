@@ -136,7 +136,7 @@ class Fleet:
         try:
             entry = await self.link.send("XADD", waiting.stream, "*", *request.fields())
         except OutOfMemoryError:
-            raise QueueFull("the queue's memory is full: try again soon") from None
+            raise QueueFull("The queue's memory is full: try again soon.") from None
         except ResponseError as error:  # a user who may not, a disk that is full, a replica that is missing
             logger.error("write_refused", reason=str(error))
             raise QueueAway from error

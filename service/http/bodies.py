@@ -42,7 +42,10 @@ class BodyLimit:
         await self._app(scope, limited_receive, send)
 
     def _error(self) -> BodyTooLarge:
-        return BodyTooLarge(f"A request may have {self._max_bytes} bytes; send less at once.")
+        return BodyTooLarge(
+            f"A request may have {self._max_bytes} bytes here, by STELLAR_MAX_BODY_BYTES and a third of "
+            "STELLAR_BODY_MEMORY: send less at once."
+        )
 
 
 class BodyMemory:

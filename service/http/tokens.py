@@ -52,6 +52,8 @@ def read_tokens(
 def _arrays(data: bytes, most: int) -> dict[str, Any]:
     """The arrays of a safetensors file, where it holds `most` numbers at most: of 8 bytes at most each."""
     largest = 8 * most + HEADER_BYTES
+    if int.from_bytes(data[:8], "little") > len(data):
+        raise BadTokens("tokens: the bytes are no safetensors file.")
     if len(data) > largest or int.from_bytes(data[:8], "little") > HEADER_BYTES:
         raise BadTokens(
             f"tokens: expected at most {largest} bytes, of which {HEADER_BYTES} are header: "

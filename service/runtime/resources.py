@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
@@ -21,12 +22,32 @@ def available_processors() -> int:
 
 
 def available_memory() -> int:
-    """Bytes of memory that this process may use: its control group's limit, or the machine's."""
+    """Bytes of memory that this process may use: the least limit of its control groups, or the machine's."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in (CONTROL_GROUPS / "memory.max", CONTROL_GROUPS / "memory/memory.limit_in_bytes"):
+    return min([machine, *(limit for folder in _memory_groups() if (limit := _limit(folder)) is not None)])
+
+
+def _memory_groups() -> Iterator[Path]:
+    """The folders of the control groups that this process is in, as far as they can be seen from here."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in ["0::/", *lines]:
+        _, controllers, path = line.split(":", 2)
+        if not controllers or "memory" in controllers.split(","):
+            root = CONTROL_GROUPS / "memory" if controllers else CONTROL_GROUPS
+            for part in (Path(path), *Path(path).parents):
+                yield root / part.relative_to("/")
+    yield CONTROL_GROUPS / "memory"
+
+
+def _limit(folder: Path) -> int | None:
+    """A control group's limit of memory, in either version of them; None where it has none."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
         try:
-            allowed = int(limit.read_text())
-        except (OSError, ValueError):  # not this version of control groups, or no limit ("max")
+            limit = int((folder / name).read_text())
+        except (OSError, ValueError):  # not this version, or no limit ("max")
             continue
-        return min(machine, allowed if allowed < UNLIMITED else machine)
-    return machine
+        return limit if limit < UNLIMITED else None
+    return None
