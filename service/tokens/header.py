@@ -56,12 +56,14 @@ def read_header(data: bytes, max_pixels: int, short_side: int | None) -> Header:
     """The header of a picture of at most `max_pixels`; JPEG and JPEG 2000 are decoded for `short_side`, see
     `opened`.
 
-    Raises `EmptyImage`, `UnknownImageFormat`, `UnsupportedImage`, `CorruptImage`, `TooManyPixels`, and
-    whatever reading does where bytes are missing: see `one_picture`.
+    Raises `EmptyImage`, `UnknownImageFormat`, `UnsupportedImage`, `CorruptImage` and `TooManyPixels`.
     """
     if not data:
         raise EmptyImage("The image has no bytes.")
-    header = _reader(data, short_side)(data)
+    try:
+        header = _reader(data, short_side)(data)
+    except (IndexError, OverflowError, ValueError, struct.error):  # bytes are missing, or lead nowhere
+        raise CorruptImage("The image is truncated or damaged.") from None
     width, height = header.width, header.height
     if min(width, height) < 1:
         raise CorruptImage("The image's header is damaged: it has no size.")

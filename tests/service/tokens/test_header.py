@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,22 @@ def test_file_that_tells_of_two_sizes_is_damaged() -> None:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2 * SIDE, SIDE, 8, 2, 0, 0, 0))
     with pytest.raises(CorruptImage, match="two sizes"):
         decode_image(png(header), 8, "crop", MAX_PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        *((kind, {}) for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000")),
+        ("TIFF", {"big_tiff": True}),
+        ("WEBP", {"lossless": True}),
+    ],
+)
+def test_header_that_is_cut_or_damaged_anywhere_is_told(kind: str, options: dict[str, bool]) -> None:
+    data = encoded(Image.new("RGB", (9, 7)), kind, **options)
+    for length in range(min(len(data), 700)):
+        for rest in (b"", bytes(len(data) - length), b"\xff" * (len(data) - length)):
+            with suppress(ServiceError):
+                read_header(data[:length] + rest, MAX_PIXELS, 8)
 
 
 def png_of(pieces: int, filler: bytes = b"") -> bytes:
