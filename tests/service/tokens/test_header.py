@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -200,3 +201,22 @@ def test_more_parts_than_any_program_writes_are_refused(name: str) -> None:
     with pytest.raises(error) as refusal:
         decode_image(make(), 8, "crop", MAX_PIXELS)
     assert refusal.value.detail
+
+
+def test_jpeg_2000_is_decoded_in_a_smaller_resolution() -> None:
+    """Pillow holds Python's lock while it decodes one, so that nobody else is served."""
+    ramp = Image.linear_gradient("L").resize((2000, 1000)).convert("RGB")
+    data = encoded(ramp, "JPEG2000")
+    assert read_header(data, MAX_PIXELS, 80).halvings == 3
+    assert read_header(data, MAX_PIXELS, None).halvings == 0
+    found = decode_image(data, 64, "crop", MAX_PIXELS)
+    wanted = decode_image(encoded(ramp, "PNG"), 64, "crop", MAX_PIXELS)
+    assert found.source == wanted.source
+    assert np.abs(found.pixels.astype(int) - wanted.pixels).max() <= 3
+
+
+def test_jpeg_2000_without_small_resolutions_is_refused_where_it_is_large() -> None:
+    image = Image.new("L", (1200, 1200))
+    with pytest.raises(UnsupportedImage, match="send a JPEG"):
+        decode_image(encoded(image, "JPEG2000", num_resolutions=1), 64, "crop", MAX_PIXELS)
+    decode_image(encoded(image, "JPEG2000", num_resolutions=2), 64, "crop", MAX_PIXELS)
