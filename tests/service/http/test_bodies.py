@@ -33,6 +33,12 @@ def embedded(server: Server, key: str) -> bytes:
     return exchange(server, post("/embed", len(PICTURE), key, "connection: close") + PICTURE)
 
 
+def is_refused(server: Server, length: int, key: str) -> bool:
+    """Whether a body of this length is, before any of it comes: asking holds nothing."""
+    with connect(server, post("/embed", length, key, "expect: 100-continue")) as asking:
+        return asking.recv(12) == b"HTTP/1.1 503"
+
+
 def test_body_that_can_never_fit_is_too_large(server: Server) -> None:
     assert told(exchange(server, post("/embed", LARGEST + 1, FIRST, "expect: 100-continue"))) == (
         413,
@@ -45,7 +51,8 @@ def test_bodies_of_one_client_take_half_and_others_go_on(server: Server) -> None
     with ExitStack() as stack:
         held = stack.enter_context(connect(server, post("/embed", LARGEST, FIRST) + int(part) * b"a"))
         whole = post("/embed", int(part), FIRST, "connection: close") + int(part) * b"a"
-        server.wait_until(lambda: told(exchange(server, whole)) == (503, "too_busy"))
+        server.wait_until(lambda: is_refused(server, int(part), FIRST))
+        assert told(exchange(server, whole)) == (503, "too_busy")
         answer = exchange(server, post("/embed", int(part), FIRST, "expect: 100-continue"))
         assert b"\r\nretry-after: 1\r\n" in answer
         assert b"100 Continue" not in answer
@@ -65,8 +72,9 @@ def test_bodies_of_one_client_take_half_and_others_go_on(server: Server) -> None
 def test_all_bodies_together_are_bounded(server: Server) -> None:
     part = int(0.7 * LARGEST)
     with connect(server, post("/embed", LARGEST, FIRST) + part * b"a"):
+        server.wait_until(lambda: is_refused(server, part, SECOND))
         whole = post("/embed", part, SECOND, "connection: close") + part * b"a"
-        server.wait_until(lambda: told(exchange(server, whole)) == (503, "too_busy"))
+        assert told(exchange(server, whole)) == (503, "too_busy")
         chunked = post("/embed", 0, SECOND).replace(b"content-length: 0", b"transfer-encoding: chunked")
         sent = chunked + b"%x\r\n" % part + part * b"a"
         grown = connect(server, sent)
@@ -78,6 +86,7 @@ def test_all_bodies_together_are_bounded(server: Server) -> None:
 def test_compressed_bodies_count_as_what_they_are(server: Server) -> None:
     zeros = gzip.compress(bytes(int(0.9 * LARGEST)))
     with connect(server, post("/embed", LARGEST, FIRST) + int(0.3 * LARGEST) * b"a"):
+        server.wait_until(lambda: is_refused(server, LARGEST, SECOND))
         head = post("/embed", len(zeros), SECOND, "content-encoding: gzip", "connection: close")
-        server.wait_until(lambda: told(exchange(server, head + zeros)) == (503, "too_busy"))
+        assert told(exchange(server, head + zeros)) == (503, "too_busy")
         assert b" 200 OK" in embedded(server, SECOND)
