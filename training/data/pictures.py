@@ -87,7 +87,8 @@ def picture_batches(
             except BaseException as error:
                 put(error)
 
-    threading.Thread(target=fill, name="pictures", daemon=True).start()
+    filling = threading.Thread(target=fill, name="pictures", daemon=True)
+    filling.start()
     try:
         while True:
             batch = ahead.get()
@@ -96,6 +97,7 @@ def picture_batches(
             yield batch
     finally:
         closed.set()
+        filling.join()  # Python must not end while it works: PyTorch would end the process with an error
 
 
 def _decoded(
