@@ -5,14 +5,28 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
+from tests.fuzz.corpus import write_corpus
 from tests.fuzz.targets import TARGETS
 
 RUNS = {"picture": 100, "request": 200}
 OTHERS = 1000
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_sound_inputs_pass(target: str, tmp_path: Path) -> None:
+    write_corpus(target, tmp_path / target)
+    inputs = list((tmp_path / target).iterdir())
+    assert inputs
+    for each in inputs:
+        TARGETS[target](each.read_bytes())
+
+
+@pytest.mark.skipif(find_spec("atheris") is None, reason="Atheris has no wheel for this platform")
 def test_no_target_fails_within_a_few_inputs(tmp_path: Path) -> None:
     def fuzz(target: str) -> subprocess.CompletedProcess[str]:
         runs = RUNS.get(target, OTHERS)
