@@ -22,7 +22,7 @@ from service.fleet.scripts import SCRIPTS
 from service.settings import Settings
 
 Command = tuple[str | bytes | int, ...]
-UNFIT = ("MISCONF", "NOREPLICAS", "UNBLOCKED", "MASTERDOWN", "CLUSTERDOWN")
+UNFIT = ("MISCONF", "NOREPLICAS", "UNBLOCKED force", "MASTERDOWN", "CLUSTERDOWN")
 """How Redis begins to say that it can't work now: its disk fails, replicas are missing, its role changes."""
 
 

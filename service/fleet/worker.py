@@ -324,7 +324,7 @@ class Worker:
 
     def _refused(self, event: str, error: ResponseError) -> None:
         """Log what Redis refuses; not that the streams are gone, because they are made again at once."""
-        if not str(error).startswith("NOGROUP"):
+        if not str(error).startswith(("NOGROUP", "UNBLOCKED the stream key no longer exists")):
             logger.error(event, worker=self.name, reason=str(error))
 
     async def _pause(self) -> None:

@@ -248,6 +248,19 @@ def test_replica_takes_over_at_the_same_address(
         replica.close()
 
 
+def test_streams_that_are_deleted_under_an_idle_worker_are_made_again(cluster: Cluster) -> None:
+    """That is no error, which would fail this test by the log."""
+    worker = cluster.worker()
+    server = cluster.ready()
+    assert right(ask(server))
+    for _ in range(3):
+        wait_until(cluster.streams)
+        time.sleep(0.2)  # the worker waits for work
+        cluster.redis.client.delete(*cluster.streams())
+    assert right(ask(server))
+    assert not worker.logged("redis_away")
+
+
 def test_trimmed_streams_are_written_again(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
     worker = cluster.worker()
     server = cluster.ready()
