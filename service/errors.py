@@ -127,7 +127,10 @@ class MalformedRequest(BadRequest):
 
     code, title = "malformed_request", "Malformed request"
 
-    def __init__(self, detail: str = "This is no HTTP/1.1 that can be read: check what sends it.") -> None:
+    def __init__(
+        self,
+        detail: str = "This is no plain HTTP/1.1 that can be read: check the address and what sends it.",
+    ) -> None:
         super().__init__(detail)
 
 
@@ -183,6 +186,11 @@ class CorruptImage(BadImage):
     """Truncated or damaged."""
 
     code, title = "corrupt_image", "Corrupt image"
+
+    def __init__(
+        self, detail: str = "The image is truncated or damaged: send the whole file, or save it anew."
+    ) -> None:
+        super().__init__(detail)
 
 
 class TooManyPixels(BadImage):

@@ -90,7 +90,11 @@ class Budget:
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 await self._enter(cost, client)
-                work = asyncio.get_running_loop().run_in_executor(self._threads, made, make, request_id)
+                try:
+                    work = asyncio.get_running_loop().run_in_executor(self._threads, made, make, request_id)
+                except RuntimeError:  # no thread can be started
+                    self._leave(cost, client)
+                    raise
                 work.add_done_callback(partial(self._over, cost, client))
                 return await asyncio.shield(work)
         except TimeoutError:

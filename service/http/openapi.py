@@ -31,7 +31,7 @@ PROBLEM = {
                 "title": "Corrupt image",
                 "status": 422,
                 "code": "corrupt_image",
-                "detail": "The image is truncated or damaged.",
+                "detail": "The image is truncated or damaged: send the whole file, or save it anew.",
                 "request_id": "5f0c1a…",
             }
         }
@@ -152,7 +152,7 @@ EMBEDDINGS_DOCS = _json_docs(
     },
     {
         "error": {
-            "message": "The image is truncated or damaged.",
+            "message": "The image is truncated or damaged: send the whole file, or save it anew.",
             "type": "invalid_request_error",
             "param": "input",
             "code": "corrupt_image",

@@ -63,12 +63,14 @@ def read_header(data: bytes, max_pixels: int, short_side: int | None) -> Header:
     try:
         header = _reader(data, short_side)(data)
     except (IndexError, OverflowError, ValueError, struct.error):  # bytes are missing, or lead nowhere
-        raise CorruptImage("The image is truncated or damaged.") from None
+        raise CorruptImage from None
     width, height = header.width, header.height
     if min(width, height) < 1:
         raise CorruptImage("The image's header is damaged: it has no size.")
     if width * height > max_pixels:
-        raise TooManyPixels(f"The image has {width} × {height} pixels; at most {max_pixels} are accepted.")
+        raise TooManyPixels(
+            f"The image has {width} × {height} pixels; at most {max_pixels} are accepted: send a smaller one."
+        )
     return header
 
 

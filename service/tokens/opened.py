@@ -41,7 +41,7 @@ def one_picture() -> Iterator[None]:
             raise TooMuchMemory(
                 "Decoding the image took more memory than there is: send a smaller one."
             ) from None
-        raise CorruptImage("The image is truncated or damaged.") from error
+        raise CorruptImage from error
 
 
 def opened(data: bytes, header: Header, short_side: int | None) -> tuple[Upright, tuple[int, int]]:

@@ -271,7 +271,7 @@ class Tiff:
         rows = min(place.rows, self.size[1] - place.top)
         if self._compression == 1 and self._fill_order == 1:
             if len(packed) < rows * row_bytes:
-                raise CorruptImage("The image is truncated or damaged.")
+                raise CorruptImage
             lines = np.frombuffer(packed, np.uint8, rows * row_bytes).reshape(rows, row_bytes)
             yield from (lines[top : top + step] for top in range(0, rows, step))
             return

@@ -45,6 +45,12 @@ class Process:
         """The log's lines of one kind."""
         return [line for line in self.events if line["event"] == event]
 
+    @property
+    def worked_s(self) -> float:
+        """Processor time that it has taken."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime: proc(5)
+
     def expect(self, *events: str) -> None:
         """These errors belong to the test."""
         self.expected |= set(events)

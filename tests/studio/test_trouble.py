@@ -63,7 +63,7 @@ def test_corrupt_file_is_told_with_advice_and_changes_nothing(visitor: Visitor, 
     before = visitor.picture()
     visitor.load("broken.jpg", cat[: len(cat) // 3])
     problem = visitor.page.locator("#problem p")
-    expect(problem).to_contain_text("The image is truncated or damaged.")
+    expect(problem).to_contain_text("The image is truncated or damaged: send the whole file")
     expect(problem).to_contain_text("choose another file")
     assert (visitor.picture() == before).all()
     visitor.load("words.txt", b"no picture at all")

@@ -150,8 +150,9 @@ def test_errors_carry_code_status_message_and_request_id(
         stellar.embed(photo[:1000])
     error = caught.value
     assert (error.code, error.status) == ("corrupt_image", 422)
-    assert error.detail == "The image is truncated or damaged."
-    assert error.request_id in {line["request_id"] for line in server.logged("request")}
+    assert error.detail == "The image is truncated or damaged: send the whole file, or save it anew."
+    known = error.request_id
+    server.wait_until(lambda: any(line["request_id"] == known for line in server.logged("request")))
     assert str(error) == f"{error.detail} (corrupt_image, request {error.request_id})"
     with pytest.raises(StellarError, match=r"edits\[0\].* \(bad_edit"):
         stellar.reconstruct(photo, edits=[{"op": "drop", "token": 99}])

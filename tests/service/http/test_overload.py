@@ -15,6 +15,8 @@ from tests.service.photos import plain
 from tests.service.server import Server, running
 
 BLACK, SLOW = plain(0), plain(255)
+AT_WORK_S = 0.2
+"""Processor time that nothing but a slow picture in the engine takes."""
 ENCODED = 'stellar_images_total{model="toy",stage="encode"}'
 DECODED = 'stellar_stage_duration_seconds_count{stage="decode"}'
 WAITING = 'stellar_queue_depth{model="toy",stage="encode"}'
@@ -41,20 +43,28 @@ def embed(server: Server, image: bytes) -> httpx.Response:
 
 def busy(server: Server, pool: ThreadPoolExecutor) -> list[Future[httpx.Response]]:
     """Two requests: one that the engine is at work on, and one that waits."""
-    both = [pool.submit(embed, server, SLOW) for _ in range(2)]
+    idle_s = server.worked_s
+    first = pool.submit(embed, server, SLOW)
+    server.wait_until(lambda: server.worked_s > idle_s + AT_WORK_S)
+    second = pool.submit(embed, server, SLOW)
     server.wait_until(lambda: server.metric(WAITING) == 1)
-    return both
+    return [first, second]
+
+
+def full(server: Server, pool: ThreadPoolExecutor) -> list[Future[httpx.Response]]:
+    """Three requests, of which two wait: all that a queue of two takes."""
+    three = [*busy(server, pool), pool.submit(embed, server, SLOW)]
+    server.wait_until(lambda: server.metric(WAITING) == 2)
+    return three
 
 
 def test_full_queue_is_told_at_once_and_what_waits_is_served(toy: Server, pool: ThreadPoolExecutor) -> None:
-    both = busy(toy, pool)
-    third = pool.submit(embed, toy, BLACK)
-    toy.wait_until(lambda: toy.metric(WAITING) == 2)
+    three = full(toy, pool)
     fourth = embed(toy, BLACK)
-    assert not all(each.done() for each in both)
+    assert not any(each.done() for each in three[1:])
     assert (fourth.status_code, fourth.json()["code"]) == (503, "queue_full")
     assert int(fourth.headers["retry-after"]) >= 1
-    assert [each.result().status_code for each in (*both, third)] == [200, 200, 200]
+    assert [each.result().status_code for each in three] == [200, 200, 200]
     assert toy.metric(DECODED) == 3  # the fourth was refused before that
     assert toy.metric('stellar_rejected_total{reason="queue_full"}') == 1
 

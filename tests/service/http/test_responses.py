@@ -73,7 +73,7 @@ def test_numbers_come_as_lists_or_as_little_endian_floats() -> None:
 
 
 def test_items_are_numbered_and_errors_stand_in_their_place() -> None:
-    error = CorruptImage("The image is truncated or damaged.")
+    error = CorruptImage("The image is truncated or damaged: send the whole file, or save it anew.")
     first, second = data([{"x": 1}, error], "id")
     assert first == {"index": 0, "x": 1}
     assert second == {"index": 1, "error": error.problem("id")}
