@@ -8,6 +8,7 @@ VENV := .venv
 SECONDS ?= 600
 FUZZED := picture form text document tokens edits call wire request
 PEERS := fastapi litserve mosec bentoml ray
+CEILING_PEERS := litserve mosec triton
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help serve test chaos limits fuzz benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving benchmark-scaling benchmark-ceiling soak
@@ -67,7 +68,7 @@ benchmark-scaling: $(VENV)/dev redis-server ## Measure how cost grows with pictu
 	$(VENV)/bin/python -m tests.benchmarks.serving --out "$(WORK)/benchmark-workers" --seconds 5 \
 	  --servers bare,workers-1,workers-2,workers-4,workers-8 --concurrency 1,32
 
-benchmark-ceiling: $(VENV)/dev redis-server ## Measure what is around a model that costs nothing, beside a commit BASELINE
+benchmark-ceiling: $(VENV)/dev redis-server $(CEILING_PEERS:%=$(VENV)/peers/%/installed) ## Measure what is around a model that costs nothing, beside a commit BASELINE
 	$(VENV)/bin/python -m tests.benchmarks.serving.ceiling --out "$(WORK)/benchmark/ceiling" $(BASELINE:%=--baseline %) $(OPTIONS)
 
 soak: $(VENV)/dev redis-server ## Send 200,000 requests of all kinds and watch the memory
@@ -167,6 +168,16 @@ $(VENV)/peers/%/installed: pyproject.toml constraints.txt # servers that ours is
 	@grep -v ^opentelemetry constraints.txt > $(@D)/constraints.txt # BentoML wants another
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(@D)/constraints.txt \
 	  '$(subst fastapi,uvicorn[standard],$(subst ray,ray[serve],$*))' --editable '.[cpu]'
+	@touch $@
+
+# Triton's backend for Python is built for the Python of Linux distributions and for NumPy 1.
+$(VENV)/peers/triton/installed: pyproject.toml constraints.txt
+	@test -x $(@D)/bin/python || /usr/bin/python3.11 -m venv $(@D) \
+	  || { echo "Triton runs with the system's Python 3.11: apt install python3.11-venv libpython3.11"; exit 1; }
+	@grep -v ^numpy constraints.txt > $(@D)/constraints.txt
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(@D)/constraints.txt --editable '.[cpu]'
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(@D)/constraints.txt --no-deps \
+	  nvidia-pytriton 'numpy<2'
 	@touch $@
 
 clean: ## Remove what the other commands made

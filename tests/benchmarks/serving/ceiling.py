@@ -33,7 +33,7 @@ from tests.benchmarks.serving.free import FREE
 from tests.benchmarks.serving.matrix import Cell
 
 AS_GPU = (sys.executable, "-P", str(HERE / "as_gpu.py"))
-ROWS = ("local", "redis", "redis-2")
+ROWS = ("local", "redis", "redis-2", "mosec", "litserve", "triton")
 MEGAPIXELS, PICTURES = 0.14, 4
 """Of 34 kB on average."""
 
@@ -44,7 +44,7 @@ def main(
     ),
     rows: Annotated[
         str,
-        typer.Option(help="local, redis, redis-2 (two API processes), or servers of the other benchmark."),
+        typer.Option(help="local, redis, redis-2 (two API processes), and servers of the other benchmark."),
     ] = ",".join(ROWS),
     baseline: Annotated[str | None, typer.Option(help="A commit to compare with.")] = None,
     rounds: int = 3,

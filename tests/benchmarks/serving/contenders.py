@@ -161,6 +161,7 @@ CONTENDERS = {
     "litserve": _peer("litserve"),
     "bentoml": Contender(command=_bentoml, environment=environment),
     "ray": _peer("ray"),
+    "triton": _peer("triton", "/v2/models/embed/infer"),
 }
 """By name; the bare loops are no servers and stand beside them."""
 

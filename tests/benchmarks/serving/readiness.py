@@ -27,8 +27,9 @@ def wait_for_answer(processes: Processes, path: str, port: int, jpeg: bytes) -> 
     Raises `RuntimeError` where that never happens.
     """
     started = time.perf_counter()
+    headers = HEADERS | {"Accept-Encoding": "identity"}
     with httpx.Client(
-        base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=START_TIMEOUT_S
+        base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=START_TIMEOUT_S
     ) as client:
         while (passed := time.perf_counter() - started) < START_TIMEOUT_S and processes.root.poll() is None:
             with suppress(httpx.TransportError):
