@@ -78,7 +78,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
     done = stellar_train("run", *options, "--out", whole)
     assert done.returncode == 0, done.stderr
     draw, kills = random.Random(0), 0
-    while kills < 4:
+    while kills < 3:
         resume = ["--resume"] if (parted / "config.toml").exists() else options
         process = subprocess.Popen(
             [*COMMAND, "run", "--out", str(parted), *resume],
@@ -99,7 +99,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
     one, other = (load_file(run / "checkpoint.safetensors") for run in (parted, whole))
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
     starts = [json.loads(line) for line in (parted / "starts.jsonl").read_text().splitlines()]
-    assert len(starts) == 5
+    assert len(starts) == kills + 1
     assert [start["step"] for start in starts] == sorted({start["step"] for start in starts})
     assert {start["torch"] for start in starts} == {torch.__version__}
 
