@@ -9,13 +9,15 @@ What decoders take a pixel was measured as a process's peak (VmHWM) at 20 megapi
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 from service.errors import CorruptImage, EmptyImage, TooManyPixels, UnknownImageFormat, UnsupportedImage
 from service.tokens import gif, jpeg, png, tiff
+from service.tokens.boxes import boxes
 from service.tokens.formats import AVIF_BRANDS, FORMATS, HEIC_BRANDS
+from service.tokens.frames import frame_pixels
 
 WEBP_BYTES = 17
 """A pixel of WebP: two canvases, a copy, the picture. Measured: 16.1."""
@@ -35,9 +37,6 @@ JPEG_2000, JP2 = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"
 BMP, BMP_SHORT_HEADER, RUN_LENGTHS = b"BM", 12, (1, 2)
 MAX_RUN_BYTES = 1 << 20
 """Of a BMP with run lengths, which Pillow decodes run by run in Python."""
-CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0, b"jp2h": 0}
-"""Boxes that sizes lie in, and the bytes before their first box (ISO/IEC 14496-12)."""
-MAX_BOXES = 4096
 
 
 class Header(NamedTuple):
@@ -149,16 +148,17 @@ def _webp(data: bytes) -> Header:
 
 
 def _avif(data: bytes) -> Header:
-    """The largest of its pictures, or of its tracks."""
+    """The largest of its pictures, or of its tracks; what is decoded may be larger, and costs."""
     width = height = 0
-    for kind, start, end in _boxes(data):
+    for kind, start, end in boxes(data):
         size = (0, 0)
         if kind == b"ispe":
             size = struct.unpack_from(">II", data, start + 4)
         elif kind == b"tkhd":
             size = tuple(side >> 16 for side in struct.unpack_from(">II", data, end - 8))
         width, height = max((width, height), size, key=lambda sides: sides[0] * sides[1])
-    return Header(width, height, width * height * AVIF_BYTES + len(data))
+    pixels = max(width * height, frame_pixels(data))
+    return Header(width, height, pixels * AVIF_BYTES + len(data))
 
 
 def _jpeg_2000(data: bytes, *, short_side: int | None) -> Header:
@@ -167,7 +167,7 @@ def _jpeg_2000(data: bytes, *, short_side: int | None) -> Header:
     For a short side it is decoded in the smallest of its resolutions that is no shorter.
     """
     width = height = decoded = halvings = 0
-    for kind, start, _ in _boxes(data) if data.startswith(JP2) else ((b"jp2c", 0, 0),):
+    for kind, start, _ in boxes(data) if data.startswith(JP2) else ((b"jp2c", 0, 0),):
         if kind == b"ihdr":
             down, across = struct.unpack_from(">II", data, start)
             width, height = max(width, across), max(height, down)
@@ -215,25 +215,6 @@ def _halvings(width: int, height: int, most: int, short_side: int) -> int:
             )
         halvings += 1
     return halvings
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, beginning and end of the bodies of a file's boxes, those within `CONTAINERS` among them."""
-    start = 0
-    for _ in range(MAX_BOXES):
-        if start + 8 > len(data):
-            return
-        size, kind = struct.unpack_from(">I4s", data, start)
-        body = start + 8
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", data, body)
-            body += 8
-        end = min(start + size, len(data)) if size else len(data)
-        if end < body:
-            return
-        yield kind, body, end
-        start = body + CONTAINERS[kind] if kind in CONTAINERS else end
-    raise CorruptImage(f"The image has more than {MAX_BOXES} boxes.")
 
 
 READERS: dict[bytes | tuple[bytes, ...], Callable[[bytes], Header]] = {
