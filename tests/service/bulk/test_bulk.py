@@ -50,11 +50,11 @@ def listeners(mark: str) -> Iterator[str]:
 
 
 def test_every_kind_of_picture_has_the_service_s_own_vector_or_its_error_under_its_name(
-    server: Server, tmp_path: Path
+    cluster: Bulk, server: Server, tmp_path: Path
 ) -> None:
     files = {f"{kind.name}{kind.suffix}": kind for kind in KINDS}
     source = write_folder(tmp_path / "source", {name: kind.make() for name, kind in files.items()})
-    code, told = Bulk()(source, tmp_path / "out")
+    code, told = cluster(source, tmp_path / "out")
     assert code == 1, told
     refused = {name: kind.error for name, kind in files.items() if kind.error}
     errors = pq.read_table(tmp_path / "out/errors").to_pylist()
@@ -111,16 +111,16 @@ def test_a_folder_has_the_service_s_own_vectors_and_tokens_and_nobody_can_listen
     assert np.sqrt(np.square(difference).mean()) < 4
 
 
-def test_links_odd_names_and_what_is_left_out(tmp_path: Path) -> None:
+def test_links_odd_names_and_what_is_left_out(cluster: Bulk, tmp_path: Path) -> None:
     """The same folder as other commands list it in test_commands.py."""
     odd, out, linked = odd_folder(tmp_path / "b\udce4r"), tmp_path / "out", tmp_path / "linked"
-    code, told = Bulk()(odd, out)
+    code, told = cluster(odd, out)
     assert code == 2
     assert told.startswith(
         rf"error: {tmp_path}/b\xe4r/pictures is not UTF-8, and Ray takes no such path: reach"
     )
     linked.symlink_to(odd)
-    code, told = Bulk()(linked, out)
+    code, told = cluster(linked, out)
     assert (code, told.splitlines()[0]) == (1, ODD_LINE)
     assert told.splitlines()[-1].startswith(f"2 written to {out}, 1 failed; ")
     assert rows(out)["id"].to_pylist() == ODD_NAMES
@@ -128,7 +128,7 @@ def test_links_odd_names_and_what_is_left_out(tmp_path: Path) -> None:
     assert [(row["id"], row["code"]) for row in failed] == [(ODD_FAILED, "corrupt_image")]
 
 
-def test_pictures_that_webdataset_s_rules_take_for_one_sample_are_told(tmp_path: Path) -> None:
+def test_pictures_that_webdataset_s_rules_take_for_one_sample_are_told(cluster: Bulk, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     names = [f"IMG_2023.01.01_00{i}.jpg" for i in range(3)]
@@ -137,7 +137,7 @@ def test_pictures_that_webdataset_s_rules_take_for_one_sample_are_told(tmp_path:
             entry = tarfile.TarInfo(name)
             entry.size = len(plain(1))
             archive.addfile(entry, io.BytesIO(plain(1)))
-    code, told = Bulk()(source, tmp_path / "out")
+    code, told = cluster(source, tmp_path / "out")
     assert (code, told.splitlines()[-1].partition(";")[0]) == (1, f"1 written to {tmp_path}/out, 2 failed")
     failed = pq.read_table(tmp_path / "out/errors").to_pylist()
     assert [(row["id"], row["code"]) for row in failed] == [(name, "other_picture") for name in names[1:]]
