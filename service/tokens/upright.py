@@ -8,6 +8,7 @@ from PIL import Image
 
 from service.tokens.colour import Box, Opaque, tiles, to_srgb
 from service.tokens.raster import Raster
+from service.tokens.resample import Within, resampled
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -23,7 +24,7 @@ MIRRORED_X, MIRRORED_Y = (2, 3, 6, 7), (3, 4, 7, 8)
 GAP = 3.0
 """How much larger than the result what is resampled is at least: before that, pixels are averaged."""
 SUPPORT = 2.0 - 0.5
-"""How far Pillow looks beyond the box, in pixels of the result, with bicubic filters."""
+"""How far bicubic filters look beyond the box, in pixels of the result."""
 
 
 class Upright:
@@ -52,15 +53,14 @@ class Upright:
         image.info = self._image.info
         return image
 
-    def resized(self, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
+    def resized(self, size: tuple[int, int], box: Within) -> Image.Image:
         """What is within `box` at another size, RGB in sRGB: the same as `resized` makes of the whole."""
         image = self._image.as_it_is
         if image is not None and self._orientation == 1:
             image.info = self._image.info
             return resized(image, size, box)
-        scales = (box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1]
-        factor = int(scales[0] / GAP) or 1, int(scales[1] / GAP) or 1
-        left, top, right, bottom = within = self._seen(box, scales, factor == (1, 1))
+        factor, within = _reduction(self.size, size, box)
+        left, top, right, bottom = within
         reduced = Image.new(
             self._image.mode, (-(-(right - left) // factor[0]), -(-(bottom - top) // factor[1]))
         )
@@ -68,23 +68,7 @@ class Upright:
             place = (part[0] - left) // factor[0], (part[1] - top) // factor[1]
             reduced.paste(self._part(part).reduce(factor), place)
         reduced.info = self._image.info
-        moved = (
-            (box[0] - left) / factor[0],
-            (box[1] - top) / factor[1],
-            (box[2] - left) / factor[0],
-            (box[3] - top) / factor[1],
-        )
-        return to_srgb(reduced.resize(size, Image.Resampling.BICUBIC, box=moved))
-
-    def _seen(self, box: tuple[float, float, float, float], scales: tuple[float, float], exact: bool) -> Box:
-        """The pixels that a resampled box is made of; all, or as many as Pillow averages."""
-        x, y = (SUPPORT * scale + exact for scale in scales)
-        return (
-            max(0, int(box[0] - x)),
-            max(0, int(box[1] - y)),
-            min(self.size[0], math.ceil(box[2] + x)),
-            min(self.size[1], math.ceil(box[3] + y)),
-        )
+        return to_srgb(resampled(reduced, size, _moved(box, within, factor)))
 
     def _part(self, box: Box) -> Image.Image:
         """What is within an upright box."""
@@ -99,8 +83,35 @@ class Upright:
         return part.transpose(TURNS[self._orientation]) if self._orientation in TURNS else part
 
 
-def resized(
-    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
-) -> Image.Image:
+def resized(image: Image.Image, size: tuple[int, int], box: Within | None = None) -> Image.Image:
     """A picture of `open_picture`, or what is within `box` of it, at another size, RGB in sRGB."""
-    return to_srgb(image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=GAP))
+    box = box or (0.0, 0.0, float(image.width), float(image.height))
+    factor, within = _reduction(image.size, size, box)
+    if factor != (1, 1):
+        image, box = image.reduce(factor, box=within), _moved(box, within, factor)
+    return to_srgb(resampled(image, size, box))
+
+
+def _reduction(of: tuple[int, int], size: tuple[int, int], box: Within) -> tuple[tuple[int, int], Box]:
+    """How many pixels are averaged across and down before a box is resampled, and which of them."""
+    scales = (box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1]
+    factor = int(scales[0] / GAP) or 1, int(scales[1] / GAP) or 1
+    x, y = (SUPPORT * scale + (factor == (1, 1)) for scale in scales)
+    within = (
+        max(0, int(box[0] - x)),
+        max(0, int(box[1] - y)),
+        min(of[0], math.ceil(box[2] + x)),
+        min(of[1], math.ceil(box[3] + y)),
+    )
+    return factor, within
+
+
+def _moved(box: Within, within: Box, factor: tuple[int, int]) -> Within:
+    """A box in pixels of what was averaged."""
+    left, top = within[:2]
+    return (
+        (box[0] - left) / factor[0],
+        (box[1] - top) / factor[1],
+        (box[2] - left) / factor[0],
+        (box[3] - top) / factor[1],
+    )
