@@ -19,7 +19,7 @@ from torch import Tensor
 
 from model import parity, tensorrt
 from model.digest import sha256
-from model.fused import with_fused_attention
+from model.fused import fused
 from model.graphs import DecoderGraph, EncoderGraph
 from model.precision import Precision, reduce_precision
 from model.stellar import Stellar
@@ -39,10 +39,10 @@ SENSITIVE = ("model.factorization", "model.decoder.position_code")
 KEPT_IN_FP32: Mapping[Precision, tuple[str, ...]] = {
     "fp32": (),
     "fp16": SENSITIVE,
-    "int8": (*SENSITIVE, ".attention.output"),
+    "int8": SENSITIVE,
 }
-"""Ends of the names of modules that stay in fp32: a temperature of 0.06 magnifies rounding seventeenfold,
-angles are large, and 8 bits have one scale for what all heads of an attention mixed."""
+"""Ends of the names of modules that stay in fp32: a temperature of 0.06 magnifies rounding seventeenfold, and
+angles are large."""
 
 
 def export_bundle(
@@ -72,8 +72,8 @@ def export_bundle(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         folder = Path(scratch) / "bundle"
         folder.mkdir()
-        fused = not for_tensorrt and precision != "fp16"  # which is for GPUs, and keeps its softmax in fp32
-        _write_graphs(model.eval(), folder, precision, fused=fused)
+        on_gpus = for_tensorrt or precision == "fp16"  # which keeps its softmax in fp32
+        _write_graphs(model.eval(), folder, precision, on_gpus=on_gpus)
         if for_tensorrt:
             for graph in sorted(folder.glob("*.onnx")):
                 tensorrt.check(graph)
@@ -90,7 +90,7 @@ def export_bundle(
     return manifest
 
 
-def _write_graphs(model: Stellar, folder: Path, precision: Precision, *, fused: bool) -> None:
+def _write_graphs(model: Stellar, folder: Path, precision: Precision, *, on_gpus: bool) -> None:
     config = model.config
     batch = 2  # any number but 1, which the exporter would take for a constant
     image = torch.zeros(batch, config.image_size, config.image_size, 3, dtype=torch.uint8)
@@ -100,7 +100,7 @@ def _write_graphs(model: Stellar, folder: Path, precision: Precision, *, fused: 
         (EncoderGraph(model), (image,), "encoder.onnx"),
         (DecoderGraph(model), (semantics, localization), "decoder.onnx"),
     ):
-        _write_graph(with_fused_attention(graph) if fused else graph, example, folder / name, precision)
+        _write_graph(graph if on_gpus else fused(graph), example, folder / name, precision)
 
 
 def _write_graph(

@@ -23,12 +23,25 @@ class EncoderGraph(nn.Module):
     def __init__(self, model: Stellar) -> None:
         super().__init__()
         self.model = model
+        self.embedding: nn.Module = _Embedding(model)
 
     def forward(
         self, image: UInt8[Tensor, "B H W 3"]
     ) -> tuple[Float[Tensor, "B r D"], Float[Tensor, "B N r"], Float[Tensor, "B D"]]:
-        encoding, localization = self.model(image.float().permute(0, 3, 1, 2) / 255)
+        encoding = self.model.mix(self.embedding(image.float()))
+        localization = self.model.localize(encoding.dense, encoding.sparse)
         return encoding.sparse, localization, encoding.cls[:, 0]
+
+
+class _Embedding(nn.Module):
+    """CLS and patches of pictures in levels of 255."""
+
+    def __init__(self, model: Stellar) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Float[Tensor, "B H W 3"]) -> Float[Tensor, "B T D"]:
+        return self.model.embed(image.permute(0, 3, 1, 2) / 255)
 
 
 class DecoderGraph(nn.Module):

@@ -64,16 +64,20 @@ class Stellar(nn.Module):
 
         H and W are multiples of the patch size; `dense` holds the kept patches in the order given.
         """
-        patches = self._embed(image, kept)
+        return self.mix(self.embed(image, kept))
+
+    def mix(self, patches: Float[Tensor, "B T D"]) -> Encoding:
+        """Encode CLS and patches as they were embedded."""
         tokens = self.sparse_tokens.expand(patches.shape[0], -1, -1)
         sequence = self.transformer(torch.cat([patches, tokens], dim=1))
         num_patches = patches.shape[1] - 1
         cls, dense, sparse = sequence.split([1, num_patches, self.config.num_sparse_tokens], dim=1)
         return Encoding(cls, dense, sparse)
 
-    def _embed(
-        self, image: Float[Tensor, "B 3 H W"], kept: Int[Tensor, "B K"] | None
+    def embed(
+        self, image: Float[Tensor, "B 3 H W"], kept: Int[Tensor, "B K"] | None = None
     ) -> Float[Tensor, "B T D"]:
+        """CLS and patches, all or the kept ones, for `mix`."""
         if kept is None:
             return self.embedding((image - self.mean) / self.std)  # type: ignore[no-any-return]
         patch = self.config.patch_size

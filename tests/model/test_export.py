@@ -100,7 +100,7 @@ def test_reduced_precision_is_smaller_and_its_deviation_is_measured(
 
 
 @pytest.mark.parametrize(("precision", "blocks"), [("fp32", 2), ("int8", 2), ("fp16", 0)])
-def test_a_processor_s_graphs_have_attention_as_one_operator(
+def test_a_processor_s_graphs_have_attention_as_one_operator_and_patches_as_a_product(
     checkpoint: Path, tmp_path: Path, precision: str, blocks: int
 ) -> None:
     export_bundle(
@@ -112,6 +112,7 @@ def test_a_processor_s_graphs_have_attention_as_one_operator(
     )
     operators = [node.op_type for node in onnx.load(tmp_path / "one" / "encoder.onnx").graph.node]
     assert operators.count("MultiHeadAttention") == blocks
+    assert operators.count("Conv") == (not blocks)
 
 
 def test_vq_models_export_too(tmp_path: Path) -> None:
