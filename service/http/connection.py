@@ -149,6 +149,10 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._framing = max(0, self._framing - (1 + AROUND) * len(body))
         self._body.moved += len(body)
+        if not self.cycle.body:
+            self.cycle.body = b""  # type: ignore[assignment] # what is added to it is not copied, nor when taken
+        elif isinstance(self.cycle.body, bytes):
+            self.cycle.body = bytearray(self.cycle.body)  # the next ones would be copied all over again
         super().on_body(body)
 
     def on_message_complete(self) -> None:

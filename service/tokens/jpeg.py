@@ -110,7 +110,7 @@ def lean(data: bytes) -> bytes:
             kept.append(data[start:end])
         else:
             changed = True
-    return b"".join((*kept, data[rest:])) if changed else data
+    return b"".join((*kept, memoryview(data)[rest:])) if changed else data
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:

@@ -15,6 +15,7 @@ HEAD = (
     "images/s",
     "spread",
     "of bare",
+    "of its CPU",
     "p50 ms",
     "p99 ms",
     "CPU ms/image",
@@ -31,25 +32,30 @@ def write_table(campaign: Campaign) -> str:
     sections = [f"{describe_machine(campaign.servers, campaign.device)} {windows}"]
     for cell in campaign.cells:
         results = {server: campaign.results(cell, server) for server in campaign.servers}
-        bare = _median(results.get(BARE, []), lambda m: m.images_per_s)
+        bare = results.get(BARE, [])
         lines = [_line(server, rounds, bare) for server, rounds in results.items() if rounds]
         if lines:
             sections.append("\n".join([f"**{cell.title}**\n", row(HEAD), row(["---"] * len(HEAD)), *lines]))
     return "\n\n".join(sections) + "\n"
 
 
-def _line(server: str, rounds: Sequence[Measurement], bare: float | None) -> str:
+def _line(server: str, rounds: Sequence[Measurement], bare: Sequence[Measurement]) -> str:
     def median(value: Callable[[Measurement], float], digits: int) -> str:
         return f"{_median(rounds, value):.{digits}f}"
 
+    def of_bare(one: Callable[[Measurement], float], other: Callable[[Measurement], float]) -> str:
+        """The median of `one` over that of `other` of the bare loop."""
+        beside = _median(bare, other)
+        return f"{statistics.median(map(one, rounds)) / beside:.2f}" if beside else "–"
+
     rates = [each.images_per_s for each in rounds]
-    rate = statistics.median(rates)
     return row(
         [
             server,
-            f"{rate:.1f}",
+            f"{statistics.median(rates):.1f}",
             f"{min(rates):.1f}–{max(rates):.1f}",
-            f"{rate / bare:.2f}" if bare else "–",
+            of_bare(lambda m: m.images_per_s, lambda m: m.images_per_s),
+            of_bare(lambda m: 1 / m.cpu_ms_per_image, lambda m: 1 / m.cpu_ms_per_image),
             median(lambda m: m.p50_ms, 1),
             median(lambda m: m.p99_ms, 1),
             median(lambda m: m.cpu_ms_per_image, 2),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
 from service.http.bodies import COPIES
-from tests.service.photos import plain
+from tests.service.photos import photo, plain
 from tests.service.server import Server, running
 from tests.service.wire import connect, exchange, post, told
 
@@ -90,3 +91,21 @@ def test_compressed_bodies_count_as_what_they_are(server: Server) -> None:
         head = post("/embed", len(zeros), SECOND, "content-encoding: gzip", "connection: close")
         assert told(exchange(server, head + zeros)) == (503, "too_busy")
         assert b" 200 OK" in embedded(server, SECOND)
+
+
+def test_pieces_of_any_length_are_read_in_order(server: Server) -> None:
+    picture, lengths = photo("chelsea", "PNG"), cycle((1, 2, 3000, 1, 70_000))
+    pieces, at = [], 0
+    while at < len(picture):
+        pieces.append(picture[at : at + next(lengths)])
+        at += len(pieces[-1])
+    frames = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    head = post("/embed", 0, FIRST, "connection: close")
+    chunked = head.replace(b"content-length: 0", b"transfer-encoding: chunked")
+    answers = [
+        exchange(server, chunked + frames + b"0\r\n\r\n"),
+        exchange(server, post("/embed", len(picture), FIRST, "connection: close") + picture),
+    ]
+    in_pieces, whole = (answer.partition(b"\r\n\r\n")[2] for answer in answers)
+    assert b" 200 OK" in answers[0]
+    assert in_pieces == whole
