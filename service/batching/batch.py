@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from service.batching.batcher import Item, made
+from service.batching.batcher import Item, Outputs, made
 from service.errors import ServiceError
 from service.runtime.engine import Arrays, Stage
 from service.watch.logs import logger
 from service.watch.tracing import ids
 
-Run = Callable[[Stage, Arrays], Arrays]
-"""Runs arrays that have the batch as their first axis."""
+Run = Callable[[Stage, Arrays, Outputs], Arrays]
+"""Runs arrays that have the batch as their first axis, for the outputs of these names at least."""
+
+
+class Asked(Protocol):
+    """One item of a batch."""
+
+    @property
+    def item(self) -> Item: ...
+    @property
+    def outputs(self) -> Outputs: ...
+    @property
+    def request_id(self) -> str | None: ...
+    @property
+    def trace(self) -> str: ...
 
 
 class Ran(NamedTuple):
@@ -28,62 +41,38 @@ class Ran(NamedTuple):
     ended: float
 
 
-def run_batch(
-    run: Run,
-    stage: Stage,
-    items: Sequence[Item],
-    *,
-    model: str,
-    request_ids: Sequence[str | None],
-    traces: Sequence[str],
-) -> Ran:
+def run_batch(run: Run, stage: Stage, batch: Sequence[Asked], *, model: str) -> Ran:
     """Make the items' arrays, here and now, and run them together.
 
     A batch that fails runs again item by item: only the bad one fails.
     """
-    results: list[Arrays | Exception | None] = [None] * len(items)
+    results: list[Arrays | Exception | None] = [None] * len(batch)
     arrays: dict[int, Arrays] = {}
-    for i, (item, request_id) in enumerate(zip(items, request_ids, strict=True)):
+    for i, asked in enumerate(batch):
         try:
-            arrays[i] = made(item, request_id)
+            arrays[i] = made(asked.item, asked.request_id)
         except ServiceError as error:
             results[i] = error
     started = time.monotonic()
     if arrays:
-        ran = _run(
-            run,
-            stage,
-            list(arrays.values()),
-            model=model,
-            request_ids=[request_ids[i] for i in arrays],
-            traces=[traces[i] for i in arrays],
-        )
+        ran = _run(run, stage, list(arrays.values()), [batch[i] for i in arrays], model)
         for i, result in zip(arrays, ran, strict=True):
             results[i] = result
     return Ran([result for result in results if result is not None], started, time.monotonic())
 
 
 def _run(
-    run: Run,
-    stage: Stage,
-    items: Sequence[Arrays],
-    *,
-    model: str,
-    request_ids: Sequence[str | None],
-    traces: Sequence[str],
+    run: Run, stage: Stage, items: Sequence[Arrays], batch: Sequence[Asked], model: str
 ) -> list[Arrays | Exception]:
+    outputs = tuple(dict.fromkeys(name for asked in batch for name in asked.outputs))
     try:
-        batch = {name: np.stack([item[name] for item in items]) for name in items[0]}
-        out = run(stage, batch)
+        out = run(stage, {name: np.stack([item[name] for item in items]) for name in items[0]}, outputs)
     except Exception as error:
-        known = sorted({request_id for request_id in request_ids if request_id})
-        traced = sorted({trace_id for trace in traces for trace_id in ids(trace).values()})
+        known = sorted({asked.request_id for asked in batch if asked.request_id})
+        traced = sorted({trace_id for asked in batch for trace_id in ids(asked.trace).values()})
         logger.exception("batch_failed", model=model, stage=stage, request_ids=known, trace_ids=traced)
         if len(items) == 1:
             return [error]
-        alone = [
-            _run(run, stage, [item], model=model, request_ids=[request_id], traces=[trace])
-            for item, request_id, trace in zip(items, request_ids, traces, strict=True)
-        ]
+        alone = [_run(run, stage, [item], [asked], model) for item, asked in zip(items, batch, strict=True)]
         return [result for [result] in alone]
-    return [{name: array[i] for name, array in out.items()} for i in range(len(items))]
+    return [{name: out[name][i] for name in asked.outputs} for i, asked in enumerate(batch)]

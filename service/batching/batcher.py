@@ -15,6 +15,8 @@ Item = Arrays | Callable[[], Arrays]
 
 Each batcher decides where that is done. It is called once, on any thread, and may raise `ServiceError`.
 """
+Outputs = tuple[str, ...]
+"""The names of what is wanted of an item: some of `OUTPUTS` of its stage, or `MEAN`."""
 
 
 class Batcher(Protocol):
@@ -31,7 +33,9 @@ class Batcher(Protocol):
     def ensure_capacity(self, stage: Stage, count: int, lane: Lane) -> None:
         """Raise `Unavailable` where `count` more items can't be taken, before any work is put into them."""
 
-    async def submit(self, stage: Stage, item: Item, *, deadline: float, lane: Lane) -> Arrays:
+    async def submit(
+        self, stage: Stage, item: Item, *, outputs: Outputs, deadline: float, lane: Lane
+    ) -> Arrays:
         """Run one item; `deadline` is a `time.monotonic()` instant.
 
         Cancelling the caller drops the item. Raises what the item raises, `Unavailable`, `DeadlineExceeded`

@@ -1,7 +1,7 @@
 """Arrays as bytes, for other processes: a line that says what they are, then their numbers.
 
-The line has name, type and shape of each, as `cls <f4 768;semantics <f4 16,768`, and spaces behind it, so that
-the numbers begin where processors like it. Lines are few, and each is read once.
+The line has name, type and shape of each, as `cls <f4 768;semantics <f4 16,768`, and spaces behind it, so
+that the numbers begin where processors like it. Lines are few, and each is read once.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from itertools import cycle
 import structlog
 
 from service.batching.batch import Ran, run_batch
-from service.batching.batcher import Item
+from service.batching.batcher import Item, Outputs
 from service.batching.lanes import Lane, Lanes, lane_capacity
 from service.batching.pool import Pool
 from service.errors import DeadlineExceeded, InternalError, QueueFull, ServiceError
@@ -33,6 +33,7 @@ class _Waiting:
     """An item that somebody waits for."""
 
     item: Item
+    outputs: Outputs
     result: asyncio.Future[Arrays]
     deadline: float
     submitted: float
@@ -109,7 +110,9 @@ class LocalBatcher:
         if len(self._waiting[stage]) + count > lane_capacity(lane, self._max_queue):
             raise QueueFull(f"{self._max_queue} items may wait, and the queue is full: try again soon")
 
-    async def submit(self, stage: Stage, item: Item, *, deadline: float, lane: Lane) -> Arrays:
+    async def submit(
+        self, stage: Stage, item: Item, *, outputs: Outputs, deadline: float, lane: Lane
+    ) -> Arrays:
         """Run one item; see `Batcher.submit`."""
         self.ensure_capacity(stage, 1, "small")  # what was admitted goes on
         if self._pool is not None:
@@ -117,7 +120,9 @@ class LocalBatcher:
         loop = asyncio.get_running_loop()
         request_id = structlog.contextvars.get_contextvars().get("request_id")
         now = time.monotonic()
-        waiting = _Waiting(item, loop.create_future(), deadline, now, request_id, self._metrics.trace())
+        waiting = _Waiting(
+            item, outputs, loop.create_future(), deadline, now, request_id, self._metrics.trace()
+        )
         self._waiting[stage].put(waiting, lane)
         with self._taking:
             if self._idle:
@@ -161,19 +166,12 @@ class LocalBatcher:
 
     def _do(self, loop: asyncio.AbstractEventLoop, stage: Stage, items: list[_Waiting]) -> None:
         taken = time.monotonic()
-        ran = run_batch(
-            self._run,
-            stage,
-            [waiting.item for waiting in items],
-            model=self._model,
-            request_ids=[waiting.request_id for waiting in items],
-            traces=[waiting.trace for waiting in items],
-        )
+        ran = run_batch(self._run, stage, items, model=self._model)
         loop.call_soon_threadsafe(self._deliver, stage, items, taken, ran)
 
-    def _run(self, stage: Stage, arrays: Arrays) -> Arrays:
+    def _run(self, stage: Stage, arrays: Arrays, outputs: Outputs) -> Arrays:
         crowded = sum(map(len, self._waiting.values())) >= len(self._idle)
-        return self._engine_run(stage, arrays, crowded=crowded)
+        return self._engine_run(stage, arrays, outputs, crowded=crowded)
 
     def _take(self) -> tuple[Stage, list[_Waiting]]:
         """Up to `max_batch` items of one stage that somebody still waits for."""

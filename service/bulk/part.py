@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 from service.bulk.table import ROWS_AT_ONCE
 from service.errors import ServiceError
 from service.runtime.bundle import Manifest
-from service.runtime.engine import Arrays
-from service.runtime.reference import ENCODED
+from service.runtime.engine import OUTPUTS, POOLED, Arrays
 from service.tokens.pictures import Fit, Source
-from service.tokens.pooling import Pooling, pooled
+from service.tokens.pooling import Pooling, normalized
 from service.tokens.token_file import shares_to_uint8
-from service.tokens.types import Tokens
 
 
 class Layout:
@@ -41,8 +39,10 @@ class Layout:
 
     def __init__(self, manifest: Manifest, *, pooling: Pooling, fit: Fit, tokens: bool) -> None:
         r, width = manifest.num_sparse_tokens, manifest.width
-        self._pooling = pooling
+        self._vector = POOLED[pooling]
         self._tokens = tokens
+        self.outputs = tuple(dict.fromkeys((self._vector, *(OUTPUTS["encode"] if tokens else ()))))
+        """What the rows are made of, of all that the encoder gives."""
         self._grid = manifest.grid
         shape = (r, width) if pooling == "tokens" else (width,)
         columns = {"id": pa.string(), "embedding": _lists(pa.float32(), shape)}
@@ -56,19 +56,12 @@ class Layout:
 
     def rows(self, ids: Sequence[str], sources: Sequence[Source], encoded: Arrays) -> pa.RecordBatch:
         """The rows of n pictures and of what the encoder made of them."""
-        semantics, localization, cls = (encoded[name].astype(np.float32) for name in ENCODED)
-        arrays: dict[str, NDArray[Any]] = {
-            "embedding": np.stack(
-                [
-                    pooled(Tokens(*image), self._pooling, normalize=True)
-                    for image in zip(semantics, localization, cls, strict=True)
-                ]
-            )
-        }
+        floats = {name: array.astype(np.float32) for name, array in encoded.items()}
+        arrays: dict[str, NDArray[Any]] = {"embedding": normalized(floats[self._vector])}
         if self._tokens:
             arrays |= {
-                "semantics": semantics.astype(np.float16),
-                "localization": shares_to_uint8(localization.reshape(len(ids), *self._grid, -1)),
+                "semantics": floats["semantics"].astype(np.float16),
+                "localization": shares_to_uint8(floats["localization"].reshape(len(ids), *self._grid, -1)),
                 "rectangle": np.array([source.rectangle for source in sources], np.float32),
             }
         columns = [pa.array(ids, pa.string()), *map(_column, arrays.values())]

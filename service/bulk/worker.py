@@ -157,7 +157,9 @@ class Worker:
         try:
             picture = self._pictures.picture(row.content, self._side, self._fit)
             ready = await self._budget.item(picture, "", math.inf)
-            encoded = await self._batcher.submit("encode", ready, deadline=math.inf, lane="small")
+            encoded = await self._batcher.submit(
+                "encode", ready, outputs=self._layout.outputs, deadline=math.inf, lane="small"
+            )
         except InternalError:
             raise
         except ServiceError as error:

@@ -6,19 +6,19 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
-from service.batching.batcher import Item
+from service.batching.batcher import Item, Outputs
 from service.batching.lanes import LANES, Lane, lane_capacity
 from service.batching.pool import Pool
 from service.errors import NoWorker, QueueAway, QueueFull
-from service.fleet.link import Command
 from service.fleet.names import GROUP, Names
+from service.fleet.resp import Command
 from service.fleet.scripts import STATUS, call
 from service.runtime.bundle import Manifest
 from service.runtime.engine import STAGES, Arrays, Stage
 from service.watch.metrics import Metrics
 
-Ask = Callable[[str, Arrays, float], Awaitable[Arrays]]
-"""Stream, inputs and deadline to outputs."""
+Ask = Callable[[str, Arrays, Outputs, float], Awaitable[Arrays]]
+"""Stream, inputs, names of outputs and deadline to outputs."""
 
 
 class RedisBatcher:
@@ -49,13 +49,17 @@ class RedisBatcher:
         self._max_queue = max_queue
         self._streams = [(stage, lane) for lane in LANES for stage in STAGES]
         self._depth: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+        self._since: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+        """This process's own items since Redis was last asked, which its answer can't count."""
+        self._questions = 0
         self._workers: dict[str, str] = {}
         self._name = manifest.name
         self._metrics = metrics
 
-    @property
-    def status_command(self) -> Command:
-        """Asks Redis what `note` is told."""
+    def question(self) -> Command:
+        """Asks Redis what `note` is told; to be sent at once."""
+        self._questions += 1
+        self._since = dict.fromkeys(STAGES, 0)
         streams = [self._names.requests(self._model, stage, lane) for stage, lane in self._streams]
         return call(STATUS, [self._names.workers(self._model), *streams], GROUP)
 
@@ -65,10 +69,10 @@ class RedisBatcher:
         for member in workers:
             name, _, provider = member.decode().partition("|")
             self._workers[name] = provider
-        depth: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+        depth = dict(self._since)
         for (stage, _), count in zip(self._streams, waiting, strict=True):
             depth[stage] += max(0, count)
-        self._depth.update(depth)
+        self._depth = depth
 
     @property
     def provider(self) -> str:
@@ -91,21 +95,29 @@ class RedisBatcher:
         if self._depth[stage] + count > lane_capacity(lane, self._max_queue):
             raise QueueFull(f"{self._max_queue} items may wait, and the queue is full: try again soon")
 
-    async def submit(self, stage: Stage, item: Item, *, deadline: float, lane: Lane) -> Arrays:
+    async def submit(
+        self, stage: Stage, item: Item, *, outputs: Outputs, deadline: float, lane: Lane
+    ) -> Arrays:
         """Run one item; see `Batcher.submit`."""
         arrays = await self._pool.arrays(item, deadline)
         # What Redis said is a moment old; meanwhile the items of this process are counted here.
-        self._depth[stage] += 1
+        asked = self._questions
+        self._count(stage, 1, asked)
         try:
-            return await self._ask(self._names.requests(self._model, stage, lane), arrays, deadline)
+            return await self._ask(self._names.requests(self._model, stage, lane), arrays, outputs, deadline)
         finally:
-            self._depth[stage] = max(0, self._depth[stage] - 1)
+            self._count(stage, -1, asked)
+
+    def _count(self, stage: Stage, more: int, asked: int) -> None:
+        self._depth[stage] = max(0, self._depth[stage] + more)
+        if asked == self._questions:
+            self._since[stage] += more
 
     def show(self) -> None:
         """See `Batcher`."""
         for stage in STAGES:
-            depth = partial(self._depth.__getitem__, stage)
-            self._metrics.queue_lag.labels(self._name, stage).set_function(partial(self._known, depth))
+            depth = partial(self._known, partial(lambda stage: self._depth[stage], stage))
+            self._metrics.queue_lag.labels(self._name, stage).set_function(depth)
         self._metrics.workers.labels(self._name).set_function(
             partial(self._known, lambda: len(self._workers))
         )

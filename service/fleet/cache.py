@@ -1,7 +1,8 @@
 """Results kept for identical inputs, and identical inputs at work at the same moment run once.
 
-A key is the SHA-256 of the model's name and version, the stage and the inputs as the model sees them, types
-and shapes included: two ways to prepare a picture are two keys, and so are two versions of a model.
+A key is the SHA-256 of the model's name and version, the stage, what is wanted of it, and the inputs as the
+model sees them, types and shapes included: two ways to prepare a picture are two keys, and so are two
+versions of a model, or a picture's vector and its tokens.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import re
 import time
 import uuid
 from contextlib import suppress
@@ -17,14 +19,15 @@ from functools import partial
 
 from redis.exceptions import ResponseError
 
-from service.batching.batcher import Batcher, Item
+from service.batching.batcher import Batcher, Item, Outputs
 from service.batching.lanes import Lane
+from service.batching.layout import Malformed, pack, unpack
 from service.batching.pool import Pool
 from service.errors import DeadlineExceeded, QueueAway
 from service.fleet.link import Link
 from service.fleet.names import Names
 from service.fleet.scripts import KEEP, RELEASE, call
-from service.fleet.wire import Malformed, check_result, pack, unpack
+from service.fleet.wire import check_result
 from service.runtime.bundle import Manifest
 from service.runtime.engine import Arrays, Stage
 from service.watch.logs import logger
@@ -87,14 +90,16 @@ class CachedBatcher:
         """See `Batcher`."""
         self._inner.ensure_capacity(stage, count, lane)
 
-    async def submit(self, stage: Stage, item: Item, *, deadline: float, lane: Lane) -> Arrays:
+    async def submit(
+        self, stage: Stage, item: Item, *, outputs: Outputs, deadline: float, lane: Lane
+    ) -> Arrays:
         """The result from the cache, from whoever computes it already, or computed; see `Batcher.submit`."""
         arrays = await self._pool.arrays(item, deadline)
-        digest = self.digest(stage, arrays)
+        digest = self.digest(stage, arrays, outputs)
         while True:
             flight = self._flights.get(digest)
             if flight is None:
-                work = self._compute(digest, stage, arrays, deadline, lane)
+                work = self._compute(digest, stage, arrays, outputs, deadline, lane)
                 flight = self._flights[digest] = _Flight(asyncio.create_task(work))
                 flight.task.add_done_callback(partial(self._forget, digest, flight))
             else:
@@ -127,27 +132,28 @@ class CachedBatcher:
         """See `Batcher`."""
         await self._inner.close()
 
-    def digest(self, stage: Stage, arrays: Arrays) -> str:
+    def digest(self, stage: Stage, arrays: Arrays, outputs: Outputs) -> str:
         """The key of a result."""
-        head = f"{self._manifest.id}\n{stage}\n".encode()
+        head = f"{self._manifest.id}\n{stage} {' '.join(outputs)}\n".encode()
         return hashlib.sha256(head + pack(arrays)).hexdigest()
 
     async def _compute(
-        self, digest: str, stage: Stage, arrays: Arrays, deadline: float, lane: Lane
+        self, digest: str, stage: Stage, arrays: Arrays, outputs: Outputs, deadline: float, lane: Lane
     ) -> Arrays:
         """Look the result up; else compute it, unless another process does so already."""
         holder = uuid.uuid4().hex
+        run = partial(self._inner.submit, stage, arrays, outputs=outputs, deadline=deadline, lane=lane)
         try:
-            found = await self._find(digest, stage, holder, deadline)
+            found = await self._find(digest, stage, outputs, holder, deadline)
         except (QueueAway, ResponseError):
             self._metrics.cache.labels("miss").inc()
-            return await self._inner.submit(stage, arrays, deadline=deadline, lane=lane)
+            return await run()
         if found is not None:
             return found
         self._metrics.cache.labels("miss").inc()
         release = call(RELEASE, [self._names.lease(digest)], holder)
         try:
-            result = await self._inner.submit(stage, arrays, deadline=deadline, lane=lane)
+            result = await run()
         except BaseException:
             await self._tell([release])
             raise
@@ -161,11 +167,14 @@ class CachedBatcher:
             self._asked = time.monotonic()
             with suppress(QueueAway, ResponseError):  # a user of Redis who may not ask keeps to the setting
                 memory = await self._link.send("INFO", "memory")
-                most = int(memory.get("maxmemory", 0)) // SHARE
+                told = re.search(rb"\bmaxmemory:(\d+)", memory)
+                most = int(told[1]) // SHARE if told else 0
                 self._may_take = min(self._max_bytes, most) if most else self._max_bytes
         return self._may_take
 
-    async def _find(self, digest: str, stage: Stage, holder: str, deadline: float) -> Arrays | None:
+    async def _find(
+        self, digest: str, stage: Stage, outputs: Outputs, holder: str, deadline: float
+    ) -> Arrays | None:
         """A kept result, as soon as there is one; None where this process holds the lease to compute it."""
         key, lease = self._names.result(digest), self._names.lease(digest)
         first = True
@@ -180,7 +189,7 @@ class CachedBatcher:
                     await self._tell([call(RELEASE, [lease], holder)])
                 try:
                     result = unpack(data)
-                    check_result(stage, self._manifest, result)
+                    check_result(stage, self._manifest, outputs, result)
                 except Malformed as error:
                     logger.warning("bad_cache_entry", reason=str(error))
                     return None

@@ -11,19 +11,21 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import count
 
 import structlog
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import ResponseError
 
+from service.batching.batcher import Outputs
 from service.batching.pool import Pool
 from service.errors import DeadlineExceeded, InternalError, ItemBuried, QueueAway, QueueFull
 from service.fleet.batcher import RedisBatcher
 from service.fleet.link import Link
 from service.fleet.names import REPLY_TTL_MS, Names
+from service.fleet.resp import Command
 from service.fleet.scripts import LOST, call
-from service.fleet.tasks import end
-from service.fleet.wire import Malformed, Reply, Request
+from service.fleet.wire import Reply, Request
 from service.runtime.bundle import Manifest
 from service.runtime.engine import Arrays
 from service.settings import Settings
@@ -43,10 +45,14 @@ AUDIT_AFTER_S = 1.0
 class _Waiting:
     """An item that somebody waits for."""
 
-    request: Request
+    number: int
     stream: str
-    answer: asyncio.Future[Reply]
+    item: Arrays
+    outputs: Outputs
     deadline: float
+    request_id: str
+    trace: str
+    answer: asyncio.Future[Reply]
     entry: bytes | None = None
     """Its last entry in the stream; None before it is written."""
     written: float = 0.0
@@ -60,10 +66,14 @@ class Fleet:
         self._settings = settings
         self._pool = pool
         self._metrics = metrics
+        self._transport = metrics.stage_duration.labels("transport")
         self._names = Names(settings.redis_prefix)
         self.link = Link(settings)
+        self._hears = Link(settings)
+        """Waits for answers, and can do nothing else meanwhile."""
         self._replies = self._names.replies(uuid.uuid4().hex)
-        self._items: dict[str, _Waiting] = {}
+        self._numbers = count()
+        self._items: dict[int, _Waiting] = {}
         self._served: list[RedisBatcher] = []
         self._away: str | None = "Redis has not answered yet"
         works = (self._read, self._watch, self._audit)
@@ -84,42 +94,46 @@ class Fleet:
         self._served.append(batcher)
         return batcher
 
-    async def ask(self, stream: str, arrays: Arrays, deadline: float) -> Arrays:
+    async def ask(self, stream: str, item: Arrays, outputs: Outputs, deadline: float) -> Arrays:
         """Run one item; see `Batcher.submit`."""
-        request = Request(
-            item=uuid.uuid4().hex,
-            reply_to=self._replies,
-            ttl_ms=_ms_until(deadline),
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(
+            number=next(self._numbers),
+            stream=stream,
+            item=item,
+            outputs=outputs,
+            deadline=deadline,
             request_id=structlog.contextvars.get_contextvars().get("request_id", ""),
             trace=self._metrics.trace(),
-            arrays=arrays,
+            answer=answer,
         )
-        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(request, stream, answer, deadline)
-        self._items[request.item] = waiting
+        self._items[waiting.number] = waiting
         started = time.monotonic()
         try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            async with asyncio.timeout(max(0.0, deadline - started)):
                 await self._write(waiting)
                 reply = await answer
         except TimeoutError:
             raise DeadlineExceeded from None
         finally:
-            del self._items[request.item]
+            del self._items[waiting.number]
             if not answer.done() or answer.cancelled():
                 self._withdraw(waiting)
         elapsed = time.monotonic() - started
         transport_s = max(0.0, elapsed - reply.queue_s - reply.inference_s)
-        self._metrics.stage_duration.labels("transport").observe(transport_s, ids(request.trace))
+        self._transport.observe(transport_s, ids(waiting.trace))
         if reply.arrays is None:
             raise ItemBuried if reply.error == ItemBuried.code else InternalError
         return reply.arrays
 
     async def close(self) -> None:
         """Stop waiting; answers that still come expire by themselves."""
-        await end(self._tasks)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         with suppress(QueueAway, ResponseError):
             await self.link.send("DEL", self._replies)
+        await self._hears.close()
         await self.link.close()
 
     async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -132,16 +146,22 @@ class Fleet:
                 await asyncio.sleep(STATUS_EVERY_S)
 
     async def _write(self, waiting: _Waiting) -> None:
-        request = replace(waiting.request, ttl_ms=_ms_until(waiting.deadline))
+        request = Request(
+            number=waiting.number,
+            reply_to=self._replies,
+            ttl_ms=_ms_until(waiting.deadline),
+            request_id=waiting.request_id,
+            trace=waiting.trace,
+            outputs=waiting.outputs,
+        )
         try:
-            entry = await self.link.send("XADD", waiting.stream, "*", *request.fields())
-        except OutOfMemoryError:
-            raise QueueFull("The queue's memory is full: try again soon.") from None
-        except ResponseError as error:  # a user who may not, a disk that is full, a replica that is missing
-            logger.error("write_refused", reason=str(error))
+            waiting.entry = await self.link.send("XADD", waiting.stream, "*", *request.fields(waiting.item))
+        except ResponseError as error:
+            if str(error).startswith("OOM"):
+                raise QueueFull("The queue's memory is full: try again soon.") from None
+            logger.error("write_refused", reason=str(error))  # such as a user who may not
             raise QueueAway from error
         waiting.written = time.monotonic()
-        waiting.entry = entry if isinstance(entry, bytes) else str(entry).encode()
 
     def _withdraw(self, waiting: _Waiting) -> None:
         """Nobody waits any more: an entry that no worker has yet disappears."""
@@ -159,12 +179,12 @@ class Fleet:
         while True:
             # Read entries are deleted on the way, so reading begins at the start each time: entries' ids may
             # go back after a restart on another host.
-            commands: list[tuple[str | bytes | int, ...]] = [("XDEL", self._replies, *read)] if read else []
+            commands: list[Command] = [("XDEL", self._replies, *read)] if read else []
             commands.append(
                 ("XREAD", "COUNT", REPLIES_AT_ONCE, "BLOCK", BLOCK_MS, "STREAMS", self._replies, "0")
             )
             try:
-                *_, answer = await self.link.run(commands)
+                *_, answer = await self._hears.run(commands)
                 if isinstance(answer, ResponseError):
                     raise answer
             except (QueueAway, ResponseError) as error:
@@ -173,19 +193,18 @@ class Fleet:
                 continue
             read = []
             for _, entries in answer or []:
-                for entry, fields in entries:
+                for entry, parts in entries:
                     read.append(entry)
-                    self._answer(fields)
+                    for number, data in zip(parts[::2], parts[1::2], strict=True):
+                        self._answer(number, data)
 
-    def _answer(self, fields: dict[bytes, bytes]) -> None:
+    def _answer(self, number: bytes, data: bytes) -> None:
         try:
-            reply = Reply.parse(fields)
-        except Malformed as error:
+            waiting = self._items.get(int(number))
+            if waiting is not None and not waiting.answer.done():
+                waiting.answer.set_result(Reply.parse(data))
+        except ValueError as error:  # `Malformed`, too
             logger.warning("bad_reply", reason=str(error))
-            return
-        waiting = self._items.get(reply.item)
-        if waiting is not None and not waiting.answer.done():
-            waiting.answer.set_result(reply)
 
     async def _watch(self) -> None:
         """Keep knowing whether Redis is there, which workers live and how much waits."""
@@ -194,7 +213,7 @@ class Fleet:
             try:
                 # The first is a write, because Redis may be there and refuse all writes.
                 writes = ("PEXPIRE", self._replies, REPLY_TTL_MS)
-                answers = await self.link.run([writes, *(batcher.status_command for batcher in served)])
+                answers = await self.link.run([writes, *(batcher.question() for batcher in served)])
                 for answer in answers:
                     if isinstance(answer, ResponseError):
                         raise answer
@@ -220,8 +239,7 @@ class Fleet:
             await asyncio.sleep(AUDIT_EVERY_S)
             try:
                 for waiting in await self._lost():
-                    request = waiting.request
-                    logger.warning("written_again", request_id=request.request_id, **ids(request.trace))
+                    logger.warning("written_again", request_id=waiting.request_id, **ids(waiting.trace))
                     self._metrics.redeliveries.inc()
                     await self._write(waiting)
             except (QueueAway, ResponseError, QueueFull) as error:
@@ -241,9 +259,7 @@ class Fleet:
             if isinstance(answer, ResponseError):
                 raise answer
             lost += [known[entry] for entry in answer]
-        return [
-            waiting for waiting in lost if not waiting.answer.done() and waiting.request.item in self._items
-        ]
+        return [waiting for waiting in lost if not waiting.answer.done() and waiting.number in self._items]
 
 
 def _ms_until(deadline: float) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.batching.batcher import Outputs
 from service.batching.lanes import Lane
 from service.fleet.wire import Request
-from service.runtime.engine import Stage
+from service.runtime.engine import Arrays, Stage
 
 
 @dataclass(frozen=True)
@@ -26,3 +27,21 @@ class Job:
     source: Source
     entry: bytes
     request: Request
+    item: Arrays
+
+    @property
+    def outputs(self) -> Outputs:
+        return self.request.outputs
+
+    @property
+    def request_id(self) -> str:
+        return self.request.request_id
+
+    @property
+    def trace(self) -> str:
+        return self.request.trace
+
+    @property
+    def written_ms(self) -> int:
+        """When it was written, by Redis's clock."""
+        return int(self.entry.partition(b"-")[0])

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from redis.exceptions import ResponseError
 
 from service.fleet.clock import Clock
-from service.fleet.link import Command, Link
+from service.fleet.line import Line
 from service.fleet.names import GROUP, Names
+from service.fleet.resp import Command
 from service.fleet.scripts import BEAT, SWEEP, call
 
 ALIVE_CLAIM_TIMES = 2
@@ -25,33 +26,31 @@ class Membership:
     """One worker among the consumers of its streams."""
 
     def __init__(
-        self, link: Link, names: Names, streams: Mapping[str, str], *, provider: str, claim_idle_ms: int
+        self, names: Names, streams: Mapping[str, str], *, provider: str, claim_idle_ms: int
     ) -> None:
         """`streams` says the model (name@version) of each stream."""
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}|{provider}"
         self.clock = Clock()
-        self._link = link
         self._names = names
         self._streams = streams
         self._models = sorted(set(streams.values()))
         self._claim_idle_ms = claim_idle_ms
 
-    async def join(self) -> None:
-        """See to it that the streams and their group exist, and be known.
+    def prepare(self, line: Line) -> None:
+        """See to it that the streams and their group exist.
 
         Raises `QueueAway`, and `ResponseError` for what Redis refuses.
         """
-        for answer in await self._link.run(
+        for answer in line.run(
             [("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM") for stream in self._streams]
         ):
             if isinstance(answer, ResponseError) and not str(answer).startswith("BUSYGROUP"):
                 raise answer
-        await self.beat(())
 
-    async def beat(self, held: Iterable[tuple[str, bytes]]) -> None:
+    def beat(self, line: Line, held: Iterable[tuple[str, bytes]]) -> None:
         """Say that this worker lives and still has these entries of streams; learn Redis's time.
 
-        Raises like `join`.
+        Raises like `prepare`.
         """
         alive_ms = ALIVE_CLAIM_TIMES * self._claim_idle_ms
         beats: list[Command] = [
@@ -64,20 +63,20 @@ class Membership:
             ("XCLAIM", stream, GROUP, self.name, 0, *known, "JUSTID") for stream, known in entries.items()
         ]
         sent = time.monotonic()
-        answers = await self._link.run(beats + kept)
+        answers = line.run(beats + kept)
         for answer in answers:
             if isinstance(answer, ResponseError):
                 raise answer
         self.clock.hear(answers[0] / 1000, sent=sent, received=time.monotonic())
 
-    async def sweep(self) -> None:
+    def sweep(self, line: Line) -> None:
         """Forget consumers whose workers are gone. Raises `QueueAway`."""
-        await self._link.run(self._sweep_commands(SWEEP_CLAIM_TIMES * self._claim_idle_ms))
+        line.run(self._sweep_commands(SWEEP_CLAIM_TIMES * self._claim_idle_ms))
 
-    async def leave(self) -> None:
+    def leave(self, line: Line) -> None:
         """Be forgotten at once: nothing is left to claim. Raises `QueueAway`."""
         gone: list[Command] = [("ZREM", self._names.workers(model), self.name) for model in self._models]
-        await self._link.run(gone + self._sweep_commands(idle_ms=-1))
+        line.run(gone + self._sweep_commands(idle_ms=-1))
 
     def _sweep_commands(self, idle_ms: int) -> list[Command]:
         return [

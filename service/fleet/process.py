@@ -80,4 +80,4 @@ async def _work(settings: Settings, wanted: Sequence[str], metrics: Metrics, pro
     worker = Worker(settings, engines, metrics)
     for number in SIGNALS:
         loop.add_signal_handler(number, worker.stop)
-    await worker.run()
+    await asyncio.to_thread(worker.run)

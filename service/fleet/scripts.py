@@ -19,14 +19,20 @@ class Script:
 
 
 FINISH = Script("""#!lua flags=allow-oom
--- KEYS: stream, replies. ARGV: group, entry, how long replies are kept (ms), fields and values of the reply.
+-- KEYS: stream, replies. ARGV: group, how long replies are kept (ms); of each item entry, number, answer.
 -- Only the first of several workers that finish an entry writes an answer.
-local known = redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) + redis.call('XDEL', KEYS[1], ARGV[2])
-if known > 0 then
-  redis.call('XADD', KEYS[2], '*', unpack(ARGV, 4))
-  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+local answers = {}
+for i = 3, #ARGV, 3 do
+  if redis.call('XACK', KEYS[1], ARGV[1], ARGV[i]) + redis.call('XDEL', KEYS[1], ARGV[i]) > 0 then
+    answers[#answers + 1] = ARGV[i + 1]
+    answers[#answers + 1] = ARGV[i + 2]
+  end
 end
-return known
+if #answers > 0 then
+  redis.call('XADD', KEYS[2], '*', unpack(answers))
+  redis.call('PEXPIRE', KEYS[2], ARGV[2])
+end
+return #answers
 """)
 
 BEAT = Script("""#!lua flags=allow-oom

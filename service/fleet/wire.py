@@ -1,151 +1,118 @@
-"""What stands in the streams: requests and answers as fields of bytes, arrays as safetensors."""
+"""What stands in the streams: a request with its item in an entry, and in another the answers to a batch."""
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from service.batching.batcher import Outputs
+from service.batching.layout import ALIGNED, Kind, Malformed, kinds_of, pack, told, unpack
 from service.runtime.bundle import Manifest
-from service.runtime.engine import Arrays, Stage
+from service.runtime.engine import INPUTS, MEAN, OUTPUTS, Arrays, Stage
 
-Fields = dict[bytes, bytes]
+Fields = Mapping[bytes, bytes]
 
 MAX_TTL_MS = 24 * 60 * 60 * 1000
 """Nobody waits longer than a day."""
+TIMES = struct.Struct("<dd")
+FAILED = b"!"
+"""Stands before the code of an error; no arrays begin so."""
+assert TIMES.size % ALIGNED == 0
+
+FLOAT, BYTE = np.dtype(np.float32), np.dtype(np.uint8)
 
 
-class Malformed(ValueError):
-    """An entry that is not what it should be; the message says why."""
+class Request(BaseModel):
+    """What an item needs beside its arrays."""
 
+    model_config = ConfigDict(frozen=True, strict=True)
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """One item to run."""
-
-    item: str
-    """Chosen by the process that waits; answers carry it back."""
+    number: int
+    """Chosen by the process that waits; the answer carries it back."""
     reply_to: str
     """The stream for the answer."""
-    ttl_ms: int
+    ttl_ms: int = Field(ge=0, le=MAX_TTL_MS)
     """Time from the entry's own until nobody waits any more."""
     request_id: str
     """Of the HTTP request, for logs; may be empty."""
-    trace: str = ""
+    trace: str
     """The request's place in its trace (W3C `traceparent`); empty where it is not traced."""
-    arrays: Arrays
+    outputs: Outputs = Field(min_length=1)
+    """What is wanted of the item."""
 
-    def fields(self) -> list[str | bytes]:
+    def fields(self, item: Arrays) -> tuple[str | bytes, ...]:
         """Names and values in turn, as XADD takes them."""
-        return [
-            *("item", self.item, "reply_to", self.reply_to, "ttl_ms", str(self.ttl_ms)),
-            *("request_id", self.request_id, "arrays", pack(self.arrays)),
-            *(("trace", self.trace) if self.trace else ()),
-        ]
+        return ("about", self.model_dump_json(), "item", pack(item))
 
     @classmethod
-    def parse(cls, fields: Fields, stage: Stage, manifest: Manifest) -> Request:
+    def parse(cls, fields: Fields, stage: Stage, manifest: Manifest) -> tuple[Request, Arrays]:
         """Read an entry. Raises `Malformed` for anything that the model can't run."""
         try:
-            request = cls(
-                item=fields[b"item"].decode(),
-                reply_to=fields[b"reply_to"].decode(),
-                ttl_ms=int(fields[b"ttl_ms"]),
-                request_id=fields[b"request_id"].decode(),
-                trace=fields.get(b"trace", b"").decode(),
-                arrays=unpack(fields[b"arrays"]),
-            )
-        except KeyError as error:
-            raise Malformed(f"no field {error.args[0].decode()}") from None
-        except ValueError as error:
-            raise Malformed(str(error)) from None
-        if not 0 <= request.ttl_ms <= MAX_TTL_MS:
-            raise Malformed(f"expected 0 to {MAX_TTL_MS} ms, got {request.ttl_ms}")
-        expected = inputs(stage, manifest)
-        got = {name: (array.dtype, array.shape) for name, array in request.arrays.items()}
-        if got != expected:
-            raise Malformed(f"expected {_told(expected)}, got {_told(got)}")
-        return request
+            request = cls.model_validate_json(fields.get(b"about", b""))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise Malformed(".".join(map(str, ("about", *first["loc"]))) + f": {first['msg']}") from None
+        known = (*OUTPUTS[stage], *((MEAN,) if stage == "encode" else ()))
+        if not set(request.outputs) <= set(known):
+            raise Malformed(f"expected outputs of {known}, got {request.outputs}")
+        item = unpack(fields.get(b"item", b""))
+        kinds = _kinds(manifest)
+        if (got := kinds_of(item)) != (expected := tuple(kinds[name] for name in INPUTS[stage])):
+            raise Malformed(f"expected {told(expected)}, got {told(got)}")
+        return request, item
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
     """What became of an item."""
 
-    item: str
     arrays: Arrays | None = None
-    """The result, or None where it failed."""
+    """The outputs that were wanted, or None where it failed."""
     error: str = ""
-    """What failed: a code of `FAILURES`."""
+    """What failed: the code of an error."""
     queue_s: float = 0.0
     """Time that the item waited in Redis and in the worker."""
     inference_s: float = 0.0
     """Time that its batch ran."""
 
-    def fields(self) -> list[str | bytes]:
-        """Names and values in turn, as XADD takes them."""
-        return [
-            *("item", self.item, "error", self.error),
-            *("queue_s", f"{self.queue_s:.6f}", "inference_s", f"{self.inference_s:.6f}"),
-            *("arrays", b"" if self.arrays is None else pack(self.arrays)),
-        ]
+    def pack(self) -> bytes:
+        """As it stands in an entry, under its item's number."""
+        times = TIMES.pack(self.queue_s, self.inference_s)
+        return times + FAILED + self.error.encode() if self.arrays is None else pack(self.arrays, times)
 
     @classmethod
-    def parse(cls, fields: Fields) -> Reply:
-        """Read an entry. Raises `Malformed`."""
-        try:
-            return cls(
-                item=fields[b"item"].decode(),
-                error=fields[b"error"].decode(),
-                queue_s=float(fields[b"queue_s"]),
-                inference_s=float(fields[b"inference_s"]),
-                arrays=unpack(fields[b"arrays"]) if fields[b"arrays"] else None,
-            )
-        except KeyError as error:
-            raise Malformed(f"no field {error.args[0].decode()}") from None
-        except ValueError as error:
-            raise Malformed(str(error)) from None
+    def parse(cls, data: bytes) -> Reply:
+        """Read one. Raises `Malformed`."""
+        if len(data) <= TIMES.size:
+            raise Malformed(f"expected more than {TIMES.size} bytes, got {len(data)}")
+        queue_s, inference_s = TIMES.unpack_from(data)
+        if data.startswith(FAILED, TIMES.size):
+            error = data[TIMES.size + len(FAILED) :].decode("utf-8", "replace")
+            return cls(error=error, queue_s=queue_s, inference_s=inference_s)
+        return cls(arrays=unpack(data, TIMES.size), queue_s=queue_s, inference_s=inference_s)
 
 
-def pack(arrays: Arrays) -> bytes:
-    """Arrays as safetensors."""
-    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+def check_result(stage: Stage, manifest: Manifest, outputs: Outputs, arrays: Arrays) -> None:
+    """Raise `Malformed` where arrays are not these outputs of one item; drawings have any size."""
+    kinds = _kinds(manifest)
+    if stage == "decode" and "image" in arrays:
+        kinds["image"] = ("image", BYTE, (*arrays["image"].shape[:2], 3))
+    if (got := kinds_of(arrays)) != (expected := tuple(kinds[name] for name in outputs)):
+        raise Malformed(f"expected {told(expected)}, got {told(got)}")
 
 
-def unpack(data: bytes) -> Arrays:
-    """Arrays from safetensors. Raises `Malformed`."""
-    try:
-        return load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise Malformed(f"arrays: {error}") from None
-
-
-Shapes = dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]]
-
-
-def inputs(stage: Stage, manifest: Manifest) -> Shapes:
-    """Types and shapes of a stage's inputs for one item."""
-    if stage == "encode":
-        return {"image": (np.dtype(np.uint8), (manifest.image_size, manifest.image_size, 3))}
-    return {
-        "semantics": (np.dtype(np.float32), (manifest.num_sparse_tokens, manifest.width)),
-        "localization": (np.dtype(np.float32), (manifest.num_patches, manifest.num_sparse_tokens)),
-    }
-
-
-def check_result(stage: Stage, manifest: Manifest, arrays: Arrays) -> None:
-    """Raise `Malformed` where arrays are not what a stage makes of one item; drawings have any size."""
-    got = {name: (array.dtype, array.shape) for name, array in arrays.items()}
-    tokens = inputs("decode", manifest)
-    expected = tokens | {"cls": (np.dtype(np.float32), (manifest.width,))}
-    if stage == "decode":
-        height, width = arrays["image"].shape[:2] if "image" in arrays else (0, 0)
-        expected = {"image": (np.dtype(np.uint8), (height, width, 3))}
-    if got != expected:
-        raise Malformed(f"expected {_told(expected)}, got {_told(got)}")
-
-
-def _told(shapes: Shapes) -> str:
-    return ", ".join(f"{name} {dtype} {list(shape)}" for name, (dtype, shape) in shapes.items()) or "nothing"
+def _kinds(manifest: Manifest) -> dict[str, Kind]:
+    """What an item's inputs and outputs are, by name."""
+    side, tokens, width = manifest.image_size, manifest.num_sparse_tokens, manifest.width
+    kinds: tuple[Kind, ...] = (
+        ("image", BYTE, (side, side, 3)),
+        ("semantics", FLOAT, (tokens, width)),
+        ("localization", FLOAT, (manifest.num_patches, tokens)),
+        ("cls", FLOAT, (width,)),
+        (MEAN, FLOAT, (width,)),
+    )
+    return {kind[0]: kind for kind in kinds}

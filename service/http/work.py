@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from starlette.responses import Response
@@ -17,6 +18,7 @@ from service.errors import QueueFull, ServiceError
 from service.http.items import Item
 from service.models.served import ServedModel
 from service.tokens.pictures import DecodedImage, Fit, Pictures
+from service.tokens.pooling import Pooling, normalized
 from service.tokens.types import Floats, Pixels, Tokens
 from service.watch.metrics import Metrics
 
@@ -69,6 +71,15 @@ class Work:
 
     async def see(self, item: Item) -> Seen:
         """Decode and encode one image. Raises `ServiceError`."""
+        return Seen(*await self._look(item, self.model.encode))
+
+    async def embed(self, item: Item, pooling: Pooling, *, normalize: bool) -> Floats:
+        """The vector or vectors of one image; see `ServedModel.embed`. Raises `ServiceError`."""
+        _, vectors = await self._look(item, partial(self.model.embed, pooling=pooling))
+        return normalized(vectors) if normalize else vectors
+
+    async def _look(self, item: Item, run: Callable[..., Awaitable[T]]) -> tuple[DecodedImage, T]:
+        """An image as the model sees it, and what `run` makes of it."""
         if isinstance(item, ServiceError):
             raise item
         started = time.monotonic()
@@ -80,12 +91,12 @@ class Work:
         weight = self.budget.weight(picture)
         with self.model.weigh(self.client, weight, self.lane) as lane:
             ready = await self.budget.item(picture, self.client, self.deadline)
-            tokens = await self.model.encode(ready, deadline=self.deadline, lane=lane)
+            result = await run(ready, deadline=self.deadline, lane=lane)
         self.metrics.stage("decode", picture.began, picture.ended, [self.metrics.trace()])
         decode_s = picture.ended - picture.began
         self._note("decode", decode_s)
         self._note("encode", time.monotonic() - started - decode_s)
-        return Seen(picture.decoded, tokens)
+        return picture.decoded, result
 
     async def encode(self, pixels: Pixels) -> Tokens:
         """The tokens of one image (H, W, 3) of the model's own size."""
@@ -95,6 +106,12 @@ class Work:
     async def see_all(self, items: Sequence[Item]) -> list[Seen | ServiceError]:
         """All images; each its own result or error. The error of a lone image is raised."""
         return await self.settle(self.see, items)
+
+    async def embed_all(
+        self, items: Sequence[Item], pooling: Pooling, *, normalize: bool
+    ) -> list[Floats | ServiceError]:
+        """The same for their vectors."""
+        return await self.settle(partial(self.embed, pooling=pooling, normalize=normalize), items)
 
     async def settle(self, do: Callable[[S], Awaitable[T]], items: Sequence[S]) -> list[T | ServiceError]:
         """What comes of every item, in order, errors in the place of results; a lone item's is raised."""

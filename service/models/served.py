@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from service.batching.batcher import Batcher, Item
 from service.batching.lanes import Admission, Lane
 from service.runtime.bundle import Manifest
+from service.runtime.engine import OUTPUTS, POOLED
+from service.tokens.pooling import Pooling
 from service.tokens.types import Floats, Pixels, Tokens
 
 
@@ -61,14 +63,28 @@ class ServedModel:
 
     async def encode(self, image: Item, *, deadline: float, lane: Lane) -> Tokens:
         """Tokens of a picture, or of pixels (H, W, 3) of the model's own size under the name `image`."""
-        out = await self._batcher.submit("encode", image, deadline=deadline, lane=lane)
+        out = await self._batcher.submit(
+            "encode", image, outputs=OUTPUTS["encode"], deadline=deadline, lane=lane
+        )
         # The engine checked names and types.
         return Tokens(out["semantics"], out["localization"], out["cls"])  # type: ignore[arg-type]
+
+    async def embed(self, image: Item, pooling: Pooling, *, deadline: float, lane: Lane) -> Floats:
+        """The vector of a picture, (D,), or with the pooling `tokens` those of its tokens, (r, D)."""
+        output = POOLED[pooling]
+        out = await self._batcher.submit("encode", image, outputs=(output,), deadline=deadline, lane=lane)
+        return out[output]  # type: ignore[return-value]
 
     async def decode(self, semantics: Floats, localization: Floats, *, deadline: float, lane: Lane) -> Pixels:
         """The image (H, W, 3) that tokens stand for."""
         arrays = {"semantics": semantics, "localization": localization}
-        out = await self._batcher.submit("decode", arrays, deadline=deadline, lane=lane)  # type: ignore[arg-type]
+        out = await self._batcher.submit(
+            "decode",
+            arrays,  # type: ignore[arg-type]
+            outputs=OUTPUTS["decode"],
+            deadline=deadline,
+            lane=lane,
+        )
         return out["image"]  # type: ignore[return-value]
 
     def show(self) -> None:

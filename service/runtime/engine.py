@@ -5,7 +5,7 @@ B batch · H, W pixels · N patches · r sparse tokens · D width
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from service.runtime.providers import CPU
 from service.runtime.reference import ENCODED, Deviation, Reference, deviation, expect
 from service.runtime.sessions import Graph, Sessions, Tell, open_sessions, thread_count
 from service.settings import Settings
+from service.tokens.pooling import Pooling, mean_of
 from service.watch.logs import logger
 
 Stage = Literal["encode", "decode"]
@@ -25,6 +26,10 @@ Arrays = dict[str, NDArray[np.generic]]
 GRAPH: Mapping[Stage, str] = {"encode": "encoder.onnx", "decode": "decoder.onnx"}
 INPUTS: Mapping[Stage, tuple[str, ...]] = {"encode": ("image",), "decode": ("semantics", "localization")}
 OUTPUTS: Mapping[Stage, tuple[str, ...]] = {"encode": ENCODED, "decode": ("image",)}
+MEAN = "mean"
+"""What `encode` gives beside its graph's outputs, for those who need no more: the mean of the semantics."""
+POOLED: Mapping[Pooling, str] = {"mean": MEAN, "cls": "cls", "tokens": "semantics"}
+"""The output of `encode` that is an image's vector, or vectors."""
 
 
 class Engine:
@@ -72,22 +77,30 @@ class Engine:
             **measured._asdict(),
         )
 
-    def run(self, stage: Stage, arrays: Arrays, *, crowded: bool = False) -> Arrays:
+    def run(
+        self, stage: Stage, arrays: Arrays, outputs: Sequence[str] = (), *, crowded: bool = False
+    ) -> Arrays:
         """Run a batch; arrays have the batch as their first axis.
 
-        `crowded` tells a processor that there is other work for its other threads. On a GPU the batch is
-        padded to the next bucket: kernels and memory are kept for few shapes there. A processor takes any
-        size, and would pay for the padding.
+        `outputs` names those that must be there; none stands for all that the graph has. `crowded` tells a
+        processor that there is other work for its other threads. On a GPU the batch is padded to the next
+        bucket: kernels and memory are kept for few shapes there. A processor takes any size, and would pay
+        for the padding.
         """
-        return self._run(self._apart if crowded else self._sharing, stage, arrays)
+        return self._run(self._apart if crowded else self._sharing, stage, arrays, outputs)
 
-    def _run(self, sessions: Sessions, stage: Stage, arrays: Arrays) -> Arrays:
+    def _run(self, sessions: Sessions, stage: Stage, arrays: Arrays, outputs: Sequence[str] = ()) -> Arrays:
         size = len(next(iter(arrays.values())))
         if self.provider != CPU:
             bucket = next(bucket for bucket in self.buckets if bucket >= size)
             arrays = {name: _padded(array, bucket) for name, array in arrays.items()}
-        names = OUTPUTS[stage]
-        return {name: out[:size] for name, out in zip(names, sessions[stage].run(names, arrays), strict=True)}
+        wanted = {"semantics" if name == MEAN else name for name in outputs} or OUTPUTS[stage]
+        names = [name for name in OUTPUTS[stage] if name in wanted]
+        fetched = sessions[stage].run(names, arrays)
+        out: Arrays = {name: array[:size] for name, array in zip(names, fetched, strict=True)}
+        if MEAN in outputs:
+            out[MEAN] = mean_of(out["semantics"])  # type: ignore[arg-type]
+        return out
 
     def _warm_up(self, reference: Reference) -> Deviation:
         """Run the reference in every bucket; the largest deviations from it."""

@@ -1,4 +1,4 @@
-"""From an image's tokens to the vector that stands for it.
+"""From images' tokens to the vectors that stand for them.
 
 r sparse tokens · D width
 """
@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 if TYPE_CHECKING:  # clients know poolings without what runs models
-    from service.tokens.types import Floats, Tokens
+    from service.tokens.types import Floats
 
 Pooling = Literal["mean", "cls", "tokens"]
+"""The mean of the tokens or the CLS token, (D,), or every token, (r, D)."""
 
 
-def pooled(tokens: Tokens, pooling: Pooling, *, normalize: bool) -> Floats:
-    """The mean of the tokens or the CLS token, (D,), or every token, (r, D); scaled to length 1 on demand."""
-    vectors: Floats
-    if pooling == "mean":
-        # `mean` takes three times as long for so few numbers.
-        vectors = np.add.reduce(tokens.semantics, axis=0) / np.float32(len(tokens.semantics))
-    else:
-        vectors = tokens.cls if pooling == "cls" else tokens.semantics
-    if normalize:
-        lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-        vectors = vectors / np.maximum(lengths, np.float32(1e-12))
-    return vectors
+def mean_of(semantics: Floats) -> Floats:
+    """The mean of tokens (…, r, D) as (…, D)."""
+    # `mean` takes three times as long for so few numbers.
+    return np.add.reduce(semantics, axis=-2) / np.float32(semantics.shape[-2])  # type: ignore[no-any-return]
+
+
+def normalized(vectors: Floats) -> Floats:
+    """Vectors (…, D) of length 1."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.maximum(lengths, np.float32(1e-12))

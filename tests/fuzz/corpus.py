@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save
 
-from service.fleet.wire import pack
+from service.batching.layout import pack
+from service.fleet.wire import Reply, Request
 from service.tokens.token_file import compact
 from tests.fuzz.targets import ROUTES
 from tests.service.photos import plain
@@ -71,8 +73,8 @@ def _arrays() -> dict[str, np.ndarray]:
 
 def _tokens() -> Iterator[bytes]:
     arrays = _arrays()
-    yield pack(arrays)
-    yield pack(compact(arrays))
+    yield save(arrays)
+    yield save(compact(arrays))
     yield json.dumps({name: array.tolist() for name, array in arrays.items()}).encode()
     text = {name: base64.b64encode(array.tobytes()).decode() for name, array in arrays.items()}
     yield json.dumps(text).encode()
@@ -104,8 +106,12 @@ def _calls() -> Iterator[bytes]:
 
 
 def _entries() -> Iterator[bytes]:
-    yield b"100" + pack({"image": np.zeros((8, 8, 3), np.uint8)})
-    yield b"100" + pack(_arrays())
+    request = Request(number=1, reply_to="r", ttl_ms=5, request_id="", trace="", outputs=("image",))
+    about = request.model_dump_json().encode()
+    yield about.replace(b"image", b"cls") + b"\0" + pack({"image": np.zeros((8, 8, 3), np.uint8)})
+    yield about + b"\0" + pack({name: array for name, array in _arrays().items() if name != "cls"})
+    yield Reply(arrays=dict(_arrays())).pack()
+    yield Reply(error="internal_error").pack()
 
 
 def _requests() -> Iterator[bytes]:

@@ -16,8 +16,9 @@ import httpx
 import numpy as np
 import orjson
 
+from service.batching.layout import Malformed
 from service.errors import BadEdit, BadRequest, BadTensor, CorruptImage, ServiceError
-from service.fleet.wire import Malformed, Reply, Request
+from service.fleet.wire import Reply, Request
 from service.http import documents
 from service.http.app import create_app
 from service.http.documents import read_object, read_value
@@ -178,14 +179,14 @@ def call(data: bytes) -> None:
 
 
 def wire(data: bytes) -> None:
-    """Entries of Redis's streams."""
-    fields = dict.fromkeys((b"item", b"reply_to", b"request_id", b"error"), b"x")
-    fields |= {b"ttl_ms": data[:3], b"queue_s": data[:3], b"inference_s": b"0", b"arrays": data[3:]}
+    """Entries of Redis's streams: a request's two fields with a zero between them; an answer."""
+    about, _, item = data.partition(b"\0")
+    fields = {b"about": about, b"item": item}
     for stage in WIRE_STAGES:
         with contextlib.suppress(Malformed):
             Request.parse(fields, stage, _manifest())
     with contextlib.suppress(Malformed):
-        Reply.parse(fields)
+        Reply.parse(data)
 
 
 def request(data: bytes) -> None:

@@ -21,7 +21,6 @@ from service.models.models import Models
 from service.models.served import ServedModel
 from service.runtime.bundle import Manifest
 from service.tokens.pictures import Fit
-from service.tokens.pooling import pooled
 
 
 class Stage(ABC):
@@ -83,9 +82,10 @@ class Embed(Stage):
         parameters = call.parameters
         assert isinstance(parameters, EmbedParameters)
         work.fit = parameters.fit
-        seen = all_good(await work.see_all(call.inputs["image"].tolist()))
-        vectors = [pooled(s.tokens, parameters.pooling, normalize=parameters.normalize) for s in seen]
-        return {"embedding": np.stack(vectors)}
+        vectors = await work.embed_all(
+            call.inputs["image"].tolist(), parameters.pooling, normalize=parameters.normalize
+        )
+        return {"embedding": np.stack(all_good(vectors))}
 
 
 STAGES: Mapping[str, Callable[[Manifest], Stage]] = {"encoder": Encoder, "decoder": Decoder, "embed": Embed}

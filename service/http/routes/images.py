@@ -43,7 +43,6 @@ from service.http.tokens import read_tokens
 from service.http.work import Seen, Work, all_good
 from service.models.served import ServedModel
 from service.tokens.edits import Edit, apply_edits, parse_edits
-from service.tokens.pooling import pooled
 from service.tokens.token_file import SAFETENSORS
 from service.tokens.types import Floats, Pixels
 
@@ -59,12 +58,13 @@ async def embed(request: Request, kit: KitDep) -> Response:
     options = upload.parse_options(EmbedOptions)
     work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
     with work.admitted(len(upload.images)):
-        seen = await run_while_connected(request, work.see_all(upload.images))
+        embedding = work.embed_all(upload.images, options.pooling, normalize=options.normalize)
+        vectors = await run_while_connected(request, embedding)
     if kind == JSON:
-        work.count_refused(seen)
+        work.count_refused(vectors)
     return await work.respond(
-        partial(_embed_response, kind, work.model, seen, options, request.state.request_id),
-        small=len(seen) == 1,
+        partial(_embed_response, kind, work.model, vectors, options, request.state.request_id),
+        small=len(vectors) == 1,
     )
 
 
@@ -140,14 +140,10 @@ async def _reconstruct_all(
 def _embed_response(
     kind: str,
     model: ServedModel,
-    seen: Sequence[Seen | ServiceError],
+    vectors: Sequence[Floats | ServiceError],
     options: EmbedOptions,
     request_id: str,
 ) -> Response:
-    vectors = [
-        s if isinstance(s, ServiceError) else pooled(s.tokens, options.pooling, normalize=options.normalize)
-        for s in seen
-    ]
     if kind == NPY:
         return npy_response(all_good(vectors))
     items = [

@@ -18,7 +18,6 @@ from service.http.openai.embeddings import EmbeddingsOptions, read_embeddings
 from service.http.openapi import EMBEDDINGS_DOCS
 from service.http.responses import json_response, numbers
 from service.models.served import ServedModel
-from service.tokens.pooling import pooled
 from service.tokens.types import Floats
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=WorkRoute, dependencies=[BEARER])
@@ -38,11 +37,7 @@ async def embeddings(request: Request, kit: KitDep) -> Response:
             param="dimensions",
         )
 
-    async def embed(image: bytes) -> Floats:
-        # Of many images only the vectors are kept.
-        seen = await work.see(image)
-        return pooled(seen.tokens, options.pooling, normalize=options.normalize)
-
+    embed = partial(work.embed, pooling=options.pooling, normalize=options.normalize)
     try:
         with work.admitted(len(images)):
             vectors = await run_while_connected(request, work.all_of(embed, images))

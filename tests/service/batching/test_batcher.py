@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.batching.batcher import Item
+from service.batching.batcher import Item, Outputs
 from service.batching.local import LocalBatcher
 from service.batching.pool import Pool
 from service.errors import CorruptImage, DeadlineExceeded, InternalError, QueueFull
@@ -31,7 +31,7 @@ class Doubler:
         self.leave = threading.Event()
         self.leave.set()
 
-    def __call__(self, stage: Stage, arrays: Arrays, *, crowded: bool) -> Arrays:
+    def __call__(self, stage: Stage, arrays: Arrays, outputs: Outputs, *, crowded: bool) -> Arrays:
         values = arrays["x"]
         self.crowded.append(crowded)
         self.batches.append((stage, [float(v) for v in values]))
@@ -65,7 +65,9 @@ class Bench:
     ) -> asyncio.Task[Arrays]:
         item: Item = value if callable(value) else {"x": np.array(value, np.float32)}
         return asyncio.create_task(
-            self.batcher.submit(stage, item, deadline=time.monotonic() + within_s, lane="small")
+            self.batcher.submit(
+                stage, item, outputs=("y",), deadline=time.monotonic() + within_s, lane="small"
+            )
         )
 
     async def busy(self) -> asyncio.Task[Arrays]:
@@ -305,7 +307,13 @@ def test_item_of_another_shape_fails_alone_or_runs_alone() -> None:
         rest = [bench.submit(1), bench.submit(2)]
         await asyncio.sleep(0)
         misfit = asyncio.create_task(
-            bench.batcher.submit("encode", odd, deadline=time.monotonic() + 60, lane="small")  # type: ignore[arg-type]
+            bench.batcher.submit(
+                "encode",
+                odd,  # type: ignore[arg-type]
+                outputs=("y",),
+                deadline=time.monotonic() + 60,
+                lane="small",
+            )
         )
         await asyncio.sleep(0)
         bench.engine.leave.set()

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from service.batching.layout import ALIGNED, Malformed, pack, unpack
+from service.runtime.engine import Arrays
 
 IMAGE = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
 CLS = np.array([0.1, -2.5, np.nan], np.float32)
 
 
 def test_arrays_read_back_the_same() -> None:
-    arrays = {"image": IMAGE[::-1, :, :], "cls": CLS}  # one that does not lie in a row
+    arrays: Arrays = {"image": IMAGE[::-1, :, :], "cls": CLS}  # one that does not lie in a row
     before = b"12345678" * (ALIGNED // 8)
     data = pack(arrays, before)
     assert data.startswith(before)

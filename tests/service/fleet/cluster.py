@@ -78,7 +78,7 @@ class RedisServer:
 
     def dead_letter(self) -> dict[bytes, bytes]:
         """The only entry that was put aside."""
-        entries: Any = self.client.xrange("stellar:dead")
+        entries: Any = self.client.xrange("stellar:2:dead")
         [(_, letter)] = entries
         return letter  # type: ignore[no-any-return]
 
@@ -163,7 +163,7 @@ class Cluster:
         return worker
 
     def streams(self) -> list[str]:
-        names = [name for name in self.redis.names("stellar:*") if "@" in name]
+        names = [name for name in self.redis.names("stellar:2:*") if "@" in name]
         return [name for name in names if not name.endswith(":workers")]
 
     def consumers(self) -> int:

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from service.fleet.wire import Request
-from service.runtime.engine import Arrays
 from tests.service.fleet.chaos import run_chaos
 from tests.service.fleet.cluster import Cluster, RedisServer, cluster_of, wait_until
 from tests.service.fleet.load import GONE, RIGHT, WRONG, Tally, is_right, load, picture
@@ -24,7 +23,7 @@ from tests.service.server import Server
 from tests.service.toy import toy_version
 
 QUICK = (10, 20, 0)
-STREAM = f"stellar:toy@{toy_version()}:encode:small"
+STREAM = f"stellar:2:toy@{toy_version()}:encode:small"
 SLOW = (200, 220, 255)
 """Its darkest channel keeps the toy model busy for most of a second."""
 
@@ -86,7 +85,7 @@ def test_items_of_a_killed_api_process_harm_nobody(cluster: Cluster, pool: Threa
     for each in lost:
         assert isinstance(each.exception(), httpx.TransportError)
     wait_until(lambda: cluster.entries() == 0)
-    for name in cluster.redis.names("stellar:replies:*"):
+    for name in cluster.redis.names("stellar:2:replies:*"):
         assert 0 < cluster.redis.client.pttl(name) <= 90_000
 
 
@@ -159,8 +158,8 @@ def test_cut_network_makes_requests_fail_fast_and_heals(cluster: Cluster, pool: 
     "fields",
     [
         {"junk": "x"},
-        {"item": "a", "reply_to": "b", "ttl_ms": "soon", "request_id": "", "arrays": ""},
-        {"item": b"\xff", "reply_to": b"\xff", "ttl_ms": "1", "request_id": "", "arrays": "not safetensors"},
+        {"about": '{"number":1,"reply_to":"b","ttl_ms":"soon"}', "item": ""},
+        {"about": b"\xff", "item": "no arrays"},
     ],
 )
 def test_malformed_entries_are_put_aside_and_stop_nobody(cluster: Cluster, fields: dict[str, str]) -> None:
@@ -168,7 +167,7 @@ def test_malformed_entries_are_put_aside_and_stop_nobody(cluster: Cluster, field
     cluster.worker()
     server = cluster.ready()
     cluster.redis.client.xadd(STREAM, fields)  # type: ignore[arg-type]
-    wait_until(lambda: cluster.redis.client.xlen("stellar:dead") == 1)
+    wait_until(lambda: cluster.redis.client.xlen("stellar:2:dead") == 1)
     assert cluster.redis.dead_letter()[b"reason"].startswith(b"malformed: ")
     assert right(ask(server))
     assert cluster.entries() == 0
@@ -178,12 +177,11 @@ def test_answers_go_to_streams_of_answers_only(cluster: Cluster) -> None:
     """Whoever may write requests must not reach other keys through a worker."""
     cluster.expect("buried")
     cluster.worker()
-    arrays: Arrays = {"image": np.zeros((8, 8, 3), np.uint8)}
-    request = Request(item="i", reply_to="victim", ttl_ms=60_000, request_id="", arrays=arrays)
-    parts: list[str | bytes] = request.fields()
+    request = Request(number=1, reply_to="victim", ttl_ms=60_000, request_id="", trace="", outputs=("cls",))
+    parts = request.fields({"image": np.zeros((8, 8, 3), np.uint8)})
     fields = dict(zip(parts[::2], parts[1::2], strict=True))
     cluster.redis.client.xadd(STREAM, fields)  # type: ignore[arg-type]
-    wait_until(lambda: cluster.redis.client.xlen("stellar:dead") == 1)
+    wait_until(lambda: cluster.redis.client.xlen("stellar:2:dead") == 1)
     assert b"answers are not written" in cluster.redis.dead_letter()[b"reason"]
     assert not cluster.redis.client.exists("victim")
 
@@ -202,7 +200,7 @@ def test_paused_worker_is_overtaken_and_its_late_answer_dropped(
     late.send(signal.SIGCONT)
     assert right(ask(server))
     wait_until(
-        lambda: not any(cluster.redis.client.xlen(n) for n in cluster.redis.names("stellar:replies:*"))
+        lambda: not any(cluster.redis.client.xlen(n) for n in cluster.redis.names("stellar:2:replies:*"))
     )
     assert cluster.entries() == 0
 
@@ -242,7 +240,7 @@ def test_replica_takes_over_at_the_same_address(
         assert right(waiting.result(), SLOW)
         server.wait_until(lambda: server.answers("/healthz/ready", 200))
         assert only_right(asyncio.run(load([server.url], 1.0, 4)))
-        assert sum(replica.client.xlen(stream) for stream in replica.names("stellar:toy@*:small")) == 0
+        assert sum(replica.client.xlen(stream) for stream in replica.names("stellar:2:toy@*:small")) == 0
     finally:
         proxy.close()
         replica.close()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import trustme
 
-from service.fleet.wire import pack
+from service.batching.layout import pack
 from service.http.disconnect import WATCH_AFTER_S
 from service.runtime.engine import Arrays
 from service.settings import BUNDLED_MODELS
@@ -122,12 +122,15 @@ def test_expired_items_are_told_and_never_run(cluster: Cluster, pool: ThreadPool
 
 
 def test_queue_is_bounded_in_items(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
-    worker = cluster.worker()
+    worker = cluster.worker(threads="1")
     cluster.settings["STELLAR_MAX_QUEUE"] = "4"
     server = cluster.ready()
     worker.send(signal.SIGSTOP)
-    waiting = [ask_soon(pool, server, (i, 3, 0)) for i in range(4)]
-    wait_until(lambda: cluster.entries() == 4)
+    waiting = [ask_soon(pool, server, (0, 3, 0))]  # Redis hands it to the worker, which waits for one
+    wait_until(lambda: cluster.entries() == 1)
+    wait_until(lambda: server.metric('stellar_queue_lag{model="toy",stage="encode"}') == 0)
+    waiting += [ask_soon(pool, server, (i, 3, 0)) for i in range(1, 5)]
+    wait_until(lambda: cluster.entries() == 5)
     refused = ask(server)
     assert (refused.status_code, refused.json()["code"]) == (503, "queue_full")
     assert int(refused.headers["retry-after"]) >= 1
@@ -179,7 +182,7 @@ def test_cached_results_are_the_same_and_versions_share_nothing(tmp_path: Path) 
         assert [first.metric(lookups % kind) for kind in ("miss", "hit")] == [2, 1]
         assert [second.metric(lookups % kind) for kind in ("miss", "hit")] == [0, 1]
         assert [other.metric(lookups % kind) for kind in ("miss", "hit")] == [1, 0]
-        for name in cluster.redis.names("stellar:result:*"):
+        for name in cluster.redis.names("stellar:2:result:*"):
             assert 0 < cluster.redis.client.ttl(name) <= 60
 
 
@@ -195,9 +198,9 @@ def test_kept_results_leave_room_for_the_queue(tmp_path: Path) -> None:
         count = 500  # of 23 kB each
         answers = pool.map(lambda i: ask(server, (i % 250, i // 250, 0)).status_code, range(count))
         assert set(answers) == {200}
-        kept = cluster.redis.names("stellar:result:*")
+        kept = cluster.redis.names("stellar:2:result:*")
         assert 100 < len(kept) < count
-        told = int(cluster.redis.client.get("stellar:results:bytes") or 0)
+        told = int(cluster.redis.client.get("stellar:2:results:bytes") or 0)
         assert told <= 3 * 2**20
         assert cluster.redis.memory() < 1.3 * told
         hits = 'stellar_cache_total{result="hit"}'
@@ -227,7 +230,7 @@ def test_kept_result_that_is_none_of_this_model_is_made_again(
         cluster.worker()
         server = cluster.ready()
         assert right(ask(server))
-        [kept] = cluster.redis.names("stellar:result:*")
+        [kept] = cluster.redis.names("stellar:2:result:*")
         cluster.redis.client.set(kept, pack(arrays), keepttl=True)
         assert right(ask(server))
         assert len(server.logged("bad_cache_entry")) == 1

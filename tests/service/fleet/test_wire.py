@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from service.fleet.wire import Fields, Malformed, Reply, Request, pack
+from service.batching.layout import Malformed, pack
+from service.fleet.wire import Fields, Reply, Request
 from service.runtime.bundle import Manifest, read_bundle
 
 IMAGE = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+REQUEST = Request(number=7, reply_to="r", ttl_ms=5, request_id="q", trace="t", outputs=("cls", "mean"))
 
 
 @pytest.fixture(scope="module")
@@ -19,46 +21,40 @@ def manifest(toy_models: Path) -> Manifest:
     return read_bundle(toy_models / "toy").manifest
 
 
-def entry(parts: list[str | bytes]) -> Fields:
+def entry(**arrays: np.ndarray) -> Fields:
     """Fields as Redis gives them back."""
-    encoded = [part.encode() if isinstance(part, str) else part for part in parts]
-    return dict(zip(encoded[::2], encoded[1::2], strict=True))
-
-
-def request_fields(**arrays: np.ndarray) -> Fields:
-    request = Request(item="i", reply_to="r", ttl_ms=5, request_id="q", arrays=arrays)
-    return entry(request.fields())
+    parts = [part.encode() if isinstance(part, str) else part for part in REQUEST.fields(arrays)]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def test_request_reads_back_the_same(manifest: Manifest) -> None:
-    request = Request.parse(request_fields(image=IMAGE), "encode", manifest)
-    assert (request.item, request.reply_to, request.ttl_ms, request.request_id) == ("i", "r", 5, "q")
-    np.testing.assert_array_equal(request.arrays["image"], IMAGE)
-    assert request.trace == ""  # the field is only there where the request is traced
-    assert Request.parse(entry(replace(request, trace="t").fields()), "encode", manifest).trace == "t"
+    request, item = Request.parse(entry(image=IMAGE), "encode", manifest)
+    assert request == REQUEST
+    np.testing.assert_array_equal(item["image"], IMAGE)
 
 
 def test_reply_reads_back_the_same() -> None:
     semantics = np.array([[0.1, -2.5]], np.float32)
-    reply = Reply.parse(entry(Reply(item="i", arrays={"s": semantics}, queue_s=0.25).fields()))
-    assert (reply.item, reply.error, reply.queue_s) == ("i", "", 0.25)
+    reply = Reply.parse(Reply(arrays={"s": semantics}, queue_s=0.25, inference_s=0.5).pack())
+    assert (reply.error, reply.queue_s, reply.inference_s) == ("", 0.25, 0.5)
     assert reply.arrays is not None
     np.testing.assert_array_equal(reply.arrays["s"], semantics)
-    assert Reply.parse(entry(Reply(item="i", error="internal_error").fields())).arrays is None
+    failed = Reply.parse(Reply(error="internal_error", queue_s=0.25).pack())
+    assert (failed.arrays, failed.error, failed.queue_s) == (None, "internal_error", 0.25)
 
 
-@pytest.mark.parametrize("missing", [b"item", b"reply_to", b"ttl_ms", b"request_id", b"arrays"])
-def test_missing_field_is_named(manifest: Manifest, missing: bytes) -> None:
-    fields = request_fields(image=IMAGE)
-    del fields[missing]
-    with pytest.raises(Malformed, match=f"no field {missing.decode()}"):
-        Request.parse(fields, "encode", manifest)
+@pytest.mark.parametrize("missing", ["number", "reply_to", "ttl_ms", "request_id", "trace", "outputs"])
+def test_missing_field_is_named(manifest: Manifest, missing: str) -> None:
+    fields = dict(entry(image=IMAGE))
+    about = json.loads(fields[b"about"])
+    del about[missing]
+    with pytest.raises(Malformed, match=rf"about.{missing}: Field required"):
+        Request.parse(fields | {b"about": json.dumps(about).encode()}, "encode", manifest)
 
 
 @pytest.mark.parametrize(
     "arrays",
     [
-        {},
         {"image": IMAGE.astype(np.float32)},
         {"image": IMAGE[:4]},
         {"picture": IMAGE},
@@ -69,17 +65,32 @@ def test_arrays_that_the_model_cannot_run_are_refused(
     manifest: Manifest, arrays: dict[str, np.ndarray]
 ) -> None:
     with pytest.raises(Malformed, match=r"expected image uint8 \[8, 8, 3\], got"):
-        Request.parse(request_fields(**arrays), "encode", manifest)
+        Request.parse(entry(**arrays), "encode", manifest)
 
 
-@pytest.mark.parametrize("ttl_ms", [b"-1", b"86400001", b"9" * 400, b"9" * 5000, b"nan"])
-def test_impossible_times_are_refused(manifest: Manifest, ttl_ms: bytes) -> None:
-    with pytest.raises(Malformed):
-        Request.parse(request_fields(image=IMAGE) | {b"ttl_ms": ttl_ms}, "encode", manifest)
+@pytest.mark.parametrize("ttl_ms", ["-1", "86400001", "9" * 400, "9" * 5000, "NaN", "5.5", '"5"'])
+def test_impossible_times_are_refused(manifest: Manifest, ttl_ms: str) -> None:
+    about = REQUEST.model_dump_json().replace('"ttl_ms":5', f'"ttl_ms":{ttl_ms}')
+    with pytest.raises(Malformed, match="about"):
+        Request.parse({**entry(image=IMAGE), b"about": about.encode()}, "encode", manifest)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x80\x04.", b"\xff" * 8, pack({"image": IMAGE})[:-1]])
-def test_bytes_that_are_no_arrays_are_refused(manifest: Manifest, data: bytes) -> None:
-    fields = request_fields(image=IMAGE) | {b"arrays": data}
-    with pytest.raises(Malformed, match="arrays: "):
+@pytest.mark.parametrize("outputs", [(), ("image",), ("mean", "drawn")])
+def test_outputs_that_there_are_not_are_refused(manifest: Manifest, outputs: tuple[str, ...]) -> None:
+    about = REQUEST.model_copy(update={"outputs": outputs}).model_dump_json()
+    with pytest.raises(Malformed, match="outputs"):
+        Request.parse({**entry(image=IMAGE), b"about": about.encode()}, "encode", manifest)
+
+
+@pytest.mark.parametrize("fields", [{}, {b"about": b""}, {b"about": b"\xff"}, {b"item": pack({"i": IMAGE})}])
+def test_entries_without_what_they_need_are_refused(manifest: Manifest, fields: Fields) -> None:
+    with pytest.raises(Malformed, match="about: "):
         Request.parse(fields, "encode", manifest)
+    with pytest.raises(Malformed, match="arrays: "):
+        Request.parse({b"about": entry(image=IMAGE)[b"about"]}, "encode", manifest)
+
+
+@pytest.mark.parametrize("data", [b"", bytes(16), bytes(16) + b"x", b"!internal_error"])
+def test_bytes_that_are_no_reply_are_refused(data: bytes) -> None:
+    with pytest.raises(Malformed):
+        Reply.parse(data)

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.batching.batcher import Item
+from service.batching.batcher import Item, Outputs
 from service.batching.lanes import Admission, Lane
 from service.errors import QueueFull
 from service.models.served import ServedModel
@@ -30,7 +30,9 @@ class Roomy:
 
     def ensure_capacity(self, stage: Stage, count: int, lane: Lane) -> None: ...
 
-    async def submit(self, stage: Stage, item: Item, *, deadline: float, lane: Lane) -> Arrays:
+    async def submit(
+        self, stage: Stage, item: Item, *, outputs: Outputs, deadline: float, lane: Lane
+    ) -> Arrays:
         raise NotImplementedError
 
     def show(self) -> None: ...

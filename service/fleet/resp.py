@@ -1,0 +1,51 @@
+"""Redis's protocol by hiredis. redis-py only connects (URL, TLS, users): the rest of it takes too long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hiredis import Reader, pack_command
+from redis.exceptions import InvalidResponse, ResponseError
+
+from service.errors import QueueAway
+from service.settings import Settings
+
+Command = tuple[str | bytes | int, ...]
+UNFIT = ("LOADING", "READONLY", "MISCONF", "NOREPLICAS", "UNBLOCKED force", "MASTERDOWN", "CLUSTERDOWN")
+"""How Redis begins to say that it can't work now: it starts, its disk fails, replicas are missing, its role
+changes."""
+NOT_YET = object()
+"""What a reader has while an answer is not whole."""
+
+
+def options_of(settings: Settings) -> dict[str, Any]:
+    """How redis-py connects; it tries once: who asks knows best whether to ask again."""
+    timeout_s = settings.redis_timeout_s
+    return {"protocol": 2, "socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+
+
+def packed(commands: Sequence[Command]) -> bytes:
+    """Commands as bytes."""
+    return b"".join([pack_command(command) for command in commands])  # type: ignore[arg-type]
+
+
+def answer_reader() -> Reader:
+    """What makes answers of bytes; `ResponseError`, with all that it says, for what Redis refuses."""
+    return Reader(protocolError=InvalidResponse, replyError=ResponseError, notEnoughData=NOT_YET)
+
+
+def check_fit(answers: Sequence[Any]) -> None:
+    """Raise `QueueAway` where Redis is there but can't work."""
+    for answer in answers:
+        if isinstance(answer, ResponseError) and str(answer).startswith(UNFIT):
+            raise QueueAway from answer
+
+
+def unknown_scripts(answers: Sequence[Any]) -> list[int]:
+    """Which commands named a script that Redis has not, or has no more."""
+    return [
+        i
+        for i, answer in enumerate(answers)
+        if isinstance(answer, ResponseError) and str(answer).startswith("NOSCRIPT")
+    ]
