@@ -19,10 +19,12 @@ Pooling = Literal["mean", "cls", "tokens"]
 def mean_of(semantics: Floats) -> Floats:
     """The mean of tokens (…, r, D) as (…, D)."""
     # `mean` takes three times as long for so few numbers.
-    return np.add.reduce(semantics, axis=-2) / np.float32(semantics.shape[-2])  # type: ignore[no-any-return]
+    mean: Floats = np.add.reduce(semantics, axis=-2) / np.float32(semantics.shape[-2])
+    return mean
 
 
 def normalized(vectors: Floats) -> Floats:
     """Vectors (…, D) of length 1."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.maximum(lengths, np.float32(1e-12))
+    scaled: Floats = vectors / np.maximum(lengths, np.float32(1e-12))
+    return scaled
