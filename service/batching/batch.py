@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.batching.batcher import Item, Outputs, made
 from service.errors import ServiceError
@@ -61,12 +62,17 @@ def run_batch(run: Run, stage: Stage, batch: Sequence[Asked], *, model: str) -> 
     return Ran([result for result in results if result is not None], started, time.monotonic())
 
 
+def _stacked(arrays: list[NDArray[np.generic]]) -> NDArray[np.generic]:
+    """With the batch as first axis; a lone one is not copied."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
+
+
 def _run(
     run: Run, stage: Stage, items: Sequence[Arrays], batch: Sequence[Asked], model: str
 ) -> list[Arrays | Exception]:
     outputs = tuple(dict.fromkeys(name for asked in batch for name in asked.outputs))
     try:
-        out = run(stage, {name: np.stack([item[name] for item in items]) for name in items[0]}, outputs)
+        out = run(stage, {name: _stacked([item[name] for item in items]) for name in items[0]}, outputs)
     except Exception as error:
         known = sorted({asked.request_id for asked in batch if asked.request_id})
         traced = sorted({trace_id for asked in batch for trace_id in ids(asked.trace).values()})

@@ -18,6 +18,8 @@ ALIGNED = 16
 LONGEST_LINE = 512
 TYPES = ("|u1", "<f4")
 
+Parts = tuple[bytes | memoryview, ...]
+"""Bytes in pieces, one behind the other."""
 Kind = tuple[str, np.dtype[np.generic], tuple[int, ...]]
 """An array's name, type and shape."""
 
@@ -28,8 +30,13 @@ class Malformed(ValueError):
 
 def pack(arrays: Arrays, before: bytes = b"") -> bytes:
     """Arrays as bytes, with others `before`, whose number is a multiple of `ALIGNED`."""
-    numbers = (np.ascontiguousarray(array).data for array in arrays.values())
-    return b"".join([before, _line(kinds_of(arrays)), *numbers])
+    return b"".join([before, *parts_of(arrays)])
+
+
+def parts_of(arrays: Arrays) -> Parts:
+    """Arrays as bytes that are still where they are: they must not change until those are read."""
+    numbers = (np.ascontiguousarray(array).data.cast("B") for array in arrays.values())
+    return (_line(kinds_of(arrays)), *numbers)
 
 
 def unpack(data: bytes, begin: int = 0) -> Arrays:

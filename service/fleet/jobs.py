@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from service.batching.batcher import Outputs
 from service.batching.lanes import Lane
-from service.fleet.wire import Request
+from service.fleet.wire import Request, Taken
 from service.runtime.engine import Arrays, Stage
 
 
@@ -18,6 +18,8 @@ class Source:
     model: str
     stage: Stage
     lane: Lane
+    taken: Taken
+    """What an entry must hold."""
 
 
 @dataclass(frozen=True, eq=False)

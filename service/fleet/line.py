@@ -58,7 +58,7 @@ class Line:
             self._connection.connect()  # type: ignore[no-untyped-call]
             self._reader = answer_reader()
         socket: Any = self._connection._sock  # type: ignore[attr-defined]  # has no public name
-        socket.sendall(packed(commands))
+        socket.sendall(b"".join(packed(commands)))
         answers: list[Any] = []
         while len(answers) < len(commands):
             answer = self._reader.gets()

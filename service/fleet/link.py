@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from service.batching.layout import Parts
 from service.errors import QueueAway
 from service.fleet.resp import NOT_YET, Command, answer_reader, check_fit, options_of, packed, unknown_scripts
 from service.fleet.scripts import SCRIPTS
@@ -32,7 +33,7 @@ class Link:
         self._connecting = asyncio.Lock()
         self._rounds = _Rounds(self._timeout_s)
 
-    async def send(self, *command: str | bytes | int) -> Any:
+    async def send(self, *command: str | bytes | int | Parts) -> Any:
         """The answer to one command.
 
         Raises `QueueAway`, and `redis.exceptions.ResponseError` for what Redis refuses.
@@ -114,7 +115,7 @@ class _Rounds(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         asked = _Round(len(commands), loop.time() + self._timeout_s, loop.create_future())
         self._due.append(asked)
-        self._transport.write(packed(commands))
+        self._transport.writelines(packed(commands))
         if self._watch is None:
             self._watch = loop.call_at(asked.ends, self._look)
         return asked.done

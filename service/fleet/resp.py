@@ -8,13 +8,17 @@ from typing import Any
 from hiredis import Reader, pack_command
 from redis.exceptions import InvalidResponse, ResponseError
 
+from service.batching.layout import Parts
 from service.errors import QueueAway
 from service.settings import Settings
 
-Command = tuple[str | bytes | int, ...]
+Command = tuple[str | bytes | int | Parts, ...]
+"""Only the last argument may be in pieces."""
 UNFIT = ("LOADING", "READONLY", "MISCONF", "NOREPLICAS", "UNBLOCKED force", "MASTERDOWN", "CLUSTERDOWN")
 """How Redis begins to say that it can't work now: it starts, its disk fails, replicas are missing, its role
 changes."""
+EMPTY = b"$0\r\n\r\n"
+"""An argument without bytes."""
 NOT_YET = object()
 """What a reader has while an answer is not whole."""
 
@@ -25,9 +29,17 @@ def options_of(settings: Settings) -> dict[str, Any]:
     return {"protocol": 2, "socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
 
 
-def packed(commands: Sequence[Command]) -> bytes:
-    """Commands as bytes."""
-    return b"".join([pack_command(command) for command in commands])  # type: ignore[arg-type]
+def packed(commands: Sequence[Command]) -> list[bytes | memoryview]:
+    """Commands as bytes, in pieces: what is large is not copied."""
+    pieces: list[bytes | memoryview] = []
+    for command in commands:
+        *others, last = command
+        if not isinstance(last, tuple):
+            pieces.append(pack_command(command))  # type: ignore[arg-type]
+            continue
+        head: bytes = pack_command((*others, b""))  # type: ignore[arg-type]
+        pieces += (head.removesuffix(EMPTY), b"$%d\r\n" % sum(map(len, last)), *last, b"\r\n")
+    return pieces
 
 
 def answer_reader() -> Reader:

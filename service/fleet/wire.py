@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.batching.batcher import Outputs
-from service.batching.layout import ALIGNED, Kind, Malformed, kinds_of, pack, told, unpack
+from service.batching.layout import ALIGNED, Kind, Malformed, Parts, kinds_of, pack, parts_of, told, unpack
 from service.runtime.bundle import Manifest
 from service.runtime.engine import INPUTS, MEAN, OUTPUTS, Arrays, Stage
 
@@ -24,6 +25,19 @@ FAILED = b"!"
 assert TIMES.size % ALIGNED == 0
 
 FLOAT, BYTE = np.dtype(np.float32), np.dtype(np.uint8)
+
+
+class Taken(NamedTuple):
+    """What a stage of a model takes, and what it can give."""
+
+    inputs: tuple[Kind, ...]
+    outputs: frozenset[str]
+
+    @classmethod
+    def by(cls, stage: Stage, manifest: Manifest) -> Taken:
+        """Of a model."""
+        kinds, more = _kinds(manifest), (MEAN,) if stage == "encode" else ()
+        return cls(tuple(kinds[name] for name in INPUTS[stage]), frozenset((*OUTPUTS[stage], *more)))
 
 
 class Request(BaseModel):
@@ -44,25 +58,23 @@ class Request(BaseModel):
     outputs: Outputs = Field(min_length=1)
     """What is wanted of the item."""
 
-    def fields(self, item: Arrays) -> tuple[str | bytes, ...]:
+    def fields(self, item: Arrays) -> tuple[str | bytes | Parts, ...]:
         """Names and values in turn, as XADD takes them."""
-        return ("about", self.model_dump_json(), "item", pack(item))
+        return ("about", self.model_dump_json(), "item", parts_of(item))
 
     @classmethod
-    def parse(cls, fields: Fields, stage: Stage, manifest: Manifest) -> tuple[Request, Arrays]:
+    def parse(cls, fields: Fields, taken: Taken) -> tuple[Request, Arrays]:
         """Read an entry. Raises `Malformed` for anything that the model can't run."""
         try:
             request = cls.model_validate_json(fields.get(b"about", b""))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise Malformed(".".join(map(str, ("about", *first["loc"]))) + f": {first['msg']}") from None
-        known = (*OUTPUTS[stage], *((MEAN,) if stage == "encode" else ()))
-        if not set(request.outputs) <= set(known):
-            raise Malformed(f"expected outputs of {known}, got {request.outputs}")
+        if not taken.outputs.issuperset(request.outputs):
+            raise Malformed(f"expected outputs of {sorted(taken.outputs)}, got {request.outputs}")
         item = unpack(fields.get(b"item", b""))
-        kinds = _kinds(manifest)
-        if (got := kinds_of(item)) != (expected := tuple(kinds[name] for name in INPUTS[stage])):
-            raise Malformed(f"expected {told(expected)}, got {told(got)}")
+        if (got := kinds_of(item)) != taken.inputs:
+            raise Malformed(f"expected {told(taken.inputs)}, got {told(got)}")
         return request, item
 
 

@@ -32,7 +32,7 @@ from service.fleet.names import GROUP, Names
 from service.fleet.outbox import Outbox
 from service.fleet.resp import Command
 from service.fleet.scripts import CLAIM, call
-from service.fleet.wire import Fields, Reply, Request
+from service.fleet.wire import Fields, Reply, Request, Taken
 from service.runtime.engine import STAGES, Arrays, Engine, Stage
 from service.settings import Settings
 from service.watch.logs import logger
@@ -55,25 +55,36 @@ class Worker:
         self._images = cache(metrics.images.labels)
         self._engines: Mapping[str, Engine] = {engine.manifest.id: engine for engine in engines}
         self._names = Names(settings.redis_prefix)
-        self._sources = {
-            (stream := self._names.requests(model, stage, lane)).encode(): Source(stream, model, stage, lane)
+        self._replies = self._names.replies("")
+        sources = [
+            Source(
+                self._names.requests(model, stage, lane),
+                model,
+                stage,
+                lane,
+                Taken.by(stage, engine.manifest),
+            )
             for lane in LANES
-            for model in self._engines
+            for model, engine in self._engines.items()
             for stage in STAGES
-        }
+        ]
+        self._sources = {source.stream.encode(): source for source in sources}
         self._member = Membership(
             self._names,
-            {source.stream: source.model for source in self._sources.values()},
+            {source.stream: source.model for source in sources},
             provider=",".join(sorted({engine.provider for engine in engines})),
             claim_idle_ms=settings.claim_idle_ms,
         )
         self._concurrency = max(engine.concurrency for engine in engines)
         self._max_batch = max(engine.max_batch for engine in engines)
+        self._lanes = {lane: [each.stream for each in sources if each.lane == lane] for lane in LANES}
+        self._first_come = self._read(self._max_batch, [each.stream for each in sources], "BLOCK", BLOCK_MS)
         self._changed = Condition()
         """Held by whoever looks at or changes what follows."""
         self._ready: dict[tuple[str, Stage], Lanes[Job]] = {
             (model, stage): Lanes() for model in self._engines for stage in STAGES
         }
+        self._num_ready = 0
         self._suspects: deque[Job] = deque()
         """Items whose last worker died, perhaps of them. The first may be running: alone."""
         self._held: dict[tuple[str, bytes], Job] = {}
@@ -166,13 +177,13 @@ class Worker:
             if not self._may_look():
                 return []
             self._reading += 1
-            count, lanes = self._max_batch, {lane: self._streams(lane) for lane in LANES}
+            count = self._max_batch
             if not self._more:
-                return [(count, self._read(count, [*lanes["small"], *lanes["bulk"]], "BLOCK", BLOCK_MS))]
+                return [(count, self._first_come)]
             self._looks += 1
             bulk = max(count - self._small, count // BULK_TURN, int(self._looks % BULK_TURN == 0))
             counts: dict[Lane, int] = {"small": count, "bulk": bulk}
-            return [(most, self._read(most, lanes[lane])) for lane, most in counts.items() if most]
+            return [(most, self._read(most, self._lanes[lane])) for lane, most in counts.items() if most]
 
     def _rest(self) -> bool:
         """Wait until there is something to do; False at the end."""
@@ -185,22 +196,16 @@ class Worker:
 
     def _may_look(self) -> bool:
         """Whether what comes could run at once, or next where more waits than that."""
-        batches = self._running + self._reading + math.ceil(self._num_ready() / self._max_batch)
+        batches = self._running + self._reading + math.ceil(self._num_ready / self._max_batch)
         return not self._suspects and not self._stopping and batches < self._concurrency + self._more
 
     def _is_over(self) -> bool:
         return self._stopping and not self._has_ready()
 
     def _has_ready(self) -> bool:
-        return bool(self._suspects) or any(self._ready.values())
-
-    def _num_ready(self) -> int:
-        return sum(map(len, self._ready.values()))
+        return bool(self._suspects or self._num_ready)
 
     # What comes in, and goes out
-
-    def _streams(self, lane: Lane) -> list[str]:
-        return [source.stream for source in self._sources.values() if source.lane == lane]
 
     def _read(self, count: int, streams: Sequence[str], *options: str | int) -> Command:
         command = ("XREADGROUP", "GROUP", GROUP, self.name, "COUNT", count, *options)
@@ -256,8 +261,8 @@ class Worker:
         for entry, parts, deliveries in entries:
             fields: Fields = dict(zip(parts[::2], parts[1::2], strict=True))
             try:
-                request, item = Request.parse(fields, source.stage, self._engines[source.model].manifest)
-                if not request.reply_to.startswith(self._names.replies("")):
+                request, item = Request.parse(fields, source.taken)
+                if not request.reply_to.startswith(self._replies):
                     raise Malformed(f"answers are not written to {request.reply_to!r}")
             except Malformed as error:
                 outbox.bury(source, entry, fields, f"malformed: {error}", InternalError.code)
@@ -272,6 +277,7 @@ class Worker:
                     self._suspects.append(job)
                 else:
                     self._ready[source.model, source.stage].put(job, source.lane)
+                    self._num_ready += 1
 
     # What is run
 
@@ -286,6 +292,7 @@ class Worker:
         jobs: list[Job] = []
         while line and len(jobs) < self._engines[model].max_batch:
             job = line.pop()
+            self._num_ready -= 1
             if self._awaited(job, outbox):
                 jobs.append(job)
         return jobs
@@ -302,7 +309,7 @@ class Worker:
         engine = self._engines[source.model]
 
         def run(stage: Stage, arrays: Arrays, outputs: Outputs) -> Arrays:
-            crowded = self._running + self._num_ready() >= self._concurrency
+            crowded = self._running + self._num_ready >= self._concurrency
             return engine.run(stage, arrays, outputs, crowded=crowded)
 
         try:

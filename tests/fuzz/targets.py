@@ -18,7 +18,7 @@ import orjson
 
 from service.batching.layout import Malformed
 from service.errors import BadEdit, BadRequest, BadTensor, CorruptImage, ServiceError
-from service.fleet.wire import Reply, Request
+from service.fleet.wire import Reply, Request, Taken
 from service.http import documents
 from service.http.app import create_app
 from service.http.documents import read_object, read_value
@@ -184,7 +184,7 @@ def wire(data: bytes) -> None:
     fields = {b"about": about, b"item": item}
     for stage in WIRE_STAGES:
         with contextlib.suppress(Malformed):
-            Request.parse(fields, stage, _manifest())
+            Request.parse(fields, Taken.by(stage, _manifest()))
     with contextlib.suppress(Malformed):
         Reply.parse(data)
 

@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
+from service.batching.layout import pack
 from service.fleet.wire import Request
 from tests.service.fleet.chaos import run_chaos
 from tests.service.fleet.cluster import Cluster, RedisServer, cluster_of, wait_until
@@ -178,8 +179,7 @@ def test_answers_go_to_streams_of_answers_only(cluster: Cluster) -> None:
     cluster.expect("buried")
     cluster.worker()
     request = Request(number=1, reply_to="victim", ttl_ms=60_000, request_id="", trace="", outputs=("cls",))
-    parts = request.fields({"image": np.zeros((8, 8, 3), np.uint8)})
-    fields = dict(zip(parts[::2], parts[1::2], strict=True))
+    fields = {"about": request.model_dump_json(), "item": pack({"image": np.zeros((8, 8, 3), np.uint8)})}
     cluster.redis.client.xadd(STREAM, fields)  # type: ignore[arg-type]
     wait_until(lambda: cluster.redis.client.xlen("stellar:2:dead") == 1)
     assert b"answers are not written" in cluster.redis.dead_letter()[b"reason"]
