@@ -26,6 +26,7 @@ class Doubler:
 
     def __init__(self) -> None:
         self.batches: list[tuple[Stage, list[float]]] = []
+        self.wanted: list[Outputs] = []
         self.crowded: list[bool] = []
         self.entered = threading.Event()
         self.leave = threading.Event()
@@ -33,13 +34,14 @@ class Doubler:
 
     def __call__(self, stage: Stage, arrays: Arrays, outputs: Outputs, *, crowded: bool) -> Arrays:
         values = arrays["x"]
+        self.wanted.append(outputs)
         self.crowded.append(crowded)
         self.batches.append((stage, [float(v) for v in values]))
         self.entered.set()
         self.leave.wait(60)
         if BAD in values:
             raise RuntimeError("not this one")
-        return {"y": values * 2}
+        return {"y": values * 2, "z": values * -1}
 
 
 class Bench:
@@ -61,12 +63,16 @@ class Bench:
         self.batcher.show()
 
     def submit(
-        self, value: float | Callable[[], Arrays], stage: Stage = "encode", within_s: float = 60
+        self,
+        value: float | Callable[[], Arrays],
+        stage: Stage = "encode",
+        within_s: float = 60,
+        outputs: Outputs = ("y",),
     ) -> asyncio.Task[Arrays]:
         item: Item = value if callable(value) else {"x": np.array(value, np.float32)}
         return asyncio.create_task(
             self.batcher.submit(
-                stage, item, outputs=("y",), deadline=time.monotonic() + within_s, lane="small"
+                stage, item, outputs=outputs, deadline=time.monotonic() + within_s, lane="small"
             )
         )
 
@@ -124,6 +130,19 @@ def test_items_that_wait_together_run_together() -> None:
         assert bench.sample("stellar_batch_size_count") == 3
         assert bench.sample("stellar_batch_size_sum") == 7
         assert bench.sample("stellar_images_total") == 7
+
+    run(work)
+
+
+def test_items_of_which_other_things_are_wanted_run_together_too() -> None:
+    async def work(bench: Bench) -> None:
+        first = await bench.busy()
+        rest = [bench.submit(value, outputs=outputs) for value, outputs in ((1, ("z",)), (2, ("z", "y")))]
+        await asyncio.sleep(0)
+        bench.engine.leave.set()
+        assert await asyncio.gather(first, *rest) == [{"y": 0}, {"z": -1}, {"z": -2, "y": 4}]
+        assert [values for _, values in bench.engine.batches] == [[0], [1, 2]]
+        assert bench.engine.wanted == [("y",), ("z", "y")]
 
     run(work)
 

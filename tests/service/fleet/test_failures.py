@@ -259,6 +259,14 @@ def test_streams_that_are_deleted_under_an_idle_worker_are_made_again(cluster: C
     assert not worker.logged("redis_away")
 
 
+def test_scripts_that_redis_has_forgotten_are_loaded_again(cluster: Cluster) -> None:
+    cluster.worker()
+    server = cluster.ready()
+    for _ in range(3):
+        cluster.redis.client.script_flush()
+        assert right(ask(server))
+
+
 def test_trimmed_streams_are_written_again(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
     worker = cluster.worker()
     server = cluster.ready()

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save
 
 from service.runtime.bundle import BundleError, read_bundle
-from service.runtime.engine import Arrays, Engine, Stage, batch_buckets
+from service.runtime.engine import MEAN, Arrays, Engine, Stage, batch_buckets
 from service.runtime.providers import DeviceError
 from service.settings import Settings
 from tests.service.toy import DECODER, ENCODER, HEADER, results, write_manifest, write_toy
@@ -69,6 +69,17 @@ def test_padding_never_shows(engine: Engine) -> None:
         alone = run(engine, "encode", image=images[i : i + 1])
         for name, array in alone.items():
             np.testing.assert_allclose(array[0], together[name][i], atol=1e-6)
+
+
+def test_what_is_not_wanted_is_not_there(engine: Engine) -> None:
+    images = dark(3)
+    whole = run(engine, "encode", image=images)
+    part: dict[str, Any] = dict(engine.run("encode", {"image": images}, ("cls",)))
+    assert list(part) == ["cls"]
+    np.testing.assert_array_equal(part["cls"], whole["cls"])
+    means: Any = engine.run("encode", {"image": images}, (MEAN,))[MEAN]
+    assert means.dtype == np.float32
+    np.testing.assert_allclose(means, whole["semantics"].astype(float).mean(axis=1), rtol=1e-6)
 
 
 def test_processor_runs_single_images_a_thread_each(toy_models: Path) -> None:
