@@ -76,6 +76,11 @@ class RedisServer:
         """Names that there are."""
         return [bytes(name).decode() for name in self.client.keys(pattern)]  # type: ignore[arg-type]
 
+    def blocked(self, command: str) -> bool:
+        """Whether a client waits in this command."""
+        clients = self.client.client_list()
+        return any(client["cmd"] == command and "b" in client["flags"] for client in clients)
+
     def dead_letter(self) -> dict[bytes, bytes]:
         """The only entry that was put aside."""
         entries: Any = self.client.xrange("stellar:2:dead")
