@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Lanes(Generic[T]):
-    """A queue for each lane. Threads may put while another pops, and one at a time may pop."""
+    """A queue for each lane. One thread may put while another pops, and one at a time may pop."""
 
     def __init__(self) -> None:
         self._waiting: dict[Lane, deque[T]] = {lane: deque() for lane in LANES}

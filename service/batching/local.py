@@ -10,7 +10,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import cycle
@@ -43,12 +42,8 @@ class _Waiting:
 
     def expire(self) -> None:
         """On the event loop: its time is over."""
-        self.fail(DeadlineExceeded())
-
-    def fail(self, error: BaseException) -> None:
-        """On the event loop: there will be no result."""
         if not self.result.done():
-            self.result.set_exception(error)
+            self.result.set_exception(DeadlineExceeded())
 
 
 class LocalBatcher:
@@ -120,50 +115,23 @@ class LocalBatcher:
     ) -> Arrays:
         """Run one item; see `Batcher.submit`."""
         self.ensure_capacity(stage, 1, "small")  # what was admitted goes on
+        if self._pool is not None:
+            item = await self._pool.arrays(item, deadline)
         loop = asyncio.get_running_loop()
         request_id = structlog.contextvars.get_contextvars().get("request_id")
         now = time.monotonic()
         waiting = _Waiting(
             item, outputs, loop.create_future(), deadline, now, request_id, self._metrics.trace()
         )
-        timer = loop.call_later(deadline - now, waiting.expire)
-        making = None
-        if self._pool is not None and callable(item):
-            making = self._pool.make(item, request_id)
-            # From the pool's thread to the engine's: the event loop has enough to do.
-            making.add_done_callback(partial(self._made, loop, stage, waiting, lane))
-        else:
-            self._put(stage, waiting, lane)
-        try:
-            return await waiting.result
-        finally:
-            timer.cancel()
-            if making is not None:
-                making.cancel()
-
-    def _made(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        stage: Stage,
-        waiting: _Waiting,
-        lane: Lane,
-        making: Future[Arrays],
-    ) -> None:
-        """On a thread of the pool: an item's arrays are there, or what its making raised."""
-        if making.cancelled() or waiting.result.done():
-            return
-        if error := making.exception():
-            loop.call_soon_threadsafe(waiting.fail, error)
-            return
-        waiting.item = making.result()
-        waiting.submitted = time.monotonic()
-        self._put(stage, waiting, lane)
-
-    def _put(self, stage: Stage, waiting: _Waiting, lane: Lane) -> None:
         self._waiting[stage].put(waiting, lane)
         with self._taking:
             if self._idle:
                 self._idle.pop().release()
+        timer = loop.call_later(deadline - now, waiting.expire)
+        try:
+            return await waiting.result
+        finally:
+            timer.cancel()
 
     def show(self) -> None:
         """See `Batcher`."""
@@ -229,7 +197,11 @@ class LocalBatcher:
             metrics.stage("inference", ran.started, ran.ended, [each.trace for each in items], **about)
         for waiting, result in zip(items, ran.results, strict=True):
             metrics.stage("queue", waiting.submitted, taken, [waiting.trace], **about)
-            if isinstance(result, Exception):
-                waiting.fail(result if isinstance(result, ServiceError) else InternalError())
-            elif not waiting.result.done():
+            if waiting.result.done():
+                continue
+            if isinstance(result, ServiceError):
+                waiting.result.set_exception(result)
+            elif isinstance(result, Exception):
+                waiting.result.set_exception(InternalError())
+            else:
                 waiting.result.set_result(result)

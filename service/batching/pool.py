@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
@@ -28,15 +28,12 @@ class Pool:
         if not callable(item):
             return item
         request_id = structlog.contextvars.get_contextvars().get("request_id")
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                return await asyncio.wrap_future(self.make(item, request_id))
+                return await loop.run_in_executor(self._threads, made, item, request_id)
         except TimeoutError:
             raise DeadlineExceeded from None
-
-    def make(self, item: Item, request_id: str | None) -> Future[Arrays]:
-        """The same for those who need not be on an event loop."""
-        return self._threads.submit(made, item, request_id)
 
     def close(self) -> None:
         """Drop what waits; nobody waits for what is being made."""
