@@ -33,6 +33,7 @@
     │   ├── TooBusy               connections, bodies or descriptors are at their most
     │   ├── QueueAway         Redis can't be reached, or takes no writes
     │   ├── NoWorker
+    │   ├── EngineAway        the process that runs the models is being started again
     │   └── NotReady
     ├── DeadlineExceeded 504
     ├── ItemBuried 500            every worker that tried the item was lost
@@ -321,6 +322,15 @@ class NoWorker(Unavailable):
     """No live worker serves the model."""
 
     code, title = "no_worker", "No worker"
+
+
+class EngineAway(Unavailable):
+    """The engine that several processes share has ended, or has closed the model."""
+
+    code, title = "engine_unavailable", "Engine unavailable"
+
+    def __init__(self, detail: str = "The engine is being started again: try again soon.") -> None:
+        super().__init__(detail)
 
 
 class NotReady(Unavailable):

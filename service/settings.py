@@ -15,12 +15,17 @@ SECRETS = ("api_keys", "redis_url")
 
 
 class Settings(BaseSettings):
-    """One process's settings; each is read from the variable of its name with the prefix `STELLAR_`."""
+    """The settings of a command; each is read from the variable of its name with the prefix `STELLAR_`."""
 
     model_config = SettingsConfigDict(env_prefix="STELLAR_", frozen=True, extra="forbid")
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    processes: int = Field(
+        1,
+        ge=0,
+        description="Processes that take requests on the port, with one engine; 0: as suits the processors.",
+    )
     models_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(
         BUNDLED_MODELS, description="Folder of bundles; every one in it is served."
     )

@@ -39,10 +39,10 @@ def parts_of(arrays: Arrays) -> Parts:
     return (_line(kinds_of(arrays)), *numbers)
 
 
-def unpack(data: bytes, begin: int = 0) -> Arrays:
+def unpack(data: bytes | bytearray, begin: int = 0) -> Arrays:
     """The arrays that lie in `data` from `begin` on; they can't be written. Raises `Malformed`."""
     end = data.find(b"\n", begin, begin + LONGEST_LINE) + 1
-    kinds = _kinds(data[begin:end])
+    kinds = _kinds(bytes(data[begin:end]))
     size = sum(dtype.itemsize * math.prod(shape) for _, dtype, shape in kinds)
     if len(data) - end != size:
         raise Malformed(f"arrays: expected {size} bytes for {told(kinds)}, got {len(data) - end}")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import cycle
+from typing import Any
 
 import structlog
 
@@ -39,11 +40,6 @@ class _Waiting:
     submitted: float
     request_id: str | None
     trace: str
-
-    def expire(self) -> None:
-        """On the event loop: its time is over."""
-        if not self.result.done():
-            self.result.set_exception(DeadlineExceeded())
 
 
 class LocalBatcher:
@@ -82,7 +78,8 @@ class LocalBatcher:
         self._taking = threading.Lock()
         self._idle: list[threading.Lock] = []
         """What idle threads wait for. The last to fall idle is called first: its caches are warm."""
-        self._closed = False
+        self.closed = False
+        """Whether nothing is run any more."""
         loop = asyncio.get_running_loop()
         self._threads = [
             threading.Thread(target=self._work, args=(loop,), name=f"engine-{model}-{i}", daemon=True)
@@ -117,21 +114,47 @@ class LocalBatcher:
         self.ensure_capacity(stage, 1, "small")  # what was admitted goes on
         if self._pool is not None:
             item = await self._pool.arrays(item, deadline)
-        loop = asyncio.get_running_loop()
         request_id = structlog.contextvars.get_contextvars().get("request_id")
-        now = time.monotonic()
-        waiting = _Waiting(
-            item, outputs, loop.create_future(), deadline, now, request_id, self._metrics.trace()
+        result = self.begin(
+            stage,
+            item,
+            outputs=outputs,
+            deadline=deadline,
+            lane=lane,
+            request_id=request_id,
+            trace=self._metrics.trace(),
         )
+        timer = result.get_loop().call_later(deadline - time.monotonic(), expire, result)
+        try:
+            return await result
+        finally:
+            timer.cancel()
+
+    def begin(
+        self,
+        stage: Stage,
+        item: Item,
+        *,
+        outputs: Outputs,
+        deadline: float,
+        lane: Lane,
+        request_id: str | None,
+        trace: str,
+    ) -> asyncio.Future[Arrays]:
+        """Put an item in line, whatever waits there. One that is cancelled, or whose time is over, is dropped
+        without a word.
+        """
+        result = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(item, outputs, result, deadline, time.monotonic(), request_id, trace)
         self._waiting[stage].put(waiting, lane)
         with self._taking:
             if self._idle:
                 self._idle.pop().release()
-        timer = loop.call_later(deadline - now, waiting.expire)
-        try:
-            return await waiting.result
-        finally:
-            timer.cancel()
+        return result
+
+    def waiting(self, stage: Stage) -> int:
+        """How many items wait for a stage."""
+        return len(self._waiting[stage])
 
     def show(self) -> None:
         """See `Batcher`."""
@@ -141,7 +164,7 @@ class LocalBatcher:
     async def close(self) -> None:
         """Stop; batches that are running may end, for a moment: the process must not wait for a decoder."""
         with self._taking:
-            self._closed = True
+            self.closed = True
             for call in self._idle:
                 call.release()
         await asyncio.to_thread(self._join, time.monotonic() + CLOSE_S)
@@ -154,14 +177,14 @@ class LocalBatcher:
         """On an engine's thread: take what waits at this very moment, run it, hand out the results."""
         call = threading.Lock()
         call.acquire()
-        while not self._closed:
+        while not self.closed:
             with self._taking:
                 stage, items = self._take()
-                if not items and not self._closed:
+                if not items and not self.closed:
                     self._idle.append(call)
             if items:
                 self._do(loop, stage, items)
-            elif not self._closed:
+            elif not self.closed:
                 call.acquire()
 
     def _do(self, loop: asyncio.AbstractEventLoop, stage: Stage, items: list[_Waiting]) -> None:
@@ -205,3 +228,9 @@ class LocalBatcher:
                 waiting.result.set_exception(InternalError())
             else:
                 waiting.result.set_result(result)
+
+
+def expire(result: asyncio.Future[Any]) -> None:
+    """On the event loop: the time of an item is over."""
+    if not result.done():
+        result.set_exception(DeadlineExceeded())

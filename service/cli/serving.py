@@ -23,6 +23,10 @@ def serve(
     port: Annotated[
         int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Processes that take requests; 0: as suits the processors.", show_default="1"),
+    ] = None,
     models: Annotated[
         Path | None, typer.Option(help="Folder of bundles.", show_default="the bundled stellar-tiny")
     ] = None,
@@ -47,12 +51,11 @@ def serve(
     Every setting can also be a variable, such as STELLAR_MAX_QUEUE; a flag wins over its variable.
     The command settings lists them all.
     """
-    from service.http.server import run_server
-
     _run(
-        run_server,
+        _serve,
         host=host,
         port=port,
+        processes=processes,
         models_dir=models,
         model=model,
         device=device,
@@ -109,6 +112,18 @@ def settings() -> None:
 def version() -> None:
     """Print the version."""
     typer.echo(package_version("stellar-service"))
+
+
+def _serve(settings: Settings) -> bool:
+    from service.processes.shares import process_count
+
+    if process_count(settings) == 1:
+        from service.http.server import run_server
+
+        return run_server(settings)
+    from service.processes.supervisor import run_processes
+
+    return run_processes(settings)
 
 
 def _run(start: Callable[[Settings], bool], **given: Any) -> None:

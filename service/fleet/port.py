@@ -10,7 +10,7 @@ from http import HTTPStatus
 from threading import Thread
 
 from service.runtime.progress import Progress
-from service.watch.metrics import Metrics
+from service.watch.metrics import Metrics, render
 
 PROBES = ("/healthz/live", "/healthz/ready")
 PATIENCE_S = 5.0
@@ -88,7 +88,7 @@ class Port:
             return _told(HTTPStatus.METHOD_NOT_ALLOWED, detail="Send GET.")
         path = path.partition("?")[0]
         if path == "/metrics":
-            text, media_type = self._metrics.render(accept)
+            text, media_type = render(self._metrics.registry, accept)
             return HTTPStatus.OK, media_type, text
         if path not in PROBES:
             return _told(HTTPStatus.NOT_FOUND, detail=f"There are /metrics, {' and '.join(PROBES)}.")

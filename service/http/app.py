@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from service.errors import ServiceError, Unavailable
+from service.host.member import Member
 from service.http.auth import Keys
 from service.http.bodies import COPIES, BodyLimit, BodyMemory
 from service.http.compression import Decompression
@@ -21,7 +22,8 @@ from service.http.dependencies import Kit
 from service.http.dialects import error_response, what_it_takes, where_it_is
 from service.http.middleware import PROBE, RequestContext
 from service.http.routes import images, oip, openai, pages, system
-from service.models.models import Models
+from service.models.hosted import HostedModels
+from service.models.loaded import LoadedModels
 from service.runtime.resources import available_memory
 from service.settings import Settings
 from service.tokens.pictures import Pictures
@@ -40,8 +42,8 @@ curl -F image=@cat.jpg -F 'edits=[{"op":"drop","token":3}]' localhost:8000/recon
 """
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """An application with these settings.
+def create_app(settings: Settings, member: Member | None = None) -> FastAPI:
+    """An application with these settings, alone or a `member` of several that are one service.
 
     Raises `ValueError` where API keys are asked for but absent, or tracing without its extra.
     """
@@ -53,7 +55,13 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        models = app.state.models = Models(settings, metrics)
+        models = app.state.models = (
+            LoadedModels(settings, metrics)
+            if member is None or member.engine is None
+            else HostedModels(settings, metrics, member.engine)
+        )
+        if member is not None:
+            await member.join(metrics.registry, models.reload)
         pictures = Pictures(max_pixels=settings.max_image_pixels)
         app.state.kit = Kit(models=models, pictures=pictures, settings=settings, metrics=metrics)
         yield
@@ -87,6 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
         },
     )
     app.state.settings, app.state.metrics, app.state.keys = settings, metrics, keys
+    app.state.member = member
     for part in (images, openai, oip, system, pages):
         app.router.routes += part.router.routes  # `include_router` would look for each route twice
     app.add_exception_handler(ServiceError, _answer_service_error)

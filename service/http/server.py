@@ -16,6 +16,8 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from service.host.member import Member
+from service.host.port import listen_on
 from service.http.app import create_app
 from service.http.door import Door
 from service.settings import Settings
@@ -30,15 +32,20 @@ LAST_S = 1.0
 class Server(uvicorn.Server):
     """Listens on while work is in flight, so that readiness can say no and new work hears 503."""
 
-    def __init__(self, config: uvicorn.Config, application: FastAPI, door: Door) -> None:
+    def __init__(
+        self, config: uvicorn.Config, application: FastAPI, door: Door, member: Member | None
+    ) -> None:
         super().__init__(config)
         self._application = application
         self._door = door
+        self._member = member
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # Before the models' folder is read: what changes after that is heard of.
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         await super().startup(sockets)
+        if self._member is not None:
+            self._member.up()
 
     def _reload(self) -> None:
         if hasattr(self._application.state, "models"):
@@ -74,12 +81,14 @@ class Server(uvicorn.Server):
         os._exit(0)
 
 
-def run_server(settings: Settings) -> bool:
+def run_server(settings: Settings, member: Member | None = None) -> bool:
     """Serve until a signal comes; False where the server could not start, as with a port that is taken.
+
+    A `member` of several processes shares the port with the others.
 
     Raises `ValueError` where the settings ask for API keys or traces, and there are none, or not their extra.
     """
-    application = create_app(settings)
+    application = create_app(settings, member)
     door = Door(settings, application.state.metrics)
     config = uvicorn.Config(
         application,
@@ -91,6 +100,6 @@ def run_server(settings: Settings) -> bool:
         access_log=False,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )
-    server = Server(config, application, door)
-    server.run()
+    server = Server(config, application, door, member)
+    server.run(None if member is None else listen_on(settings.host, settings.port))
     return server.started

@@ -17,6 +17,7 @@ const ADVICE = {
   queue_full: "Wait a moment and try again.",
   queue_unavailable: "Wait a moment; it is tried again by itself.",
   no_worker: "Wait until a worker runs; it is tried again by itself.",
+  engine_unavailable: "Wait a moment; it is tried again by itself.",
   not_ready: "Wait a moment; it is tried again by itself.",
   deadline_exceeded: "Try again; a smaller picture takes less time.",
   internal_error: "Try again; the service's log has the reason.",

@@ -16,8 +16,11 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 """What a terminal would obey: it colours, deletes or turns lines of others."""
 
 
-def configure_logs(level: str, log_format: Literal["auto", "json", "console"]) -> None:
-    """Send structlog's and the standard library's messages through one formatter to standard error."""
+def configure_logs(level: str, log_format: Literal["auto", "json", "console"], process: str = "") -> None:
+    """Send structlog's and the standard library's messages through one formatter to standard error.
+
+    `process` says in each line which of several processes it is from.
+    """
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -25,6 +28,8 @@ def configure_logs(level: str, log_format: Literal["auto", "json", "console"]) -
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if process:
+        shared.append(lambda _logger, _method, event: {**event, "process": process})
     renderer: list[structlog.typing.Processor] = (
         [
             structlog.processors.format_exc_info,

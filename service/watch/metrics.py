@@ -8,6 +8,7 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from service.watch.tracing import Tracing, ids
 
@@ -138,10 +139,11 @@ class Metrics:
         for trace in traced:
             self._tracing.record(name, trace, started, ended, attributes)
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """The text that Prometheus scrapes, in the form that it accepts, and that form's media type.
 
-        OpenMetrics has an example of a trace beside the latencies, where there are any.
-        """
-        encode, media_type = choose_encoder(accept)
-        return encode(self.registry), media_type
+def render(metrics: Collector, accept: str) -> tuple[bytes, str]:
+    """The text that Prometheus scrapes, in the form that it accepts, and that form's media type.
+
+    OpenMetrics has an example of a trace beside the latencies, where there are any.
+    """
+    encode, media_type = choose_encoder(accept)
+    return encode(metrics), media_type

@@ -8,8 +8,10 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from service.errors import NotReady
+from service.host.member import Member
 from service.http.dependencies import MetricsDep, ModelsDep, ReadRoute, require_key
 from service.models.served import ServedModel
+from service.watch.metrics import render
 
 router = APIRouter(route_class=ReadRoute)
 
@@ -43,8 +45,10 @@ async def protocol_ready(models: ModelsDep) -> dict[str, bool]:
 
 @router.get("/metrics", tags=["operations"], summary="Prometheus metrics")
 async def metrics(request: Request, metrics: MetricsDep) -> Response:
-    """The text that Prometheus scrapes."""
-    text, media_type = metrics.render(request.headers.get("accept", ""))
+    """The text that Prometheus scrapes; of several processes any one tells of all."""
+    member: Member | None = request.app.state.member
+    told = metrics.registry if member is None else await member.service()
+    text, media_type = render(told, request.headers.get("accept", ""))
     return Response(text, media_type=media_type)
 
 

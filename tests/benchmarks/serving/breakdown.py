@@ -12,7 +12,7 @@ from tests.benchmarks.serving.table import row
 
 DECODING = "decoding"
 """The row that the others are compared with."""
-PARTS = ("api", "worker", "redis", "other")
+PARTS = ("api", "engine", "worker", "redis", "other")
 HEAD = ("", "images/s", "spread", *PARTS, "in all", "least", "around decoding", "least", "failed")
 RATIO_HEAD = ("today / baseline", "images/s", "CPU in all", "CPU around decoding")
 

@@ -33,7 +33,8 @@ from tests.benchmarks.serving.free import FREE
 from tests.benchmarks.serving.matrix import Cell
 
 AS_GPU = (sys.executable, "-P", str(HERE / "as_gpu.py"))
-ROWS = ("local", "redis", "redis-2", "mosec", "litserve", "triton")
+ROWS = ("local", "processes-2", "redis", "redis-2", "mosec", "litserve", "triton")
+PROCESSES = (2, 3, 4)
 MEGAPIXELS, PICTURES = 0.14, 4
 """Of 34 kB on average."""
 
@@ -44,7 +45,10 @@ def main(
     ),
     rows: Annotated[
         str,
-        typer.Option(help="local, redis, redis-2 (two API processes), and servers of the other benchmark."),
+        typer.Option(
+            help="local, processes-2 to -4 (that share an engine), redis, redis-2 (two API processes), and "
+            "servers of the other benchmark."
+        ),
     ] = ",".join(ROWS),
     baseline: Annotated[str | None, typer.Option(help="A commit to compare with.")] = None,
     rounds: int = 3,
@@ -86,6 +90,8 @@ def _contenders(
         decoding = Bare(command=(sys.executable, "-P", str(HERE / "decoding.py")), threads=1, code=code)
         yield f"{DECODING}{suffix}", decoding
         yield f"local{suffix}", ours(service=service, code=code)
+        for count in PROCESSES:
+            yield f"processes-{count}{suffix}", ours(processes=count, service=service, code=code)
         yield f"redis{suffix}", fleet(service=service, code=code)
         yield f"redis-2{suffix}", fleet(apis=2, service=service, code=code)
     yield from BARES.items()

@@ -138,9 +138,15 @@ def fleet(
     )
 
 
-def ours(precision: Precision = "fp32", *, service: Sequence[str] = SERVICE, code: Path = ROOT) -> Contender:
-    """One process with everything in it."""
-    command = [*service, "serve"]
+def ours(
+    precision: Precision = "fp32",
+    *,
+    processes: int = 1,
+    service: Sequence[str] = SERVICE,
+    code: Path = ROOT,
+) -> Contender:
+    """One process with everything in it, or several with an engine that they share."""
+    command = [*service, "serve", *(("--processes", str(processes)) if processes > 1 else ())]
     return Contender(command=lambda _: command, environment=_settings, precision=precision, code=code)
 
 

@@ -24,7 +24,7 @@ class Measurement(BaseModel):
     cpu_s: float = 0.0
     """User and system time of all processes of the server."""
     cpu_s_by_part: dict[str, float] = {}
-    """The same by what a process is: `api`, `worker`, `redis` or `other`."""
+    """The same by what a process is: `api`, `engine`, `worker`, `redis` or `other`."""
     peak_mb: float = 0.0
     """Largest proportional set size of all processes of the server."""
     start_s: float = 0.0

@@ -106,7 +106,11 @@ def _part(pid: int) -> str:
     words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     if words[0].startswith("redis-server"):
         return "redis"
-    return "worker" if "worker" in words else "api" if "serve" in words else "other"
+    if "engine" in words:
+        return "engine"
+    if "worker" in words:
+        return "worker"
+    return "api" if any(word == "serve" or word.startswith("api-") for word in words) else "other"
 
 
 class MemoryWatch:

@@ -1,0 +1,1 @@
+"""Batching across the processes of one host: an engine that they share, reached over a Unix socket."""

@@ -1,0 +1,176 @@
+"""The supervisor: it starts the processes of a service, replaces those that die, and ends with them.
+
+It runs no model and answers no request. SIGTERM and SIGINT let all finish what they have, a second one ends
+them at once; SIGHUP has the models' folder looked into. Processes whose supervisor is gone end by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from service.host.port import BACKLOG, reserve
+from service.http.auth import Keys
+from service.processes.child import Child
+from service.processes.shares import process_count, share, variables
+from service.settings import Settings
+from service.watch.logs import logger
+from service.watch.summed import Summed
+from service.watch.tracing import Tracing
+
+AGAIN_S = 1.0
+"""A process is started again at most once in so long."""
+METRICS_EVERY_S = 1.0
+"""What a process that dies has counted since then is lost."""
+METRICS_S = 1.0
+"""How long a process may take to tell its metrics: of one that is busy, those of before are taken."""
+LAST_S = 3.0
+"""What a process may take to end after the time that work in flight has."""
+ENGINE = "engine"
+
+
+def run_processes(settings: Settings) -> bool:
+    """Serve by several processes until a signal comes; False where they could not start, as with a port that
+    is taken.
+
+    Raises `ValueError` where the settings ask for API keys or traces, and there are none, or not their extra.
+    """
+    Keys(settings)
+    if settings.tracing:
+        Tracing(ENGINE).close()
+    try:
+        reserved = reserve(settings.host, settings.port)
+    except OSError as error:
+        logger.error("port_unavailable", reason=str(error))
+        return False
+    with tempfile.TemporaryDirectory(prefix="stellar-") as folder, ExitStack() as stack:
+        for each in reserved:
+            stack.enter_context(each)
+        settings = settings.model_copy(update={"port": reserved[0].getsockname()[1]})
+        logger.info("listening", host=settings.host, port=settings.port, processes=process_count(settings))
+        return asyncio.run(Supervisor(settings, Path(folder) / ENGINE).run())
+
+
+class Supervisor:
+    """The processes of one service."""
+
+    def __init__(self, settings: Settings, engine: Path) -> None:
+        """`engine` is where the engine is to listen, which outlives it: who comes meanwhile waits there."""
+        self._settings = settings
+        self._engine = engine
+        self._children: dict[str, Child] = {}
+        self._stopping = asyncio.Event()
+        self._failed = False
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._counted = Summed([])
+        """What processes had counted that are gone."""
+
+    async def run(self) -> bool:
+        """Have the processes until a signal comes; whether they could start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        keeping = [asyncio.create_task(each) for each in self._keepers()]
+        looking = asyncio.create_task(self._look())
+        await self._stopping.wait()
+        looking.cancel()
+        apis = [child for name, child in self._children.items() if name != ENGINE]
+        await self._end(apis)
+        await self._end(list(self._children.values()))
+        await asyncio.gather(*keeping)
+        logger.info("stopped")
+        return not self._failed
+
+    def _keepers(self) -> Iterator[Coroutine[None, None, None]]:
+        """What has the engine, where there is one, and the API processes."""
+        count = process_count(self._settings)
+        arguments: list[str] = []
+        if self._settings.batcher == "local":
+            arguments = ["--engine", str(self._engine)]
+            engine = socket.socket(socket.AF_UNIX)
+            engine.bind(str(self._engine))
+            engine.listen(BACKLOG)
+            own = self._settings.model_copy(update={"cache_ttl_s": 0})
+            yield self._keep(ENGINE, [], engine, own)
+        for i in range(count):
+            yield self._keep(f"api-{i}", arguments, None, share(self._settings, count))
+
+    async def _keep(
+        self, name: str, arguments: Sequence[str], listening: socket.socket | None, settings: Settings
+    ) -> None:
+        """Have a process until the end: another takes the place of one that dies."""
+        was_up = False
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            child = self._children[name] = await Child.start(
+                name,
+                arguments,
+                listening=listening,
+                environment=variables(settings),
+                all_metrics=self._metrics,
+            )
+            logger.info("process_started", started=name, pid=child.process.pid)
+            if self._stopping.is_set():  # while it was being started
+                child.send_signal(signal.SIGTERM)
+            code = await child.ended()
+            del self._children[name]
+            self._counted = Summed.together([self._counted, child.metrics.counts()])
+            if self._stopping.is_set():
+                return
+            logger.error("process_died", died=name, pid=child.process.pid, code=code)
+            was_up = was_up or child.is_up
+            if not was_up:
+                self._failed = True
+                self._stopping.set()
+                return
+            with suppress(TimeoutError):
+                wait_s = max(0.0, started + AGAIN_S - time.monotonic())
+                await asyncio.wait_for(self._stopping.wait(), wait_s)
+
+    async def _end(self, children: Sequence[Child]) -> None:
+        """Let processes finish what they have, and end those that don't."""
+        for child in children:
+            child.send_signal(signal.SIGTERM)
+        ends = [asyncio.create_task(child.process.wait()) for child in children]
+        if ends:
+            _, late = await asyncio.wait(ends, timeout=self._settings.shutdown_grace_s + LAST_S)
+            if late:
+                self._kill()
+
+    def _kill(self) -> None:
+        for child in self._children.values():
+            child.send_signal(signal.SIGKILL)
+
+    def _stop(self) -> None:
+        """The first signal lets all finish; the second ends them."""
+        if self._stopping.is_set():
+            self._kill()
+        self._stopping.set()
+
+    def _reload(self) -> None:
+        for child in self._children.values():
+            child.reload()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(METRICS_EVERY_S)
+            await self._ask_metrics()
+
+    async def _ask_metrics(self) -> None:
+        await asyncio.gather(*(child.ask_metrics(METRICS_S) for child in self._children.values()))
+
+    async def _metrics(self) -> Summed:
+        """The metrics of all processes, also of those that are gone."""
+        await self._ask_metrics()
+        told = [child.metrics for child in self._children.values()]
+        return Summed.together([self._counted, Summed.of(self._registry), *told])

@@ -1,0 +1,277 @@
+"""One service by several processes: it is as one process is, and loses no more than what dies had."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
+from prometheus_client.parser import text_string_to_metric_families as plain_metrics
+
+from tests.service.fleet.cluster import cluster_of, wait_until
+from tests.service.photos import plain
+from tests.service.server import Server, running
+from tests.service.toy import toy_version, write_toy
+
+SLOWEST, SLOW, QUICK = plain(255), plain(100), plain(0)
+FORMS = (("/embed", "application/x-npy"), ("/tokens", "application/json"), ("/reconstruct", "image/png"))
+TWO = {"STELLAR_PROCESSES": "2"}
+APIS = ("api-0", "api-1")
+OLD, NEW = toy_version(1), toy_version(2)
+ENCODED = 'stellar_images_total{model="toy",stage="encode"}'
+DEPTH = 'stellar_queue_depth{model="toy",stage="encode"}'
+Clients = dict[str, httpx.Client]
+"""One for each API process: the one that accepts a connection has it until it is closed."""
+
+
+@contextmanager
+def clients_of(server: Server) -> Iterator[Clients]:
+    """A client for each process; which one has taken a connection tells the line that it logs."""
+    found: Clients = {}
+    tried: list[httpx.Client] = []
+    try:
+        while set(found) != set(APIS):
+            tried.append(httpx.Client(base_url=server.url, timeout=60))
+            found[process_of(server, tried[-1])] = tried[-1]
+        server.wait_until(lambda: all(map(is_ready, found.values())))
+        yield found
+    finally:
+        for client in tried:
+            client.close()
+
+
+def is_ready(client: httpx.Client) -> bool:
+    return client.get("/healthz/ready").status_code == 200
+
+
+def process_of(server: Server, client: httpx.Client) -> str:
+    """The process that answers a client, once it has logged so."""
+    request_id = client.get("/models").headers["x-request-id"]
+
+    def names() -> list[str]:
+        return [line["process"] for line in server.logged("request") if line["request_id"] == request_id]
+
+    server.wait_until(lambda: names() != [])
+    return names()[0]
+
+
+def embed(client: httpx.Client, *images: bytes) -> httpx.Response:
+    return client.post("/embed", files=[("image", image) for image in images])
+
+
+def pid_of(server: Server, name: str) -> int:
+    """The process that has this name now."""
+    return int([line["pid"] for line in server.logged("process_started") if line["started"] == name][-1])
+
+
+def kill(server: Server, name: str) -> None:
+    server.expect("process_died")
+    os.kill(pid_of(server, name), signal.SIGKILL)
+
+
+def left(server: Server) -> list[int]:
+    """Processes of a server that still run."""
+    return [line["pid"] for line in server.logged("process_started") if is_running(line["pid"])]
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is more of a process than an end that nobody has asked about."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    except OSError:
+        return False
+
+
+def at_work(server: Server) -> bool:
+    return server.metric(ENCODED) > 0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    write_toy(tmp_path / "models/toy", seed=1)
+    with running(tmp_path / "log", TWO, "--models", str(tmp_path / "models")) as server:
+        yield server
+
+
+def test_answers_are_those_of_one_process_to_the_bit(
+    photo: bytes, other_photo: bytes, tmp_path: Path
+) -> None:
+    with (
+        running(tmp_path / "one", {}) as one,
+        running(tmp_path / "two", TWO) as two,
+        clients_of(two) as clients,
+    ):
+        for (route, accept), image in product(FORMS, (photo, other_photo)):
+            alone, *together = (
+                client.post(route, files={"image": image}, headers={"accept": accept})
+                for client in (one.client, *clients.values())
+            )
+            assert alone.status_code == 200
+            assert [answer.content for answer in together] == [alone.content] * 2
+        assert two.client.get("/models").json() == one.client.get("/models").json()
+
+
+def test_process_that_dies_is_replaced_and_loses_its_own_requests_only(server: Server) -> None:
+    with ThreadPoolExecutor() as pool, clients_of(server) as clients:
+        answers = {name: pool.submit(embed, client, SLOW, SLOW) for name, client in clients.items()}
+        server.wait_until(lambda: at_work(server))
+        counted = server.metric('stellar_requests_total{route="/models",status="200"}')
+        kill(server, "api-0")
+        with pytest.raises(httpx.TransportError):
+            answers["api-0"].result()
+        assert ["embedding" in item for item in answers["api-1"].result().json()["data"]] == [True] * 2
+        assert embed(clients["api-1"], QUICK).status_code == 200
+    server.wait_until(lambda: len(server.logged("process_started")) == 4)
+    [died] = server.logged("process_died")
+    assert (died["died"], died["code"]) == ("api-0", -signal.SIGKILL)
+    with clients_of(server) as clients:
+        assert embed(clients["api-0"], QUICK).status_code == 200
+        assert server.metric('stellar_requests_total{route="/models",status="200"}') >= counted
+
+
+def test_engine_that_dies_is_told_and_replaced(server: Server) -> None:
+    with ThreadPoolExecutor() as pool, clients_of(server) as clients:
+        before = embed(clients["api-0"], QUICK).json()
+        answers = [pool.submit(embed, client, SLOW) for client in clients.values()]
+        server.wait_until(lambda: server.metric(DEPTH) > 0)
+        counted = server.metric(ENCODED)
+        kill(server, "engine")
+        for answer in answers:
+            told = answer.result()
+            assert (told.status_code, told.json()["code"]) == (503, "engine_unavailable")
+            assert told.headers["retry-after"] == "1"
+        for client in clients.values():
+            ready = client.get("/healthz/ready")
+            assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
+        for client in clients.values():
+            server.wait_until(partial(is_ready, client))
+            assert embed(client, QUICK).json() == before
+        assert server.metric(ENCODED) >= counted
+
+
+def test_changed_folder_is_taken_in_once_for_all(server: Server, tmp_path: Path) -> None:
+    """What is in flight is finished by the version that it began with."""
+    with ThreadPoolExecutor() as pool, clients_of(server) as clients, clients_of(server) as others:
+        old = [pool.submit(embed, client, SLOW, SLOW) for client in clients.values()]
+        server.wait_until(lambda: at_work(server))
+        shutil.rmtree(tmp_path / "models/toy")
+        write_toy(tmp_path / "models/toy", seed=2)
+        server.send(signal.SIGHUP)
+        server.wait_until(lambda: len(server.logged("models_served")) == 2)
+        for client in others.values():
+            assert embed(client, QUICK).json()["model"] == f"toy@{NEW}"
+        for answer in old:
+            assert answer.result().json()["model"] == f"toy@{OLD}"
+            assert all("embedding" in item for item in answer.result().json()["data"])
+    server.wait_until(lambda: [line["model"] for line in server.logged("model_closed")] == [f"toy@{OLD}"])
+    assert {line["process"] for line in server.logged("models_served")} == {"engine"}
+
+
+def test_sigterm_lets_all_finish_and_nobody_stays(server: Server) -> None:
+    with ThreadPoolExecutor() as pool, clients_of(server) as clients:
+        old = [pool.submit(embed, client, SLOW, SLOW) for client in clients.values()]
+        server.wait_until(lambda: at_work(server))
+        assert server.stop() == 0
+        for answer in old:
+            assert ["embedding" in item for item in answer.result().json()["data"]] == [True] * 2
+    assert left(server) == []
+
+
+def test_second_signal_ends_at_once(server: Server) -> None:
+    with ThreadPoolExecutor() as pool, clients_of(server) as clients:
+        old = pool.submit(embed, clients["api-0"], *[SLOW] * 16)
+        server.wait_until(lambda: at_work(server))
+        server.send(signal.SIGTERM)
+        server.wait_until(lambda: [line["process"] for line in server.logged("stopped")] == ["api-1"])
+        assert server.stop() == 0
+        with pytest.raises(httpx.TransportError):
+            old.result()
+    assert left(server) == []
+
+
+def test_nobody_stays_when_the_supervisor_is_killed(server: Server) -> None:
+    server.kill()
+    wait_until(lambda: left(server) == [])
+
+
+def test_metrics_are_those_of_one_service(server: Server) -> None:
+    with clients_of(server) as clients:
+        for client in clients.values():
+            for _ in range(3):
+                assert embed(client, QUICK).status_code == 200
+        for client in clients.values():
+            told = client.get("/metrics").text
+            values = {
+                (sample.name, *sorted(sample.labels.items())): sample.value
+                for family in plain_metrics(told)
+                for sample in family.samples
+            }
+            assert values["stellar_requests_total", ("route", "/embed"), ("status", "200")] == 6
+            assert values["stellar_request_duration_seconds_count", ("route", "/embed")] == 6
+            bucket = "stellar_request_duration_seconds_bucket", ("le", "+Inf"), ("route", "/embed")
+            assert values[bucket] == 6
+            assert values["stellar_stage_duration_seconds_count", ("stage", "transport")] == 6
+            assert values["stellar_images_total", ("model", "toy"), ("stage", "encode")] == 6
+            assert values["stellar_queue_depth", ("model", "toy"), ("stage", "encode")] == 0
+            [info] = [value for key, value in values.items() if key[0] == "stellar_model_info"]
+            assert info == 1
+            opened = client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+            families = open_metrics(opened.text)  # type: ignore[no-untyped-call]
+            assert "stellar_requests" in {family.name for family in families}
+
+
+def test_the_line_is_bounded_for_all_together(toy_models: Path, tmp_path: Path) -> None:
+    settings = TWO | {"STELLAR_MAX_QUEUE": "2"}
+    with (
+        running(tmp_path / "log", settings, "--models", str(toy_models)) as server,
+        ThreadPoolExecutor() as pool,
+        clients_of(server) as clients,
+        clients_of(server) as others,
+    ):
+        old = [pool.submit(embed, clients[name], SLOWEST) for name in APIS]
+        server.wait_until(lambda: server.metric(DEPTH) == 1)
+        old.append(pool.submit(embed, server.client, SLOWEST))
+        server.wait_until(lambda: server.metric(DEPTH) == 2)
+        for client in others.values():
+            refused = embed(client, QUICK)
+            assert (refused.status_code, refused.json()["code"]) == (503, "queue_full")
+        assert [answer.result().status_code for answer in old] == [200] * 3
+
+
+def test_taken_port_is_told(toy_models: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with Server(tmp_path / "log", TWO, "--models", str(toy_models), port=port) as server:
+            server.expect("port_unavailable")
+            assert server.process.wait(60) == 1
+            [line] = server.logged("port_unavailable")
+            assert "in use" in line["reason"]
+            assert left(server) == []
+
+
+def test_settings_that_make_no_sense_are_told_once(tmp_path: Path) -> None:
+    with Server(tmp_path / "log", TWO | {"STELLAR_API_KEYS": " "}) as server:
+        assert server.process.wait(60) == 2
+        assert server.log.splitlines() == ["error: api_keys: expected at least one key, got none"]
+
+
+def test_with_redis_they_need_no_engine(toy_models: Path, tmp_path: Path) -> None:
+    with cluster_of(tmp_path, toy_models, processes="2") as cluster:
+        cluster.worker()
+        api = cluster.ready()
+        with clients_of(api) as clients:
+            answers = [embed(client, QUICK).json() for client in clients.values()]
+            assert answers[0] == answers[1]
+            assert "embedding" in answers[0]["data"][0]
+            assert api.metric('stellar_workers{model="toy"}') == 1
+        assert {line["started"] for line in api.logged("process_started")} == set(APIS)
