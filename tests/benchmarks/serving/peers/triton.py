@@ -10,7 +10,8 @@ import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import mkdtemp
+from shutil import rmtree
+from tempfile import gettempdir
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,9 @@ def main() -> None:
         "max_batch": decoder.settings.max_batch,
         "decode_threads": decoder.settings.decode_threads,
     }
-    models = Path(mkdtemp(prefix="stellar-benchmark-triton-"))
+    folder = Path(gettempdir()) / f"stellar-benchmark-triton-{os.environ['PORT']}"
+    rmtree(folder, ignore_errors=True)
+    models, backends = folder / "models", folder / "backends"
     for name, config, model in (
         ("decode", DECODE, "Decode"),
         ("encode", ENCODE, "Encode"),
@@ -119,7 +122,6 @@ def main() -> None:
     home = Path(spec.origin).parent / "tritonserver"
     stubs = home / "python_backend_stubs" / f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = stubs / "triton_python_backend_stub"
-    backends = models.parent / f"{models.name}-backends"
     (backends / "python").mkdir(parents=True)
     for file in [*(home / "backends" / "python").iterdir(), stub]:
         (backends / "python" / file.name).symlink_to(file)
