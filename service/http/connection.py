@@ -36,7 +36,8 @@ AROUND = 8
 """Bytes around each byte of a body in chunks: where it is a chunk of its own, there are five."""
 MAX_PIPELINED = 16
 """Requests that may wait for the answer to the one before, with heads of `MAX_HEAD_BYTES` together."""
-HOP = b"upgrade"
+PAUSE_S = 0.02
+"""Between pieces that are thrown away: many who send fast would keep the event loop from all others."""
 
 
 class Connection(HttpToolsProtocol):
@@ -85,6 +86,8 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         if self._parting:
+            self.transport.pause_reading()
+            self.loop.call_later(PAUSE_S, self._read_on)
             return
         self._framing += len(data)
         try:
@@ -97,6 +100,10 @@ class Connection(HttpToolsProtocol):
         else:
             if self._framing > MAX_HEAD_BYTES:
                 self._refuse(MalformedRequest() if self._in_body else HeadTooLarge())
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         """Read a request as if it had not offered another protocol, for which the parser skips its body."""
