@@ -90,7 +90,7 @@ def _contenders(
         decoding = Bare(command=(sys.executable, "-P", str(HERE / "decoding.py")), threads=1, code=code)
         yield f"{DECODING}{suffix}", decoding
         yield f"local{suffix}", ours(service=service, code=code)
-        for count in PROCESSES:
+        for count in PROCESSES if (code / "service" / "processes").exists() else ():
             yield f"processes-{count}{suffix}", ours(processes=count, service=service, code=code)
         yield f"redis{suffix}", fleet(service=service, code=code)
         yield f"redis-2{suffix}", fleet(apis=2, service=service, code=code)
