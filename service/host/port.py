@@ -25,6 +25,8 @@ def reserve(host: str, port: int) -> list[socket.socket]:
         if family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         one.bind((address, port))
+        # Else the one above may listen beside it, for another service, until a process of this one listens.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         taken.append(one)
     return taken
 
@@ -38,5 +40,5 @@ def listen_on(host: str, port: int) -> list[socket.socket]:
 
 
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((each[0], str(each[4][0])) for each in found))

@@ -59,7 +59,10 @@ class Child:
         environment: Mapping[str, str],
         all_metrics: AllMetrics,
     ) -> Child:
-        """Start a process: the engine, where it has a socket to be `listening` on, or one that has none."""
+        """Start a process: the engine, where it has a socket to be `listening` on, or one that has none.
+
+        Raises `OSError`.
+        """
         own, its = socket.socketpair()
         shared = [its.fileno()]
         arguments = [*arguments, "--channel", str(its.fileno())]

@@ -39,31 +39,45 @@ ENGINE = "engine"
 
 def run_processes(settings: Settings) -> bool:
     """Serve by several processes until a signal comes; False where they could not start, as with a port that
-    is taken.
+    is taken, or no folder to meet in.
 
     Raises `ValueError` where the settings ask for API keys or traces, and there are none, or not their extra.
     """
     Keys(settings)
     if settings.tracing:
         Tracing(ENGINE).close()
-    try:
-        reserved = reserve(settings.host, settings.port)
-    except OSError as error:
-        logger.error("port_unavailable", reason=str(error))
-        return False
-    with tempfile.TemporaryDirectory(prefix="stellar-") as folder, ExitStack() as stack:
-        for each in reserved:
-            stack.enter_context(each)
+    with ExitStack() as stack:
+        try:
+            reserved = [stack.enter_context(each) for each in reserve(settings.host, settings.port)]
+        except OSError as error:
+            logger.error("port_unavailable", reason=str(error))
+            return False
+        try:
+            engine = stack.enter_context(_meeting_place(stack)) if settings.batcher == "local" else None
+        except OSError as error:
+            logger.error("folder_unavailable", reason=str(error))
+            return False
         settings = settings.model_copy(update={"port": reserved[0].getsockname()[1]})
         logger.info("listening", host=settings.host, port=settings.port, processes=process_count(settings))
-        return asyncio.run(Supervisor(settings, Path(folder) / ENGINE).run())
+        return asyncio.run(Supervisor(settings, engine).run())
+
+
+def _meeting_place(stack: ExitStack) -> socket.socket:
+    """Where an engine is to listen, in a folder that nobody else may enter. Raises `OSError`."""
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="stellar-"))
+    engine = socket.socket(socket.AF_UNIX)
+    engine.bind(str(Path(folder) / ENGINE))
+    engine.listen(BACKLOG)
+    return engine
 
 
 class Supervisor:
     """The processes of one service."""
 
-    def __init__(self, settings: Settings, engine: Path) -> None:
-        """`engine` is where the engine is to listen, which outlives it: who comes meanwhile waits there."""
+    def __init__(self, settings: Settings, engine: socket.socket | None) -> None:
+        """`engine` is where the engine is to listen, which outlives it: who comes meanwhile waits there. None
+        where workers run the models.
+        """
         self._settings = settings
         self._engine = engine
         self._children: dict[str, Child] = {}
@@ -95,13 +109,10 @@ class Supervisor:
         """What has the engine, where there is one, and the API processes."""
         count = process_count(self._settings)
         arguments: list[str] = []
-        if self._settings.batcher == "local":
-            arguments = ["--engine", str(self._engine)]
-            engine = socket.socket(socket.AF_UNIX)
-            engine.bind(str(self._engine))
-            engine.listen(BACKLOG)
+        if self._engine is not None:
+            arguments = ["--engine", self._engine.getsockname()]
             own = self._settings.model_copy(update={"cache_ttl_s": 0})
-            yield self._keep(ENGINE, [], engine, own)
+            yield self._keep(ENGINE, [], self._engine, own)
         for i in range(count):
             yield self._keep(f"api-{i}", arguments, None, share(self._settings, count))
 
@@ -112,23 +123,12 @@ class Supervisor:
         was_up = False
         while not self._stopping.is_set():
             started = time.monotonic()
-            child = self._children[name] = await Child.start(
-                name,
-                arguments,
-                listening=listening,
-                environment=variables(settings),
-                all_metrics=self._metrics,
-            )
-            logger.info("process_started", started=name, pid=child.process.pid)
-            if self._stopping.is_set():  # while it was being started
-                child.send_signal(signal.SIGTERM)
-            code = await child.ended()
-            del self._children[name]
-            self._counted = Summed.together([self._counted, child.metrics.counts()])
+            try:
+                was_up |= await self._run_child(name, arguments, listening, settings)
+            except OSError as error:  # as where there are too many processes at the moment
+                logger.error("start_failed", failed=name, reason=str(error))
             if self._stopping.is_set():
                 return
-            logger.error("process_died", died=name, pid=child.process.pid, code=code)
-            was_up = was_up or child.is_up
             if not was_up:
                 self._failed = True
                 self._stopping.set()
@@ -136,6 +136,27 @@ class Supervisor:
             with suppress(TimeoutError):
                 wait_s = max(0.0, started + AGAIN_S - time.monotonic())
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
+
+    async def _run_child(
+        self, name: str, arguments: Sequence[str], listening: socket.socket | None, settings: Settings
+    ) -> bool:
+        """Have a process until it ends; whether it has served. Raises `OSError` where it can't be started."""
+        child = self._children[name] = await Child.start(
+            name,
+            arguments,
+            listening=listening,
+            environment=variables(settings),
+            all_metrics=self._metrics,
+        )
+        logger.info("process_started", started=name, pid=child.process.pid)
+        if self._stopping.is_set():  # while it was being started
+            child.send_signal(signal.SIGTERM)
+        code = await child.ended()
+        del self._children[name]
+        self._counted = Summed.together([self._counted, child.metrics.counts()])
+        if not self._stopping.is_set():
+            logger.error("process_died", died=name, pid=child.process.pid, code=code)
+        return child.is_up
 
     async def _end(self, children: Sequence[Child]) -> None:
         """Let processes finish what they have, and end those that don't."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -139,6 +140,17 @@ def test_process_that_dies_is_replaced_and_loses_its_own_requests_only(server: S
         assert server.metric('stellar_requests_total{route="/models",status="200"}') >= counted
 
 
+def test_process_that_cannot_be_started_again_is_tried_again(server: Server) -> None:
+    files = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (0, files[1]))
+    kill(server, "api-0")
+    server.expect("start_failed")
+    server.wait_until(lambda: server.logged("start_failed") != [])
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, files)
+    with clients_of(server) as clients:
+        assert embed(clients["api-0"], QUICK).status_code == 200
+
+
 def test_engine_that_dies_is_told_and_replaced(server: Server) -> None:
     with ThreadPoolExecutor() as pool, clients_of(server) as clients:
         before = embed(clients["api-0"], QUICK).json()
@@ -257,6 +269,26 @@ def test_taken_port_is_told(toy_models: Path, tmp_path: Path) -> None:
             [line] = server.logged("port_unavailable")
             assert "in use" in line["reason"]
             assert left(server) == []
+
+
+def test_port_is_one_services_from_its_beginning(toy_models: Path, tmp_path: Path) -> None:
+    """Also while no process of the first one listens yet."""
+    models = ("--models", str(toy_models))
+    with Server(tmp_path / "first", TWO, *models) as first:
+        first.wait_until(lambda: first.logged("listening") != [])
+        with Server(tmp_path / "second", TWO, *models, port=first.port) as second:
+            second.expect("port_unavailable")
+            assert second.process.wait(60) == 1
+
+
+def test_folder_whose_path_is_too_long_is_told(toy_models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    with Server(tmp_path / "log", TWO | {"TMPDIR": str(folder)}, "--models", str(toy_models)) as server:
+        server.expect("folder_unavailable")
+        assert server.process.wait(60) == 1
+        assert "too long" in server.logged("folder_unavailable")[0]["reason"]
+    assert not list(folder.glob("stellar-*"))
 
 
 def test_settings_that_make_no_sense_are_told_once(tmp_path: Path) -> None:
