@@ -46,7 +46,6 @@ class Line:
         except (OSError, RedisError) as error:
             self.close()
             raise QueueAway from error
-        check_fit(answers)
         return answers
 
     def close(self) -> None:
@@ -63,6 +62,7 @@ class Line:
         while len(answers) < len(commands):
             answer = self._reader.gets()
             if answer is not NOT_YET:
+                check_fit(answer)
                 answers.append(answer)
                 continue
             size = socket.recv_into(self._read)

@@ -55,7 +55,6 @@ class Link:
             again = await self._run([commands[i] for i in unknown])
             for i, answer in zip(unknown, again, strict=True):
                 answers[i] = answer
-        check_fit(answers)
         return answers
 
     async def close(self) -> None:
@@ -124,13 +123,14 @@ class _Rounds(asyncio.Protocol):
         self._reader.feed(data)
         try:
             while (answer := self._reader.gets()) is not NOT_YET:
+                check_fit(answer)
                 asked = self._due[0]
                 asked.answers.append(answer)
                 if len(asked.answers) == asked.count:
                     self._due.popleft()
                     if not asked.done.done():
                         asked.done.set_result(asked.answers)
-        except (RedisError, IndexError) as error:  # that is no Redis
+        except (RedisError, IndexError) as error:  # that is no Redis, or one that can't work now
             self._end(error)
 
     def connection_lost(self, error: Exception | None) -> None:

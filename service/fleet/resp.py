@@ -47,11 +47,13 @@ def answer_reader() -> Reader:
     return Reader(protocolError=InvalidResponse, replyError=ResponseError, notEnoughData=NOT_YET)
 
 
-def check_fit(answers: Sequence[Any]) -> None:
-    """Raise `QueueAway` where Redis is there but can't work."""
-    for answer in answers:
-        if isinstance(answer, ResponseError) and str(answer).startswith(UNFIT):
-            raise QueueAway from answer
+def check_fit(answer: Any) -> None:
+    """Raise the answer where it says that Redis is there but can't work.
+
+    Its connection is of no use any more: another one may lead to the Redis that took its place.
+    """
+    if isinstance(answer, ResponseError) and str(answer).startswith(UNFIT):
+        raise answer
 
 
 def unknown_scripts(answers: Sequence[Any]) -> list[int]:

@@ -246,6 +246,27 @@ def test_replica_takes_over_at_the_same_address(
         replica.close()
 
 
+def test_replica_takes_over_from_one_that_stays_as_its_replica(cluster: Cluster, tmp_path: Path) -> None:
+    """Connections to that one stay open: who keeps them is refused all writes for ever."""
+    cluster.expect("redis_away")
+    replica = RedisServer(tmp_path, "--replicaof", "127.0.0.1", str(cluster.redis.port))
+    proxy = Proxy(cluster.redis.port)
+    try:
+        cluster.settings["STELLAR_REDIS_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
+        cluster.worker()
+        server = cluster.ready()
+        assert right(ask(server))
+        replica.client.replicaof("NO", "ONE")
+        proxy.mend(replica.port)
+        cluster.redis.client.replicaof("127.0.0.1", str(replica.port))
+        server.wait_until(lambda: len(server.logged("redis_back")) == 2)  # once at the start
+        server.wait_until(lambda: server.answers("/healthz/ready", 200))
+        assert right(ask(server))
+    finally:
+        proxy.close()
+        replica.close()
+
+
 def test_streams_that_are_deleted_under_an_idle_worker_are_made_again(cluster: Cluster) -> None:
     """That is no error, which would fail this test by the log."""
     worker = cluster.worker()
