@@ -39,6 +39,7 @@ STATUS_EVERY_S = 0.25
 AUDIT_EVERY_S = 1.0
 AUDIT_AFTER_S = 1.0
 """Answers that took longer are looked after."""
+NOT_YET = "Redis has not answered yet"
 
 
 @dataclass(eq=False)
@@ -75,7 +76,7 @@ class Fleet:
         self._numbers = count()
         self._items: dict[int, _Waiting] = {}
         self._served: list[RedisBatcher] = []
-        self._away: str | None = "Redis has not answered yet"
+        self._away: str | None = NOT_YET
         works = (self._read, self._watch, self._audit)
         self._tasks = [asyncio.create_task(self._keep(work)) for work in works]
 
@@ -227,7 +228,7 @@ class Fleet:
     def _note(self, error: Exception | None) -> None:
         """Remember and log whether Redis is there."""
         reason = None if error is None else str(error.__cause__ or error)
-        if error is not None and self._away is None:
+        if error is not None and self._away in (None, NOT_YET):
             logger.error("redis_away", reason=reason)
         elif error is None and self._away is not None:
             logger.info("redis_back")

@@ -9,7 +9,6 @@ from hiredis import Reader, pack_command
 from redis.exceptions import InvalidResponse, ResponseError
 
 from service.batching.layout import Parts
-from service.errors import QueueAway
 from service.settings import Settings
 
 Command = tuple[str | bytes | int | Parts, ...]

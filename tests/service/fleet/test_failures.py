@@ -369,6 +369,16 @@ def test_redis_that_takes_no_writes_is_away(
         assert right(ask(server))
 
 
+def test_redis_that_never_answers_is_told_in_the_log(cluster: Cluster) -> None:
+    cluster.settings["STELLAR_REDIS_URL"] = cluster.redis.url.replace("//", "//nobody:secret@")
+    server = cluster.api()
+    cluster.expect("redis_away")
+    server.wait_until(lambda: server.logged("redis_away") != [])
+    server.wait_until(lambda: server.answers("/healthz/ready", 503))
+    [line] = server.logged("redis_away")
+    assert "username-password" in line["reason"]
+
+
 def test_user_who_may_not_write_requests_is_told_in_the_log(cluster: Cluster) -> None:
     cluster.worker()
     rules = ["on", ">secret", "~*", "+@all", "-xadd"]
