@@ -142,10 +142,11 @@ def test_process_that_dies_is_replaced_and_loses_its_own_requests_only(server: S
 
 def test_process_that_cannot_be_started_again_is_tried_again(server: Server) -> None:
     files = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (0, files[1]))
-    kill(server, "api-0")
-    server.expect("start_failed")
-    server.wait_until(lambda: server.logged("start_failed") != [])
+    with clients_of(server):
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (0, files[1]))
+        kill(server, "api-0")
+        server.expect("start_failed")
+        server.wait_until(lambda: server.logged("start_failed") != [])
     resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, files)
     with clients_of(server) as clients:
         assert embed(clients["api-0"], QUICK).status_code == 200
