@@ -58,7 +58,7 @@ class Link:
         return answers
 
     async def close(self) -> None:
-        """Send what waits, then hang up."""
+        """Hang up: what still waits for an answer hears `QueueAway`."""
         await self._connection.disconnect(nowait=True)
 
     async def _run(self, commands: Sequence[Command]) -> list[Any]:

@@ -6,8 +6,9 @@ import asyncio
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -219,16 +220,25 @@ def test_clocks_of_hosts_may_differ_and_jump(
     assert right(ask(server, SLOW), SLOW)
 
 
-def test_replica_takes_over_at_the_same_address(
-    cluster: Cluster, tmp_path: Path, pool: ThreadPoolExecutor
-) -> None:
+@contextmanager
+def standby(cluster: Cluster, folder: Path) -> Iterator[tuple[Server, RedisServer, Proxy]]:
+    """A fleet whose Redis has a replica, and an address that can lead to either."""
     cluster.expect("redis_away")
-    replica = RedisServer(tmp_path, "--replicaof", "127.0.0.1", str(cluster.redis.port))
+    replica = RedisServer(folder, "--replicaof", "127.0.0.1", str(cluster.redis.port))
     proxy = Proxy(cluster.redis.port)
     try:
         cluster.settings["STELLAR_REDIS_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
         cluster.worker()
-        server = cluster.ready()
+        yield cluster.ready(), replica, proxy
+    finally:
+        proxy.close()
+        replica.close()
+
+
+def test_replica_takes_over_at_the_same_address(
+    cluster: Cluster, tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    with standby(cluster, tmp_path) as (server, replica, proxy):
         wait_until(lambda: replica.client.info("replication")["master_link_status"] == "up")
         waiting = ask_soon(pool, server, SLOW)
         cluster.held()
@@ -241,20 +251,11 @@ def test_replica_takes_over_at_the_same_address(
         server.wait_until(lambda: server.answers("/healthz/ready", 200))
         assert only_right(asyncio.run(load([server.url], 1.0, 4)))
         assert sum(replica.client.xlen(stream) for stream in replica.names("stellar:2:toy@*:small")) == 0
-    finally:
-        proxy.close()
-        replica.close()
 
 
 def test_replica_takes_over_from_one_that_stays_as_its_replica(cluster: Cluster, tmp_path: Path) -> None:
     """Connections to that one stay open: who keeps them is refused all writes for ever."""
-    cluster.expect("redis_away")
-    replica = RedisServer(tmp_path, "--replicaof", "127.0.0.1", str(cluster.redis.port))
-    proxy = Proxy(cluster.redis.port)
-    try:
-        cluster.settings["STELLAR_REDIS_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
-        cluster.worker()
-        server = cluster.ready()
+    with standby(cluster, tmp_path) as (server, replica, proxy):
         assert right(ask(server))
         replica.client.replicaof("NO", "ONE")
         proxy.mend(replica.port)
@@ -262,9 +263,6 @@ def test_replica_takes_over_from_one_that_stays_as_its_replica(cluster: Cluster,
         server.wait_until(lambda: len(server.logged("redis_back")) == 2)  # once at the start
         server.wait_until(lambda: server.answers("/healthz/ready", 200))
         assert right(ask(server))
-    finally:
-        proxy.close()
-        replica.close()
 
 
 def test_streams_that_are_deleted_under_an_idle_worker_are_made_again(cluster: Cluster) -> None:
