@@ -36,8 +36,6 @@ AROUND = 8
 """Bytes around each byte of a body in chunks: where it is a chunk of its own, there are five."""
 MAX_PIPELINED = 16
 """Requests that may wait for the answer to the one before, with heads of `MAX_HEAD_BYTES` together."""
-PAUSE_S = 0.02
-"""Between pieces that are thrown away: many who send fast would keep the event loop from all others."""
 
 
 class Connection(HttpToolsProtocol):
@@ -85,9 +83,10 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        if self._parting:
+        if self._parting or (self._in_body and not self.at_work):  # it is thrown away
             self.transport.pause_reading()
-            self.loop.call_later(PAUSE_S, self._read_on)
+            self._door.throw_away(self)
+        if self._parting:
             return
         self._framing += len(data)
         try:
@@ -101,7 +100,8 @@ class Connection(HttpToolsProtocol):
             if self._framing > MAX_HEAD_BYTES:
                 self._refuse(MalformedRequest() if self._in_body else HeadTooLarge())
 
-    def _read_on(self) -> None:
+    def read_on(self) -> None:
+        """Read what comes next."""
         if not self.transport.is_closing():
             self.transport.resume_reading()
 

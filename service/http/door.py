@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from collections import deque
 from typing import Any
 
 from service.errors import ServiceError
@@ -23,6 +24,8 @@ SPARE = 16
 """Connections beyond the most, let in where all others are at work, so that probes are answered."""
 KEPT_FILES = 128
 """Descriptors that are not for connections: models, Redis, pages, logs."""
+PAUSE_S = 0.002
+"""Between pieces that are thrown away, whosever they are: who sends fast takes no more of the event loop."""
 LONGEST_TICK_S = 1.0
 """Longer is our own fault: the event loop was busy, and what had come lay unread."""
 
@@ -37,6 +40,8 @@ class Door:
         self._open: set[Connection] = set()
         self._resting: dict[Connection, None] = {}
         """Those whose requests are not at work; the one that has rested longest is the first."""
+        self._thrown_away: deque[Connection] = deque()
+        """Those that wait until the next piece of what they are sent is read, and thrown away."""
         self._checked = 0.0
 
     def connect(self, **given: Any) -> Connection:
@@ -88,6 +93,17 @@ class Door:
             client=client and client[0],
             request_id=request_id,
         )
+
+    def throw_away(self, connection: Connection) -> None:
+        """Let it read the next piece in its turn."""
+        self._thrown_away.append(connection)
+        if len(self._thrown_away) == 1:
+            asyncio.get_running_loop().call_later(PAUSE_S, self._next_piece)
+
+    def _next_piece(self) -> None:
+        self._thrown_away.popleft().read_on()
+        if self._thrown_away:
+            asyncio.get_running_loop().call_later(PAUSE_S, self._next_piece)
 
     def check(self) -> None:
         """Look at every connection: to be called a few times a second."""

@@ -29,7 +29,7 @@ def main(
     table = Table(
         "what is sent",
         "MB above rest",
-        "longest stop, ms, of probes",
+        "longest stop (probe), ms, of probes",
         "answers",
         "neighbour: right, wrong, slowest s",
     )
@@ -43,7 +43,7 @@ def main(
             table.add_row(
                 attack.name,
                 f"{harm.extra_bytes / 1e6:.0f}",
-                f"{1000 * harm.longest_stop_s:.0f} of {harm.probes}",
+                f"{1000 * harm.longest_stop_s:.0f} ({1000 * harm.longest_probe_s:.0f}) of {harm.probes}",
                 ", ".join(f"{answer} ×{count}" for answer, count in answers.items()),
                 f"{harm.right}, {len(harm.wrong)}, {harm.slowest_s:.2f}",
             )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import os
 import re
 import socket
 import threading
@@ -236,8 +235,6 @@ def _connections(size: float) -> list[Attack]:
         answers = Answers()
 
         def one(connection: socket.socket) -> None:
-            # On Linux of this thread alone: real senders have processors of their own.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
             try:
                 connection.sendall(head)
                 for _ in range(body // MB):

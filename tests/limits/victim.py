@@ -34,8 +34,10 @@ class Harm:
     """Memory before."""
     peak_bytes: int = 0
     probes: int = 0
-    longest_stop_s: float = 0.0
+    longest_probe_s: float = 0.0
     """Longest time that `/healthz/live` took."""
+    longest_stop_s: float = 0.0
+    """The same without what the event loop's thread waited for a processor."""
     right: int = 0
     """A neighbour's pictures that were answered with the right vector."""
     wrong: list[str] = field(default_factory=list)
@@ -86,7 +88,8 @@ class Victim:
     @contextmanager
     def _probing(self, harm: Harm) -> Iterator[None]:
         """Note the longest stop of the event loop meanwhile."""
-        command = [sys.executable, "-m", "tests.limits.probe", "127.0.0.1", str(self.server.port)]
+        where = [str(self.server.port), str(self.server.process.pid)]
+        command = [sys.executable, "-m", "tests.limits.probe", "127.0.0.1", *where]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
             assert process.stdin is not None
@@ -94,7 +97,7 @@ class Victim:
             assert process.stdout.readline() == "begun\n"
             yield
             process.stdin.close()
-            harm.probes, harm.longest_stop_s = json.loads(process.stdout.read())
+            harm.probes, harm.longest_probe_s, harm.longest_stop_s = json.loads(process.stdout.read())
 
     def _use(self, harm: Harm, over: threading.Event) -> None:
         with self.client(NEIGHBOUR) as client:
