@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from model.config import HEADS_BY_WIDTH, Head, StellarConfig
 from model.stellar import Stellar
-from model.tensor_file import CheckpointError, read_tensors, read_with_metadata
+from model.tensor_file import CheckpointError, read_tensors, read_with_metadata, write_tensors
 
 TOKENIZER_PREFIX = "tokenizer."
 
@@ -84,7 +83,7 @@ def save_checkpoint(model: Stellar, path: str | Path) -> None:
         ).contiguous()
         for entry in published_layout(model)
     }
-    save_file(tensors, path, metadata={"format": "pt", "num_heads": str(model.config.num_heads)})
+    write_tensors(tensors, Path(path), {"format": "pt", "num_heads": str(model.config.num_heads)})
 
 
 def published_layout(model: Stellar) -> list[Entry]:

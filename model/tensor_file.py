@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 INDEX = ".index.json"
@@ -72,6 +73,23 @@ def read_with_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         both = " and ".join(key for key, name in names.items() if name == twice)
         raise CheckpointError(f"{path.name}: {both} are the same tensor in wrappers: leave one out")
     return {names[key]: tensor for key, tensor in tensors.items()}, metadata
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file. Equal content makes equal bytes, and it may be read by whom any new file may.
+
+    safetensors writes metadata in a random order, and to a file that is its owner's alone.
+    """
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(tensors, path, metadata=dict(metadata))
+    path.chmod(mode)
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        file.seek(8)
+        file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length))
 
 
 def shards_of(path: Path) -> list[Path]:

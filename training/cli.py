@@ -12,17 +12,20 @@ from model import CheckpointError, load_checkpoint
 from training.config import RunConfig
 from training.config_file import (
     CONFIG_FILE,
-    changed,
     describe,
     load_config,
     merged,
     parse_changes,
     preset_run,
     read_changes,
+    resumed,
 )
 from training.run.processes import joined
 from training.run.state import CHECKPOINT_FILE
 from training.run.trainer import DivergedError, Trainer
+
+STOPPED = 75
+"""Exit code of a run that a signal stopped: EX_TEMPFAIL of sysexits.h, for what goes on if started again."""
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
 
@@ -72,7 +75,8 @@ def run(
 ) -> None:
     """Train a model and write its checkpoint.
 
-    Ctrl-C or SIGTERM stops it at any time, with everything saved; --resume goes on exactly there.
+    Ctrl-C or SIGTERM stops it at any time, with everything saved; --resume goes on exactly there. The exit
+    code is 0 where all steps are done, 75 where it was stopped, and 1 for an error.
     On several GPUs: torchrun --nproc-per-node 8 -m training.cli run …
     `stellar-train config b16` shows all settings.
     """
@@ -86,7 +90,7 @@ def run(
     try:
         changes = merged(read_changes(config) if config else {}, given, parse_changes(settings or []))
         if resume:
-            resolved = changed(load_config(out), changes)
+            resolved = resumed(load_config(out), changes)
         elif (out / CONFIG_FILE).exists():
             raise ValueError(f"--out: {out} already holds a run; go on with --resume, or name another folder")
         else:
@@ -107,8 +111,9 @@ def _train(config: RunConfig, out: Path) -> None:
                 typer.echo(message)
 
         trainer = Trainer(config, out, processes)
-        if processes.first and trainer.left_out:
-            typer.echo(trainer.left_out, err=True)
+        for line in filter(None, (trainer.left_out, trainer.stream.changed)):
+            if processes.first:
+                typer.echo(line, err=True)
         steps = config.training.steps
         shared = f", {processes.world_size} processes" if processes.world_size > 1 else ""
         say(f"{out}: step {trainer.progress.step} of {steps}, on {trainer.device.type}{shared}")
@@ -119,6 +124,7 @@ def _train(config: RunConfig, out: Path) -> None:
                 f"stopped and saved after step {trainer.progress.step} of {steps}; "
                 f"to go on: stellar-train run --out {out} --resume"
             )
+            raise typer.Exit(STOPPED)
 
 
 @app.command()

@@ -230,6 +230,9 @@ class RunConfig:
                     f"{name}: expected a path in UTF-8, which TOML is, got {escaped(path)}: "
                     "reach it by a link (ln -s)"
                 )
+        losses, tokens = self.training.losses, self.model.num_sparse_tokens
+        if tokens < 2 and self.training.objective == "stellar" and losses.want("koleo", "masked_koleo"):
+            raise ValueError(f"num_sparse_tokens: koleo keeps tokens apart; expected 2 or more, got {tokens}")
         patch_size, local_size = self.model.patch_size, self.training.local_size
         if self.training.local_crops and local_size % patch_size:
             raise ValueError(

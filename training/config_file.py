@@ -20,6 +20,12 @@ from training.config import LossWeights, RunConfig, TrainingConfig, get_recipe
 
 CONFIG_FILE = "config.toml"
 PATHS = ("pictures", "init", "vit_mae", "vqgan")
+KEPT = (
+    *(("model", field.name) for field in fields(StellarConfig)),
+    ("training", "objective"),
+    ("training", "teacher"),
+)
+"""What the weights of a run depend on."""
 
 Config = TypeVar("Config", RunConfig, TrainingConfig, LossWeights, StellarConfig)
 Changes = dict[str, Any]
@@ -58,6 +64,22 @@ def changed(config: Config, changes: Changes) -> Config:
         else:
             values[name] = _typed(kinds[name], name, value)
     return replace(config, **values)
+
+
+def resumed(saved: RunConfig, changes: Changes) -> RunConfig:
+    """The configuration of a run that goes on, with some fields replaced.
+
+    Raises `ValueError` as `changed` does, and for a field that its weights depend on.
+    """
+    result = changed(saved, changes)
+    for part, name in KEPT:
+        began, wanted = (getattr(getattr(config, part), name) for config in (saved, result))
+        if began != wanted:
+            raise ValueError(
+                f"{part}.{name}: a run goes on with what it began with, {began!r}; got {wanted!r}: for "
+                "another model begin another run"
+            )
+    return result
 
 
 def _typed(kind: Any, name: str, value: Any) -> Any:

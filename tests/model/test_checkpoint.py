@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,18 @@ def assert_same(one: Stellar, other: Stellar) -> None:
 
 def test_what_is_saved_is_read_back(model: Stellar, saved: Path) -> None:
     assert_same(load_checkpoint(saved), model)
+
+
+def test_equal_weights_are_equal_files_that_others_may_read(model: Stellar, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.safetensors" for i in range(6)]
+    before = os.umask(0o027)
+    try:
+        for path in paths:
+            save_checkpoint(model, path)
+    finally:
+        os.umask(before)
+    assert len({path.read_bytes() for path in paths}) == 1
+    assert {path.stat().st_mode & 0o777 for path in paths} == {0o640}
 
 
 def test_reference_checkpoint_survives_a_round_trip(fixtures: Path, tmp_path: Path) -> None:

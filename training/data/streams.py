@@ -31,6 +31,8 @@ class Stream(Protocol):
 
     left_out: str
     """A line on what else the folder holds, if anything."""
+    changed: str
+    """A line on how the pictures differ from those that its state was saved on, if they do."""
 
     def __next__(self) -> bytes | Path: ...
 
@@ -53,8 +55,10 @@ def open_stream(
     `pictures` may also be a pattern of such shards, on a disk or anywhere fsspec reaches
     (`s3://bucket/train-*.parquet`).
 
+    A state that was saved on more or fewer of them goes on with those that there are.
+
     Raises `ValueError` where there are no pictures, where shards are fewer than processes, and for a state of
-    another stream.
+    shards where there is a folder, or the other way round.
     """
     found = find(pictures)
     if not found.shards and not found.paths:
@@ -135,9 +139,10 @@ class FolderStream:
         state: State | None = None,
     ) -> None:
         self.paths, self.left_out = paths, ""
+        self.changed = _difference(state, "folder", "pictures", len(paths))
         self.seed, self.batch_size, self.rank = seed, batch_size, rank
         self.stride = world_size * batch_size
-        self.taken: int = _checked(state, "folder", {"pictures": len(paths)})["taken"] if state else 0
+        self.taken: int = state["taken"] if state else 0
         self.epoch, self.order = -1, list[int]()
 
     def __next__(self) -> Path:
@@ -169,10 +174,13 @@ class ShardStream:
                 f"{world_size} processes"
             )
         self.left_out, self.told = "", False
+        self.changed = _difference(state, "shards", "shards", len(shards))
         self.shards, self.seed, self.rank, self.world_size = shards, seed, rank, world_size
         self.place: State = {"epoch": 0, "block": 0, "start": None, "taken": 0}
-        if state is not None:
-            self.place = _checked(state, "shards", {"shards": len(shards)})["place"]
+        if self.changed and state is not None:  # where it stood, there may be others
+            self.place["epoch"] = state["place"]["epoch"] + 1
+        elif state is not None:
+            self.place = state["place"]
         self.pictures = self._pictures(dict(self.place))
 
     def __next__(self) -> bytes:
@@ -203,7 +211,10 @@ class ShardStream:
         order = random.Random(f"{self.seed} {epoch}").sample(self.shards, len(self.shards))
         kind = SHARD_KINDS[suffix_of(self.shards[0])]
         own = order[self.rank :: self.world_size]
-        dataset = load_dataset(kind, data_files=own, split="train", streaming=True)
+        try:
+            dataset = load_dataset(kind, data_files=own, split="train", streaming=True)
+        except ValueError as error:  # Arrow's, too: it looks for columns in the first one
+            raise ValueError(f"pictures: {escaped(own[0])} holds none that can be read: {error}") from error
         column, *others = _picture_columns(dataset.features)
         if others and not self.told and self.rank == 0:
             self.told = True
@@ -243,10 +254,17 @@ def _from(epoch: int) -> Iterator[int]:
         epoch += 1
 
 
-def _checked(state: State, stream: str, sizes: dict[str, int]) -> State:
-    """The state, if it is one of this stream."""
-    expected = {"stream": stream} | sizes
-    got = {name: state.get(name) for name in expected}
-    if got != expected:
-        raise ValueError(f"pictures: the run was saved on {got}, and these are {expected}: they have changed")
-    return state
+def _difference(state: State | None, stream: str, what: str, count: int) -> str:
+    """A line where a state was saved on another number of pictures or shards. Raises `ValueError`."""
+    if state is None:
+        return ""
+    if state["stream"] != stream:
+        raise ValueError(
+            f"pictures: the run was saved on {_KINDS[state['stream']]}, and this is {_KINDS[stream]}"
+        )
+    if state[what] == count:
+        return ""
+    return f"pictures: {count} {what}, not {state[what]} as when it was saved: the run goes on with these"
+
+
+_KINDS = {"folder": "a folder of pictures", "shards": "shards"}

@@ -114,7 +114,7 @@ def load_state(
 ) -> RunState:
     """Restore the newest state that can be read; without any, leave all as it is and start at step 0.
 
-    Raises `ValueError` for a state of another architecture or of another number of processes.
+    Raises `ValueError` for a state of another architecture or recipe, or of another number of processes.
     """
     for name in (STATE_FILE, PREVIOUS_STATE_FILE):
         content = _read(folder / name)
@@ -125,6 +125,12 @@ def load_state(
             raise ValueError(
                 f"{folder}: the run was saved by {len(streams)} processes and goes on with as many, "
                 f"got {processes.world_size}"
+            )
+        # A parameter that the state lacks would stay as it is, at random.
+        if missing := sorted(get_model_state_dict(objective).keys() - content["objective"].keys()):
+            raise ValueError(
+                f"{folder}: its state is of another model or recipe than the configuration: it has no "
+                f"{missing[0]}, one of {len(missing)}"
             )
         try:
             set_model_state_dict(objective, content["objective"], options=_WHOLE)

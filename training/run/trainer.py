@@ -9,6 +9,7 @@ import math
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -241,7 +242,13 @@ def _start_model(run: RunConfig) -> Stellar:
         return model
     model = load_checkpoint(run.init, vqgan=run.vqgan, num_heads=run.model.num_heads)
     if model.config != run.model:
-        raise ValueError(f"init: expected {run.model}, got {model.config} in {run.init}")
+        pairs = [(field.name, getattr(model.config, field.name)) for field in fields(run.model)]
+        others = [
+            f"{name} {got!r}, not {wanted!r}"
+            for name, got in pairs
+            if got != (wanted := getattr(run.model, name))
+        ]
+        raise ValueError(f"init: {run.init} has {', '.join(others)}")
     return model
 
 

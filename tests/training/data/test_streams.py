@@ -7,7 +7,6 @@ import tarfile
 from collections import Counter
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -130,14 +129,43 @@ def test_a_pattern_names_shards_wherever_fsspec_reaches(shards: Path) -> None:
         open_stream(f"{shards}/none-*{suffix}", seed=3, batch_size=1)
 
 
-def test_a_state_of_other_pictures_is_refused(pictures: Path) -> None:
-    stream = open_stream(str(pictures), seed=0, batch_size=1)
-    state: dict[str, Any] = stream.state() | {"pictures": 11}
-    with pytest.raises(ValueError, match="they have changed"):
-        open_stream(str(pictures), seed=0, batch_size=1, state=state)
+def test_a_folder_that_has_grown_or_shrunk_goes_on_with_what_there_is_and_says_so() -> None:
+    stream = FolderStream(PATHS, seed=5, batch_size=2)
+    assert stream.changed == ""
+    for _ in range(17):
+        next(stream)
+    for paths in (PATHS[:-1], [*PATHS, Path("12.png")]):
+        changed = FolderStream(paths, seed=5, batch_size=2, state=stream.state())
+        assert changed.changed.startswith(f"pictures: {len(paths)} pictures, not 12 as when it was saved")
+        rest = -17 % len(paths)
+        epochs = [next(changed) for _ in range(rest + len(paths))]
+        assert len(set(epochs[:rest])) == rest
+        assert set(epochs[rest:]) == set(paths)
+
+
+def test_shards_that_have_become_fewer_go_on_with_the_next_epoch_and_say_so(shards: Path) -> None:
+    stream = open_stream(str(shards), seed=3, batch_size=1)
+    numbers(stream, 15)
+    state = stream.state()
+    next(shards.glob("3.*")).unlink()
+    changed = open_stream(str(shards), seed=3, batch_size=1, state=state)
+    assert changed.changed.startswith("pictures: 3 shards, not 4 as when it was saved")
+    assert sorted(numbers(changed, 30)) == list(range(30))
+    assert changed.state()["place"]["epoch"] == 1
+
+
+def test_a_state_of_shards_is_none_of_a_folder(pictures: Path, shards: Path) -> None:
+    stream = open_stream(str(shards), seed=3, batch_size=1)
+    with pytest.raises(ValueError, match="the run was saved on shards, and this is a folder of pictures"):
+        open_stream(str(pictures), seed=3, batch_size=1, state=stream.state())
 
 
 def test_shards_without_pictures_are_an_error(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "empty.tar", "w"):
+        pass
+    with pytest.raises(ValueError, match=r"empty\.tar holds none that can be read"):
+        next(open_stream(str(tmp_path), seed=0, batch_size=1))
+    (tmp_path / "empty.tar").unlink()
     pq.write_table(pa.table({"label": [1, 2]}), tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="expected a column of pictures, such as image, got label"):
         next(open_stream(str(tmp_path), seed=0, batch_size=1))

@@ -73,10 +73,15 @@ def test_no_half_written_file_is_left_behind(tmp_path: Path) -> None:
 
 
 def test_a_state_of_another_architecture_or_of_more_processes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "alone").mkdir()
     save(tmp_path, *parts(0), Progress(1, 0, 0))
     deeper = Objective(Stellar(get_preset("debug", depth=3)), get_recipe("debug"))
     with pytest.raises(ValueError, match="of another model or recipe"):
         load_state(tmp_path, deeper, AdamW(deeper.parameters()), ALONE)
+    alone = Objective(Stellar(get_preset("debug")), get_recipe("debug"))
+    save(tmp_path / "alone", alone, AdamW(alone.parameters()), Progress(1, 0, 0))
+    with pytest.raises(ValueError, match="it has no teacher"):
+        load_state(tmp_path / "alone", *parts(0), ALONE)
     with pytest.raises(ValueError, match="saved by 1 processes and goes on with as many, got 2"):
         load_state(tmp_path, *parts(0), Processes(0, 2, torch.device("cpu")))
 
