@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -48,7 +49,10 @@ def export(
     num_heads: NumHeads = None,
     licence: Annotated[str, typer.Option(help="The licence of the weights.")] = "MIT",
     quality: Annotated[
-        Path | None, typer.Option(help="JSON file of measured figures for the manifest.", exists=True)
+        Path | None,
+        typer.Option(
+            help="evaluation.json, or other measured figures by name, for the manifest.", exists=True
+        ),
     ] = None,
 ) -> None:
     """Write a bundle and report how far ONNX Runtime is from PyTorch; a broken export fails."""
@@ -68,7 +72,7 @@ def export(
                 precision=precision,  # type: ignore[arg-type]  # checked there
                 for_tensorrt=for_tensorrt,
                 licence=licence,
-                quality=json.loads(quality.read_text()) if quality else None,
+                quality=_figures(quality) if quality else None,
             )
     except (OSError, ValueError, ParityError, TensorRTError) as error:
         _fail(error)
@@ -163,6 +167,19 @@ def _plain(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
     return str(value)
+
+
+def _figures(path: Path) -> dict[str, float]:
+    """What was measured; `evaluation.json` also says why other figures are missing. Raises `ValueError`."""
+    try:
+        content = dict(json.loads(path.read_text()))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"quality: expected a JSON object of figures in {path}: {error}") from error
+    content.pop("not_measured", None)
+    for name, value in content.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"quality: expected a finite number for {name} in {path}, got {value!r:.40}")
+    return content
 
 
 def _fail(error: object) -> NoReturn:

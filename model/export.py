@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ from model.stellar import Stellar
 from model.tensor_file import shards_of
 
 FORMAT = 2
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What a bundle may be called, in paths of requests and in metrics."""
 OPSET = 20
 """The newest opset that PyTorch's exporter writes without converting; GELU and LayerNorm are single nodes."""
 
@@ -64,8 +67,10 @@ def export_bundle(
     figures for the manifest.
 
     Raises `parity.ParityError` when the graphs deviate from the model, `ValueError` for an unknown
-    precision, and with `for_tensorrt` `TensorRTError` when TensorRT could not take the graphs whole.
+    precision or a name that can't be served, and with `for_tensorrt` `TensorRTError` when TensorRT could not take the graphs whole.
     """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"name: expected letters, digits, '.', '_' and '-', got {name!r}: give another name")
     if precision not in get_args(Precision):
         raise ValueError(f"precision: expected one of {', '.join(get_args(Precision))}, got {precision!r}")
     out.parent.mkdir(parents=True, exist_ok=True)
