@@ -67,7 +67,8 @@ def export_bundle(
     figures for the manifest.
 
     Raises `parity.ParityError` when the graphs deviate from the model, `ValueError` for an unknown
-    precision or a name that can't be served, and with `for_tensorrt` `TensorRTError` when TensorRT could not take the graphs whole.
+    precision or a name that can't be served, and with `for_tensorrt` `TensorRTError` when TensorRT could not
+    take the graphs whole.
     """
     if not NAME.fullmatch(name):
         raise ValueError(f"name: expected letters, digits, '.', '_' and '-', got {name!r}: give another name")
