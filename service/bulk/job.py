@@ -94,7 +94,7 @@ class Job:
         )
         reader.check(self._plan.shards[0])
         self._record = Record(
-            model=choose_bundle(settings.models_dir, settings.model).manifest.id,
+            model=choose_bundle(settings.models_dir, settings.model, settings.device).manifest.id,
             source=self._plan.address,
             kind=self._plan.kind,
             shards=len(self._plan.shards),

@@ -49,7 +49,7 @@ class Worker:
         """Load the model. Raises `BundleError` and `DeviceError`."""
         configure_logs("warning", "auto")
         self._settings = read_settings(**settings, api_keys=None, api_keys_file=None)
-        bundle = choose_bundle(self._settings.models_dir, record.model)
+        bundle = choose_bundle(self._settings.models_dir, record.model, self._settings.device)
         engine = Engine(bundle, self._settings, tell=lambda _: None)
         self._side = engine.manifest.image_size
         self._layout = Layout(bundle.manifest, pooling=record.pooling, fit=record.fit, tokens=record.tokens)

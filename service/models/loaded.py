@@ -16,7 +16,7 @@ from service.models.models import Models
 from service.models.served import ServedModel
 from service.runtime.bundle import Bundle, BundleError, find_bundles, read_bundle
 from service.runtime.engine import Engine
-from service.runtime.providers import DeviceError
+from service.runtime.providers import CPU, DeviceError
 from service.settings import Settings
 from service.watch.logs import logger
 from service.watch.metrics import Metrics
@@ -158,7 +158,9 @@ class LoadedModels(Models):
         """Serve these from now on, here and wherever the desk is heard of."""
         self._folders = serving
         names = [model.manifest.name for model in serving.values()]
-        kept = self._default if self._default in names else names[0]
+        # The first, though on processors no model in fp16, which is for GPUs, where there is another.
+        first = min(serving.values(), key=lambda model: model.manifest.is_for_gpus and model.provider == CPU)
+        kept = self._default if self._default in names else first.manifest.name
         self._swap(serving.values(), self._settings.model or kept)
         if self._fleet is None:
             self._metrics.show_models([(model.manifest, model.provider) for model in self])

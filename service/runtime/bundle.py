@@ -64,6 +64,11 @@ class Manifest(BaseModel):
         return f"{self.name}@{self.version}"
 
     @property
+    def is_for_gpus(self) -> bool:
+        """Whether its numbers are in fp16: a processor converts them before and after each operation."""
+        return self.precision == "fp16"
+
+    @property
     def content_version(self) -> str:
         """What `version` must be: the beginning of the SHA-256 of the files' list and the precision."""
         content = json.dumps(self.model_dump(include={"files", "precision"}), sort_keys=True)
@@ -118,9 +123,13 @@ def read_bundle(folder: Path) -> Bundle:
     return Bundle(folder=folder, manifest=manifest)
 
 
-def choose_bundle(models_dir: Path, name: str | None) -> Bundle:
-    """The bundle called `name` or `name@version`, the first one for None. Raises `BundleError`."""
+def choose_bundle(models_dir: Path, name: str | None, device: str) -> Bundle:
+    """The bundle called `name` or `name@version`. Raises `BundleError`.
+
+    For None the first one, though on the device `cpu` none in fp16 where there is another.
+    """
     bundles = [read_bundle(folder) for folder in find_bundles(models_dir)]
+    bundles.sort(key=lambda bundle: bundle.manifest.is_for_gpus and device == "cpu")
     for bundle in bundles:
         if name in (None, bundle.manifest.name, bundle.manifest.id):
             return bundle

@@ -63,7 +63,7 @@ def settings(threads: int) -> Settings:
 
 def engine(threads: int) -> Engine:
     """The bundled model."""
-    return Engine(choose_bundle(BUNDLED_MODELS, None), settings(threads), tell=lambda _: None)
+    return Engine(choose_bundle(BUNDLED_MODELS, None, "cpu"), settings(threads), tell=lambda _: None)
 
 
 def raw_loop(folder: Path, threads: int) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from service.batching.batcher import Item, Outputs
 from service.batching.lanes import Admission, Lane
 from service.errors import QueueFull
 from service.models.served import ServedModel
-from service.runtime.bundle import read_bundle
+from service.runtime.bundle import choose_bundle, read_bundle
 from service.runtime.engine import Arrays, Stage
 from tests.service.photos import plain
 from tests.service.server import Server, running
@@ -78,6 +78,16 @@ def test_models_are_found_by_name_and_by_version(two: Path, tmp_path: Path) -> N
             assert f"there is first@{VERSION}, second@{VERSION}" in unknown.json()["detail"]
         listed = server.client.get("/models").json()
         assert (listed["default"], [m["name"] for m in listed["models"]]) == ("second", ["first", "second"])
+
+
+def test_a_model_in_fp16_is_no_default_on_processors_where_there_is_another(tmp_path: Path) -> None:
+    write_toy(tmp_path / "models" / "a-fp16", name="a-fp16", precision="fp16")
+    write_toy(tmp_path / "models" / "b", name="b")
+    with running(tmp_path / "log", {}, "--models", str(tmp_path / "models")) as server:
+        listed = server.client.get("/models").json()
+    assert (listed["default"], [m["name"] for m in listed["models"]]) == ("b", ["a-fp16", "b"])
+    assert choose_bundle(tmp_path / "models", None, "cpu").manifest.name == "b"
+    assert choose_bundle(tmp_path / "models", None, "cuda").manifest.name == "a-fp16"
 
 
 def reason(models: Path, log: Path, *arguments: str, settings: dict[str, str] | None = None) -> str:
