@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
@@ -42,6 +43,7 @@ class Child:
         """Whether it has begun to serve."""
         self.metrics = Summed([])
         """What it told last."""
+        self._heard = 0.0
         self._writer = writer
         self._all_metrics = all_metrics
         self._numbers = count()
@@ -95,6 +97,11 @@ class Child:
         """Have it look into the models' folder."""
         self._send("reload")
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since it told anything, of those that it was asked in; 0 before it serves."""
+        return time.monotonic() - self._heard if self.is_up else 0.0
+
     async def ask_metrics(self, within_s: float) -> None:
         """Have `metrics` of this moment, or those of before where it is too busy to tell."""
         if not self.is_up:
@@ -109,6 +116,7 @@ class Child:
         with suppress(ConnectionError):
             while line := await reader.readline():
                 what, number, told = json.loads(line)
+                self._heard = time.monotonic()
                 if what == "up":
                     self.is_up = True
                 elif what == "metrics":

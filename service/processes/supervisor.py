@@ -1,4 +1,4 @@
-"""The supervisor: it starts the processes of a service, replaces those that die, and ends with them.
+"""The supervisor: it starts the processes of a service, replaces those that die or hang, and ends with them.
 
 It runs no model and answers no request. SIGTERM and SIGINT let all finish what they have, a second one ends
 them at once; SIGHUP has the models' folder looked into. Processes whose supervisor is gone end by themselves.
@@ -32,6 +32,8 @@ METRICS_EVERY_S = 1.0
 """What a process that dies has counted since then is lost."""
 METRICS_S = 1.0
 """How long a process may take to tell its metrics: of one that is busy, those of before are taken."""
+HUNG_S = 10.0
+"""A process that tells nothing for so long, and for as long as a request may take, is ended."""
 LAST_S = 3.0
 """What a process may take to end after the time that work in flight has."""
 ENGINE = "engine"
@@ -186,6 +188,10 @@ class Supervisor:
         while True:
             await asyncio.sleep(METRICS_EVERY_S)
             await self._ask_metrics()
+            for name, child in self._children.items():
+                if child.silent_s > max(HUNG_S, self._settings.request_timeout_s):
+                    logger.error("process_hung", hung=name, pid=child.process.pid)
+                    child.send_signal(signal.SIGKILL)
 
     async def _ask_metrics(self) -> None:
         await asyncio.gather(*(child.ask_metrics(METRICS_S) for child in self._children.values()))

@@ -140,6 +140,18 @@ def test_process_that_dies_is_replaced_and_loses_its_own_requests_only(server: S
         assert server.metric('stellar_requests_total{route="/models",status="200"}') >= counted
 
 
+def test_process_that_hangs_is_ended_and_replaced(toy_models: Path, tmp_path: Path) -> None:
+    settings = TWO | {"STELLAR_REQUEST_TIMEOUT_S": "1"}
+    with running(tmp_path / "log", settings, "--models", str(toy_models)) as server:
+        server.expect("process_hung", "process_died")
+        with clients_of(server):  # both serve
+            os.kill(pid_of(server, "api-0"), signal.SIGSTOP)
+        server.wait_until(lambda: len(server.logged("process_started")) == 4)
+        assert [line["hung"] for line in server.logged("process_hung")] == ["api-0"]
+        with clients_of(server) as clients:
+            assert embed(clients["api-0"], QUICK).status_code == 200
+
+
 def test_process_that_cannot_be_started_again_is_tried_again(server: Server) -> None:
     files = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
     with clients_of(server):
