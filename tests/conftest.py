@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# The tests run beside each other, and on small models: threads that wait for work of PyTorch's only burn time
+# that the others need. Before anything imports it; processes of the tests inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -23,7 +23,7 @@ from training.cli import app
 from training.config_file import preset_run, save_config
 
 COMMAND = [sys.executable, "-m", "training.cli"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+ENVIRONMENT = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def stellar_train(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -21,7 +21,7 @@ from training.run.processes import Processes
 from training.run.trainer import Trainer
 
 CPU = Processes(0, 1, torch.device("cpu"))
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+ENVIRONMENT = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "localhost"]
 TORCHRUN += ["--nproc-per-node", "2"]
 
