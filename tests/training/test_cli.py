@@ -13,9 +13,10 @@ import time
 import tomllib
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from model import Stellar, get_preset, save_checkpoint
 from tests.service.odd_folder import ODD_LINE, odd_folder
@@ -32,19 +33,43 @@ def stellar_train(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def stellar_train_here(*arguments: str | Path) -> Result:
+    """The same in this process, where PyTorch is loaded."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
 def metrics(folder: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
 
 
-def test_a_terminated_run_saves_says_how_to_go_on_and_resumes_exactly(pictures: Path, tmp_path: Path) -> None:
-    options = ["run", "--pictures", str(pictures), "--preset", "debug", "--steps", "60", "--workers", "1"]
-    whole = stellar_train(*options, "--out", tmp_path / "whole")
-    assert whole.returncode == 0, whole.stderr
+@pytest.fixture(scope="module")
+def options(pictures: Path) -> list[str]:
+    """Of a run of 60 steps."""
+    return ["--pictures", str(pictures), "--preset", "debug", "--steps", "60", "--workers", "1"]
 
+
+@pytest.fixture(scope="module")
+def whole(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That run, which nobody has disturbed."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    done = stellar_train("run", *options, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def same_run(one: Path, other: Path) -> None:
+    assert metrics(one) == metrics(other)
+    got, wanted = ((run / "checkpoint.safetensors").read_bytes() for run in (one, other))
+    assert got == wanted
+
+
+def test_a_terminated_run_saves_says_how_to_go_on_and_resumes_exactly(
+    options: list[str], whole: Path, tmp_path: Path
+) -> None:
     parted = tmp_path / "parted"
     process = subprocess.Popen(
-        [*COMMAND, *options, "--out", str(parted)],
+        [*COMMAND, "run", *options, "--out", str(parted)],
         stdout=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
@@ -63,23 +88,18 @@ def test_a_terminated_run_saves_says_how_to_go_on_and_resumes_exactly(pictures: 
     resumed = stellar_train("run", "--out", parted, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert f"step {done} of 60" in resumed.stdout
-    assert metrics(parted) == metrics(tmp_path / "whole")
-    one, other = (run / "checkpoint.safetensors" for run in (parted, tmp_path / "whole"))
-    assert one.read_bytes() == other.read_bytes()
+    same_run(parted, whole)
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
-    pictures: Path, tmp_path: Path
+    options: list[str], whole: Path, tmp_path: Path
 ) -> None:
     """SIGKILL at any moment, also while a state is being written: one is, after every step."""
-    options = ["--pictures", str(pictures), "--preset", "debug", "--steps", "120"]
-    options += ["--set", "training.save_every=1"]
-    whole, parted = tmp_path / "whole", tmp_path / "parted"
-    done = stellar_train("run", *options, "--out", whole)
-    assert done.returncode == 0, done.stderr
+    parted = tmp_path / "parted"
     draw, kills = random.Random(0), 0
     while kills < 3:
-        resume = ["--resume"] if (parted / "config.toml").exists() else options
+        first = [*options, "--set", "training.save_every=1"]
+        resume = ["--resume"] if (parted / "config.toml").exists() else first
         process = subprocess.Popen(
             [*COMMAND, "run", "--out", str(parted), *resume],
             stdout=subprocess.DEVNULL,
@@ -95,9 +115,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
         kills += 1
     resumed = stellar_train("run", "--out", parted, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert metrics(parted) == metrics(whole)
-    one, other = (load_file(run / "checkpoint.safetensors") for run in (parted, whole))
-    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    same_run(parted, whole)
     starts = [json.loads(line) for line in (parted / "starts.jsonl").read_text().splitlines()]
     assert len(starts) == kills + 1
     assert [start["step"] for start in starts] == sorted({start["step"] for start in starts})
@@ -107,8 +125,9 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
 def test_a_full_disk_is_one_sentence_and_the_state_before_stays(pictures: Path, tmp_path: Path) -> None:
     """As on a full disk, files of the second start stop growing: at half the size of a state."""
     out = tmp_path / "run"
-    started = stellar_train("run", "--pictures", pictures, "--preset", "debug", "--steps", "4", "--out", out)
-    assert started.returncode == 0, started.stderr
+    steps = ("--preset", "debug", "--steps", "4")
+    started = stellar_train_here("run", "--pictures", pictures, *steps, "--out", out)
+    assert started.exit_code == 0, started.stderr
     half = (out / "state.pt").stat().st_size // 2
     full = subprocess.run(
         [*COMMAND, "run", "--out", str(out), "--resume", "--steps", "8"],
@@ -132,20 +151,21 @@ def steps_reported(run: Path) -> int:
 
 
 def test_all_settings_of_a_preset_are_shown_as_a_file_that_runs(pictures: Path, tmp_path: Path) -> None:
-    shown = CliRunner().invoke(app, ["config", "debug"])
+    shown = stellar_train_here("config", "debug")
     assert shown.exit_code == 0
     (tmp_path / "run.toml").write_text(shown.stdout.replace('"pictures"', f'"{pictures}"', 1))
-    done = stellar_train("run", "--config", tmp_path / "run.toml", "--out", tmp_path / "run", "--steps", "1")
-    assert done.returncode == 0, done.stderr
-    assert CliRunner().invoke(app, ["config", "huge"]).stderr.startswith("error: unknown preset 'huge'")
+    run = ("run", "--config", tmp_path / "run.toml", "--out", tmp_path / "run", "--steps", "1")
+    done = stellar_train_here(*run)
+    assert done.exit_code == 0, done.stderr
+    assert stellar_train_here("config", "huge").stderr.startswith("error: unknown preset 'huge'")
 
 
 def test_options_are_in_the_saved_config(pictures: Path, tmp_path: Path) -> None:
-    done = stellar_train(
+    done = stellar_train_here(
         *("run", "--pictures", pictures, "--preset", "debug", "--out", tmp_path / "run", "--steps", "1"),
         *("--batch-size", "3", "--reconstruction-only", "--seed", "5"),
     )
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     training = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["training"]
     assert (training["steps"], training["batch_size"], training["seed"]) == (1, 3, 5)
     assert {name for name, weight in training["losses"].items() if weight} == {"reconstruction", "koleo"}
@@ -158,13 +178,13 @@ def test_options_are_in_the_saved_config(pictures: Path, tmp_path: Path) -> None
 def test_what_a_folder_holds_beside_its_pictures_is_told(tmp_path: Path) -> None:
     odd, linked = odd_folder(tmp_path / "b\udce4r"), tmp_path / "linked"
     run = ("run", "--preset", "debug", "--steps", "2", "--out", tmp_path / "run", "--pictures")
-    refused = stellar_train(*run, odd)
-    assert refused.returncode == 1
+    refused = stellar_train_here(*run, odd)
+    assert refused.exit_code == 1
     assert refused.stderr.startswith("error: pictures: expected a path in UTF-8, which TOML is, got ")
     assert refused.stderr.endswith(r"/b\xe4r/pictures: reach it by a link (ln -s)" + "\n")
     linked.symlink_to(odd)
-    done = stellar_train(*run, linked)
-    assert (done.returncode, done.stderr.splitlines()[0]) == (0, ODD_LINE)
+    done = stellar_train_here(*run, linked)
+    assert (done.exit_code, done.stderr.splitlines()[0]) == (0, ODD_LINE)
 
 
 def test_mistakes_are_one_sentence_and_no_trace(pictures: Path, tmp_path: Path) -> None:
@@ -195,7 +215,7 @@ def test_mistakes_are_one_sentence_and_no_trace(pictures: Path, tmp_path: Path) 
             f"init: {checkpoint} has depth 2, not 3\n",
         ),
     ):
-        failed = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        failed = stellar_train_here(*arguments)
         assert failed.exit_code == 1
         assert failed.stderr.startswith("error: ")
         assert expected in failed.stderr

@@ -61,20 +61,29 @@ def same_run(one: Path, other: Path) -> None:
         torch.testing.assert_close(tensor, wanted[name], atol=2e-3, rtol=0, msg=name)
 
 
+SETTINGS = ["training.teacher=true", "training.local_crops=1"]
+
+
+@pytest.fixture(scope="module")
+def alone(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one process with the batch of two."""
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    train([sys.executable], pictures, folder, *SETTINGS, "training.batch_size=6")
+    return folder
+
+
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_processes_train_as_one_with_the_same_batch_and_resume(
-    pictures: Path, tmp_path: Path, parallel: str
+    pictures: Path, alone: Path, tmp_path: Path, parallel: str
 ) -> None:
     """Targets are balanced over the tokens of both, and every picture has the draws that it has alone."""
-    settings = ["training.teacher=true", "training.local_crops=1"]
-    train([sys.executable], pictures, tmp_path / "one", *settings, "training.batch_size=6")
-    shared = [*settings, f"training.parallel={parallel}", "training.batch_size=3"]
+    shared = [*SETTINGS, f"training.parallel={parallel}", "training.batch_size=3"]
     told = train(TORCHRUN, pictures, tmp_path / "two", *shared)
     assert told.count("on cpu, 2 processes") == 1
-    same_run(tmp_path / "two", tmp_path / "one")
+    same_run(tmp_path / "two", alone)
     (tmp_path / "two" / "state.pt").unlink()  # the one before it is of step 4
     train(TORCHRUN, pictures, tmp_path / "two", resume=True)
-    same_run(tmp_path / "two", tmp_path / "one")
+    same_run(tmp_path / "two", alone)
 
 
 def run_config(pictures: Path, **overrides: object) -> RunConfig:
@@ -82,12 +91,25 @@ def run_config(pictures: Path, **overrides: object) -> RunConfig:
     return RunConfig(pictures=str(pictures), model=get_preset("debug"), training=training)
 
 
-@pytest.mark.parametrize("option", ["activation_checkpointing", "compile"])
-def test_the_option_changes_no_loss(pictures: Path, tmp_path: Path, option: str) -> None:
-    for name, value in (("plain", "false"), ("other", "true")):
-        settings = (f"training.{option}={value}", "training.steps=3")
-        train([python_in(tmp_path / "environment")], pictures, tmp_path / name, *settings)
-    same_run(tmp_path / "other", tmp_path / "plain")
+@pytest.fixture(scope="module")
+def plain(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three steps without any option."""
+    folder = tmp_path_factory.mktemp("runs") / "plain"
+    Trainer(run_config(pictures, steps=3), folder, CPU).run()
+    return folder
+
+
+def test_activations_that_are_computed_again_change_no_loss(
+    pictures: Path, plain: Path, tmp_path: Path
+) -> None:
+    Trainer(run_config(pictures, steps=3, activation_checkpointing=True), tmp_path, CPU).run()
+    same_run(tmp_path, plain)
+
+
+def test_compiled_blocks_change_no_loss(pictures: Path, plain: Path, tmp_path: Path) -> None:
+    start = [python_in(tmp_path / "environment")]
+    train(start, pictures, tmp_path / "run", "training.compile=true", "training.steps=3")
+    same_run(tmp_path / "run", plain)
 
 
 def test_compiling_from_a_folder_with_a_space_says_what_is_in_the_way(pictures: Path, tmp_path: Path) -> None:
