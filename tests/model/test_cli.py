@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from model import PRESETS, Stellar, save_checkpoint
 from model.cli import app
@@ -18,6 +18,11 @@ from service.runtime.bundle import read_bundle
 def stellar_model(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "model.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def stellar_model_here(*arguments: str | Path) -> Result:
+    """The same in this process, where PyTorch is loaded."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_export_then_info(tmp_path: Path) -> None:
@@ -37,11 +42,11 @@ def test_export_then_info(tmp_path: Path) -> None:
     )
     assert exported.returncode == 0, exported.stderr
     assert "localization_max_abs" in exported.stdout
-    bundle = json.loads(stellar_model("info", tmp_path / "a b", "--json").stdout)
+    bundle = json.loads(stellar_model_here("info", tmp_path / "a b", "--json").stdout)
     assert (bundle["name"], bundle["quality"]) == ("a-b", {"psnr_db": 20.5})
     assert read_bundle(tmp_path / "a b").manifest.name == "a-b"  # as the service does
     assert (bundle["precision"], bundle["limits"]["cosine_min"]) == ("fp16", 0.999)  # --tensorrt means fp16
-    checkpoint = json.loads(stellar_model("info", tmp_path / "debug.safetensors", "--json").stdout)
+    checkpoint = json.loads(stellar_model_here("info", tmp_path / "debug.safetensors", "--json").stdout)
     assert (checkpoint["width"], checkpoint["depth"], checkpoint["head"]) == (64, 2, "pixel")
 
 
@@ -51,8 +56,8 @@ def test_errors_are_one_sentence_and_no_trace(tmp_path: Path) -> None:
     assert failed.returncode == 1
     assert "expected a safetensors file" in failed.stderr
     assert "Traceback" not in failed.stderr
-    empty = stellar_model("info", tmp_path)
-    assert empty.returncode == 1
+    empty = stellar_model_here("info", tmp_path)
+    assert empty.exit_code == 1
     assert "no bundle.json" in empty.stderr
 
 
@@ -69,7 +74,7 @@ def test_unknown_precision_is_refused(tmp_path: Path) -> None:
 def test_a_bundle_that_could_not_be_served_is_refused(tmp_path: Path) -> None:
     save_checkpoint(Stellar(PRESETS["debug"]), tmp_path / "debug.safetensors")
     quality = tmp_path / "quality.json"
-    export = ["export", str(tmp_path / "debug.safetensors"), "--out", str(tmp_path / "a b")]
+    export = ("export", tmp_path / "debug.safetensors", "--out", tmp_path / "a b")
     for options, content, expected in (
         ([], "{}", "name: expected letters, digits, '.', '_' and '-', got 'a b'"),
         (["--name", "mine"], '{"psnr_db": "20"}', "quality: expected a finite number for psnr_db"),
@@ -77,13 +82,13 @@ def test_a_bundle_that_could_not_be_served_is_refused(tmp_path: Path) -> None:
         (["--name", "mine"], "[1]", "quality: expected a JSON object of figures"),
     ):
         quality.write_text(content)
-        refused = CliRunner().invoke(app, [*export, *options, "--quality", str(quality)])
+        refused = stellar_model_here(*export, *options, "--quality", quality)
         assert refused.exit_code == 1
         assert expected in " ".join(refused.stderr.split())
         assert not (tmp_path / "a b").exists()
 
 
 def test_help_lists_the_commands() -> None:
-    told = stellar_model("--help").stdout
+    told = stellar_model_here("--help").stdout
     assert "export" in told
     assert "info" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ import torch
 
 from model import PRESETS, Stellar, get_preset, load_checkpoint, parity, save_checkpoint
 from model.export import export_bundle
+from model.precision import Precision
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +27,24 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("bundles") / "debug"
-    export_bundle(
-        load_checkpoint(checkpoint), out, name="debug", checkpoint=checkpoint, quality={"psnr_db": 12.5}
-    )
-    return out
+def bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Precision, Path]:
+    """A bundle of the model in each precision."""
+    folder = tmp_path_factory.mktemp("bundles")
+    for precision in get_args(Precision):
+        export_bundle(
+            load_checkpoint(checkpoint),
+            folder / precision,
+            name="debug",
+            checkpoint=checkpoint,
+            precision=precision,
+            quality={"psnr_db": 12.5},
+        )
+    return {precision: folder / precision for precision in get_args(Precision)}
+
+
+@pytest.fixture(scope="module")
+def bundle(bundles: dict[Precision, Path]) -> Path:
+    return bundles["fp32"]
 
 
 def run(bundle: Path, graph: str, **feed: np.ndarray) -> list[np.ndarray]:
@@ -83,16 +97,9 @@ def test_graphs_name_no_file_of_the_machine_that_made_them(bundle: Path) -> None
 
 @pytest.mark.parametrize(("precision", "cosine"), [("fp16", 0.9999), ("int8", 0.99)])
 def test_reduced_precision_is_smaller_and_its_deviation_is_measured(
-    checkpoint: Path, bundle: Path, tmp_path: Path, precision: str, cosine: float
+    bundles: dict[Precision, Path], precision: Precision, cosine: float
 ) -> None:
-    manifest = export_bundle(
-        load_checkpoint(checkpoint),
-        tmp_path / "small",
-        name="debug",
-        checkpoint=checkpoint,
-        precision=precision,  # type: ignore[arg-type]
-    )
-    full = json.loads((bundle / "bundle.json").read_text())
+    manifest, full = (json.loads((bundles[kind] / "bundle.json").read_text()) for kind in (precision, "fp32"))
     assert cosine <= manifest["parity"]["cosine_min"] <= 1
     assert manifest["parity"]["semantics_max_abs"] > full["parity"]["semantics_max_abs"]
     assert manifest["version"] != full["version"]
@@ -101,16 +108,9 @@ def test_reduced_precision_is_smaller_and_its_deviation_is_measured(
 
 @pytest.mark.parametrize(("precision", "blocks"), [("fp32", 2), ("int8", 2), ("fp16", 0)])
 def test_a_processor_s_graphs_have_attention_as_one_operator_and_patches_as_a_product(
-    checkpoint: Path, tmp_path: Path, precision: str, blocks: int
+    bundles: dict[Precision, Path], precision: Precision, blocks: int
 ) -> None:
-    export_bundle(
-        load_checkpoint(checkpoint),
-        tmp_path / "one",
-        name="debug",
-        checkpoint=checkpoint,
-        precision=precision,  # type: ignore[arg-type]
-    )
-    operators = [node.op_type for node in onnx.load(tmp_path / "one" / "encoder.onnx").graph.node]
+    operators = [node.op_type for node in onnx.load(bundles[precision] / "encoder.onnx").graph.node]
     assert operators.count("MultiHeadAttention") == blocks
     assert operators.count("Conv") == (not blocks)
 
