@@ -34,7 +34,8 @@ test: $(VENV)/dev $(VENV)/kserve/installed redis-server prometheus helm chromium
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 20
+	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 \
+	  --dist loadfile --no-loadscope-reorder --durations 20
 
 image-test: $(VENV)/dev ## Build the images and test the Compose project, with Docker or without
 	tests/docker/engine.sh $(VENV)/bin/python -m pytest tests/docker/images.py

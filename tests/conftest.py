@@ -18,3 +18,8 @@ FIXTURES = Path(__file__).parent / "fixtures"
 def fixtures() -> Path:
     """The folder with reference tensors."""
     return FIXTURES
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long starts first: beside it runs the rest, and nothing is left to run alone in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)

@@ -33,6 +33,8 @@ from tests.service.fleet.cluster import free_port
 from tests.service.photos import photo
 from tests.service.server import Server, running
 
+pytestmark = pytest.mark.long
+
 APPS: dict[str, Any] = {
     "stellar-service": typer.main.get_command(service.cli.app),
     "stellar-model": typer.main.get_command(model.cli.app),

@@ -17,6 +17,8 @@ from model import PRESETS, Stellar, get_preset, load_checkpoint, parity, save_ch
 from model.export import export_bundle
 from model.precision import Precision
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,6 +21,8 @@ from model.published import NAMES, REPOSITORY, VQGAN_FILE, VQGAN_REPOSITORY
 from service.runtime.bundle import read_bundle
 from tests.model.hub import TOKEN, Hub, commit
 
+pytestmark = pytest.mark.long
+
 FILE = "stellar-b16.safetensors"
 WEIGHTS = f"/{REPOSITORY}/resolve/main/{FILE}"
 VQGAN = f"/{VQGAN_REPOSITORY}/resolve/main/{VQGAN_FILE}"

@@ -12,6 +12,8 @@ from tests.service.photos import pixels_of
 from tests.service.server import Server
 from tests.studio.visitor import Visitor, drawn_by_api, home_of
 
+pytestmark = pytest.mark.long
+
 RIM, SAUCER, SHADE = 8, 10, 15  # of the first sample
 
 

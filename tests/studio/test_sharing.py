@@ -15,6 +15,8 @@ from tests.service.server import Server
 from tests.studio.conftest import ELSEWHERE, Visit
 from tests.studio.visitor import Visitor, drawn_by_api, run_call
 
+pytestmark = pytest.mark.long
+
 NAME = 'it\'s a "cat"; really, $HOME.jpg'
 """A file name with all that shells, curl and Python take for something else."""
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -13,6 +14,8 @@ from tests.service.photos import encoded, pixels_of
 from tests.service.server import Server, running
 from tests.studio.conftest import Visit
 from tests.studio.visitor import Visitor, drawn_by_api, run_call
+
+pytestmark = pytest.mark.long
 
 SHOWN = """() => {
     window.shown = [];

@@ -23,6 +23,8 @@ from tests.service.odd_folder import ODD_LINE, odd_folder
 from training.cli import app
 from training.config_file import preset_run, save_config
 
+pytestmark = pytest.mark.long
+
 COMMAND = [sys.executable, "-m", "training.cli"]
 ENVIRONMENT = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 

@@ -25,6 +25,8 @@ from tests.service.server import Server
 from tests.service.tokens.kinds import KINDS
 from tests.service.toy import results
 
+pytestmark = pytest.mark.long
+
 PHOTOS = {f"{name}.jpg": photo(name) for name in ("astronaut", "chelsea", "coffee", "rocket")}
 BROKEN = photo("rocket")[:2000]
 MARK = "STELLAR_TEST_MARK"

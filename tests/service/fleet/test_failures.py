@@ -24,6 +24,8 @@ from tests.service.fleet.proxy import Proxy
 from tests.service.server import Server
 from tests.service.toy import toy_version
 
+pytestmark = pytest.mark.long
+
 QUICK = (10, 20, 0)
 STREAM = f"stellar:2:toy@{toy_version()}:encode:small"
 SLOW = (200, 220, 255)

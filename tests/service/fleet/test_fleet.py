@@ -28,6 +28,8 @@ from tests.service.fleet.test_failures import QUICK, SLOW, ask, ask_soon, right
 from tests.service.server import Server
 from tests.service.toy import toy_version, write_toy
 
+pytestmark = pytest.mark.long
+
 EDITS = '[{"op":"drop","token":3}]'
 
 

@@ -20,6 +20,8 @@ from training.data.pictures import picture_batches
 from training.run.processes import Processes
 from training.run.trainer import Trainer
 
+pytestmark = pytest.mark.long
+
 CPU = Processes(0, 1, torch.device("cpu"))
 ENVIRONMENT = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "localhost"]
