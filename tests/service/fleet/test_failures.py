@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -158,23 +159,22 @@ def test_cut_network_makes_requests_fail_fast_and_heals(cluster: Cluster, pool: 
         proxy.close()
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"junk": "x"},
-        {"about": '{"number":1,"reply_to":"b","ttl_ms":"soon"}', "item": ""},
-        {"about": b"\xff", "item": "no arrays"},
-    ],
-)
-def test_malformed_entries_are_put_aside_and_stop_nobody(cluster: Cluster, fields: dict[str, str]) -> None:
+def test_malformed_entries_are_put_aside_and_stop_nobody(cluster: Cluster) -> None:
     cluster.expect("buried")
     cluster.worker()
     server = cluster.ready()
-    cluster.redis.client.xadd(STREAM, fields)  # type: ignore[arg-type]
-    wait_until(lambda: cluster.redis.client.xlen("stellar:2:dead") == 1)
-    assert cluster.redis.dead_letter()[b"reason"].startswith(b"malformed: ")
-    assert right(ask(server))
-    assert cluster.entries() == 0
+    malformed: tuple[dict[Any, Any], ...] = (
+        {"junk": "x"},
+        {"about": '{"number":1,"reply_to":"b","ttl_ms":"soon"}', "item": ""},
+        {"about": b"\xff", "item": "no arrays"},
+    )
+    for fields in malformed:
+        cluster.redis.client.xadd(STREAM, fields)
+        wait_until(lambda: cluster.redis.client.xlen("stellar:2:dead") == 1)
+        assert cluster.redis.dead_letter()[b"reason"].startswith(b"malformed: ")
+        assert right(ask(server))
+        assert cluster.entries() == 0
+        cluster.redis.client.delete("stellar:2:dead")
 
 
 def test_answers_go_to_streams_of_answers_only(cluster: Cluster) -> None:
@@ -317,6 +317,9 @@ def test_full_memory_refuses_new_items_and_answers_the_old_ones(
     assert right(ask(server))
 
 
+Change = Callable[[RedisServer], object]
+
+
 def refuse_saves(redis: RedisServer) -> None:
     """Have it save where there is no folder any more: until it can, it takes no writes."""
     gone = redis.folder / "gone"
@@ -328,9 +331,8 @@ def refuse_saves(redis: RedisServer) -> None:
     wait_until(lambda: redis.client.info("persistence")["rdb_last_bgsave_status"] == "err")
 
 
-@pytest.mark.parametrize(
-    ("refuse", "accept", "reason"),
-    [
+def test_redis_that_takes_no_writes_is_away(tmp_path: Path, toy_models: Path) -> None:
+    ways: tuple[tuple[Change, Change, str], ...] = (
         (refuse_saves, lambda redis: redis.client.config_set("save", ""), "MISCONF"),
         (
             lambda redis: redis.client.config_set("min-replicas-to-write", 1),
@@ -342,31 +344,24 @@ def refuse_saves(redis: RedisServer) -> None:
             lambda redis: redis.client.replicaof("NO", "ONE"),
             "replica",
         ),
-    ],
-)
-def test_redis_that_takes_no_writes_is_away(
-    tmp_path: Path,
-    toy_models: Path,
-    refuse: Callable[[RedisServer], object],
-    accept: Callable[[RedisServer], object],
-    reason: str,
-) -> None:
+    )
     with cluster_of(tmp_path, toy_models, "--enable-protected-configs", "yes") as cluster:
         cluster.expect("redis_away")
         cluster.worker()
         server = cluster.ready()
         assert right(ask(server))
-        refuse(cluster.redis)
-        server.wait_until(lambda: server.answers("/healthz/ready", 503))
-        refused = ask(server)
-        assert (refused.status_code, refused.json()["code"]) == (503, "queue_unavailable")
-        for _ in range(5):  # it stays so, however often Redis is asked
-            time.sleep(0.2)
-            assert server.answers("/healthz/ready", 503)
-        assert any(reason in line["reason"] for line in server.logged("redis_away")), server.log
-        accept(cluster.redis)
-        server.wait_until(lambda: server.answers("/healthz/ready", 200))
-        assert right(ask(server))
+        for refuse, accept, reason in ways:
+            refuse(cluster.redis)
+            server.wait_until(lambda: server.answers("/healthz/ready", 503))
+            refused = ask(server)
+            assert (refused.status_code, refused.json()["code"]) == (503, "queue_unavailable")
+            for _ in range(5):  # it stays so, however often Redis is asked
+                time.sleep(0.2)
+                assert server.answers("/healthz/ready", 503)
+            assert any(reason in line["reason"] for line in server.logged("redis_away")), server.log
+            accept(cluster.redis)
+            server.wait_until(lambda: server.answers("/healthz/ready", 200))
+            assert right(ask(server))
 
 
 def test_redis_that_never_answers_is_told_in_the_log(cluster: Cluster) -> None:
