@@ -17,6 +17,8 @@ from tests.service.fleet.load import GONE, RIGHT, WRONG, Tally, load
 from tests.service.toy import write_toy
 
 DURATION_S = 120.0
+PAUSE_S = 1.0, 4.0
+"""Least and most between a worker's start and the next one's death."""
 CONCURRENCY = 16
 NUM_WORKERS = 3
 
@@ -38,10 +40,12 @@ class Outcome:
         return {name: n for name, n in self.tally.outcomes.items() if name not in {RIGHT, WRONG, GONE}}
 
 
-async def _kill_at_random(cluster: Cluster, duration_s: float, seed: int) -> int:
+async def _kill_at_random(
+    cluster: Cluster, duration_s: float, seed: int, pause_s: tuple[float, float]
+) -> int:
     rng, end, kills = random.Random(seed), time.monotonic() + duration_s, 0
     while time.monotonic() < end:
-        await asyncio.sleep(rng.uniform(1.0, 4.0))
+        await asyncio.sleep(rng.uniform(*pause_s))
         victim = rng.choice([worker for worker in cluster.workers if worker.process.poll() is None])
         victim.kill()
         kills += 1
@@ -49,7 +53,12 @@ async def _kill_at_random(cluster: Cluster, duration_s: float, seed: int) -> int
     return kills
 
 
-def run_chaos(folder: Path, duration_s: float = DURATION_S, seed: int = 0) -> Outcome:
+def run_chaos(
+    folder: Path,
+    duration_s: float = DURATION_S,
+    seed: int = 0,
+    pause_s: tuple[float, float] = PAUSE_S,
+) -> Outcome:
     """Run it below a folder."""
     write_toy(folder / "models" / "toy")
     with cluster_of(folder, folder / "models") as cluster:
@@ -63,7 +72,7 @@ def run_chaos(folder: Path, duration_s: float = DURATION_S, seed: int = 0) -> Ou
 
         async def main() -> tuple[Tally, int]:
             return await asyncio.gather(
-                load(urls, duration_s, CONCURRENCY), _kill_at_random(cluster, duration_s, seed)
+                load(urls, duration_s, CONCURRENCY), _kill_at_random(cluster, duration_s, seed, pause_s)
             )
 
         tally, kills = asyncio.run(main())

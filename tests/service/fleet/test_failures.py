@@ -388,9 +388,9 @@ def test_user_who_may_not_write_requests_is_told_in_the_log(cluster: Cluster) ->
 
 
 def test_chaos(tmp_path: Path) -> None:
-    outcome = run_chaos(tmp_path, 45)
+    outcome = run_chaos(tmp_path, 25, pause_s=(0.2, 1.0))  # as many deaths as in twice the time otherwise
     assert outcome.kills > 3
-    assert outcome.tally.outcomes[RIGHT] > 1000
+    assert outcome.tally.outcomes[RIGHT] > 300
     assert outcome.tally.outcomes[WRONG] == 0
     assert outcome.tally.outcomes[GONE] == 0
     assert set(outcome.refused) <= {"503 no_worker", "503 queue_full", "504 deadline_exceeded"}
