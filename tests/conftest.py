@@ -20,6 +20,11 @@ def fixtures() -> Path:
     return FIXTURES
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than processors: a worker waits for processes half of the time."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long starts first: beside it runs the rest, and nothing is left to run alone in the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
