@@ -28,6 +28,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--process-per-site",
     f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
 ]
 WINDOW: ViewportSize = {"width": 1440, "height": 1000}
@@ -74,9 +75,10 @@ def visit(browser: Browser) -> Visit:
 
 
 @pytest.fixture(scope="package")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser whose cache has seen the studio."""
+def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
+    """A browser whose cache has seen the studio, with a tab that keeps the process of the others' pages."""
     with browser.new_context(viewport=WINDOW) as context:
+        context.new_page().goto(f"{server.url}/healthz/live")
         yield context
 
 
