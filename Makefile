@@ -45,7 +45,7 @@ audit: $(VENV)/dev ## Look for known vulnerabilities in what is installed
 	  $(VENV)/bin/pip-audit --local --skip-editable --vulnerability-service osv; \
 	else echo "NOT AUDITED: api.osv.dev, which knows the vulnerabilities, is out of reach from here"; fi
 
-chaos: $(VENV)/dev redis-server ## Kill workers at random for two minutes under load and print what became of it
+chaos: $(VENV)/dev redis-server ## Kill 30 workers at random under load and print what became of it (two minutes)
 	$(VENV)/bin/python -m tests.service.fleet.chaos
 
 limits: $(VENV)/dev ## Attack a service as it is shipped and print memory, stops, answers (5 minutes)

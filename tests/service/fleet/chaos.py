@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.service.fleet.cluster import Cluster, cluster_of, wait_until
-from tests.service.fleet.load import GONE, RIGHT, WRONG, Tally, load
+from tests.service.fleet.load import GONE, RIGHT, WRONG, Tally, load, load_while
 from tests.service.toy import write_toy
 
-DURATION_S = 120.0
+KILLS = 30
 PAUSE_S = 1.0, 4.0
 """Least and most between a worker's start and the next one's death."""
 CONCURRENCY = 16
@@ -40,22 +39,18 @@ class Outcome:
         return {name: n for name, n in self.tally.outcomes.items() if name not in {RIGHT, WRONG, GONE}}
 
 
-async def _kill_at_random(
-    cluster: Cluster, duration_s: float, seed: int, pause_s: tuple[float, float]
-) -> int:
-    rng, end, kills = random.Random(seed), time.monotonic() + duration_s, 0
-    while time.monotonic() < end:
+async def _kill_at_random(cluster: Cluster, kills: int, seed: int, pause_s: tuple[float, float]) -> None:
+    rng = random.Random(seed)
+    for _ in range(kills):
         await asyncio.sleep(rng.uniform(*pause_s))
         victim = rng.choice([worker for worker in cluster.workers if worker.process.poll() is None])
         victim.kill()
-        kills += 1
         await asyncio.to_thread(cluster.worker)
-    return kills
 
 
 def run_chaos(
     folder: Path,
-    duration_s: float = DURATION_S,
+    kills: int = KILLS,
     seed: int = 0,
     pause_s: tuple[float, float] = PAUSE_S,
 ) -> Outcome:
@@ -70,12 +65,13 @@ def run_chaos(
         wait_until(lambda: not cluster.entries())
         memory_before = cluster.redis.memory()
 
-        async def main() -> tuple[Tally, int]:
-            return await asyncio.gather(
-                load(urls, duration_s, CONCURRENCY), _kill_at_random(cluster, duration_s, seed, pause_s)
-            )
+        async def main() -> Tally:
+            killing = asyncio.create_task(_kill_at_random(cluster, kills, seed, pause_s))
+            tally = await load_while(lambda: not killing.done(), urls, CONCURRENCY)
+            await killing
+            return tally
 
-        tally, kills = asyncio.run(main())
+        tally = asyncio.run(main())
         wait_until(lambda: not cluster.entries())
         wait_until(lambda: cluster.consumers() <= NUM_WORKERS * len(cluster.streams()))
         redelivered = sum(worker.log.count('"event": "claimed"') for worker in cluster.workers)

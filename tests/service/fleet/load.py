@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httpx
@@ -65,10 +66,16 @@ async def ask(client: httpx.AsyncClient, url: str, number: int, tally: Tally) ->
 
 async def load(urls: list[str], duration_s: float, concurrency: int) -> Tally:
     """Closed loops that ask in turn for a while."""
-    tally, numbers, end = Tally(), itertools.count(), time.monotonic() + duration_s
+    end = time.monotonic() + duration_s
+    return await load_while(lambda: time.monotonic() < end, urls, concurrency)
+
+
+async def load_while(going_on: Callable[[], bool], urls: list[str], concurrency: int) -> Tally:
+    """The same, as long as something goes on."""
+    tally, numbers = Tally(), itertools.count()
 
     async def loop(url: str, client: httpx.AsyncClient) -> None:
-        while time.monotonic() < end:
+        while going_on():
             await ask(client, url, next(numbers) % 65536, tally)
 
     limits = httpx.Limits(max_connections=None)

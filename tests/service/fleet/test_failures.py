@@ -388,8 +388,7 @@ def test_user_who_may_not_write_requests_is_told_in_the_log(cluster: Cluster) ->
 
 
 def test_chaos(tmp_path: Path) -> None:
-    outcome = run_chaos(tmp_path, 25, pause_s=(0.2, 1.0))  # as many deaths as in twice the time otherwise
-    assert outcome.kills > 3
+    outcome = run_chaos(tmp_path, kills=10, pause_s=(0.2, 1.0))
     assert outcome.tally.outcomes[RIGHT] > 300
     assert outcome.tally.outcomes[WRONG] == 0
     assert outcome.tally.outcomes[GONE] == 0
