@@ -19,6 +19,8 @@ from tests.service.odd_folder import ODD_FAILED, ODD_LINE, ODD_NAMES, odd_folder
 from tests.service.photos import photo, pixels_of
 from tests.service.server import Server
 
+pytestmark = pytest.mark.long
+
 GOOD = ["astronaut.jpg", "sub/coffee.png", "sub/deep/chelsea.jpg"]
 BAD = {"empty.png": "empty_image", "sub/broken.jpg": "corrupt_image"}
 

@@ -24,6 +24,8 @@ from tests.service.photos import plain
 from tests.service.server import Server, running
 from tests.service.toy import toy_version, write_toy
 
+pytestmark = pytest.mark.long
+
 SLOWEST, SLOW, QUICK = plain(255), plain(100), plain(0)
 FORMS = (("/embed", "application/x-npy"), ("/tokens", "application/json"), ("/reconstruct", "image/png"))
 TWO = {"STELLAR_PROCESSES": "2"}
