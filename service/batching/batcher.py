@@ -16,7 +16,7 @@ Item = Arrays | Callable[[], Arrays]
 Each batcher decides where that is done. It is called once, on any thread, and may raise `ServiceError`.
 """
 Outputs = tuple[str, ...]
-"""The names of what is wanted of an item: some of `OUTPUTS` of its stage, or `MEAN`."""
+"""The names of what is wanted of an item: some of `OUTPUTS` of its stage, or of `MADE_OF`."""
 
 
 class Batcher(Protocol):

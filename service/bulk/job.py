@@ -93,13 +93,15 @@ class Job:
             id_column=options.id_column,
         )
         reader.check(self._plan.shards[0])
+        manifest = choose_bundle(settings.models_dir, settings.model, settings.device).manifest
+        chosen = options.model_copy(update={"pooling": manifest.pooling(options.pooling)})
         self._record = Record(
-            model=choose_bundle(settings.models_dir, settings.model, settings.device).manifest.id,
+            model=manifest.id,
             source=self._plan.address,
             kind=self._plan.kind,
             shards=len(self._plan.shards),
             digest=self._plan.digest,
-            **options.model_dump(),
+            **chosen.model_dump(),
         )
         self._destination.claim(self._record)
 

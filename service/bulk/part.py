@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from service.bulk.table import ROWS_AT_ONCE
 from service.errors import ServiceError
 from service.runtime.bundle import Manifest
-from service.runtime.engine import OUTPUTS, POOLED, Arrays
+from service.runtime.engine import OUTPUTS, VECTORS, Arrays
 from service.tokens.pictures import Fit, Source
-from service.tokens.pooling import Pooling, normalized
+from service.tokens.pooling import LISTS, Pooling, normalized
 from service.tokens.token_file import shares_to_uint8
 
 
@@ -29,7 +29,7 @@ class Layout:
     | column | |
     |---|---|
     | `id` | text |
-    | `embedding` | float32 (D), or (r, D) for the pooling `tokens`; of length 1 |
+    | `embedding` | float32 (D), or (r, D) for the poolings `tokens` and `concepts`; of length 1 |
     | `semantics` | float16 (r, D) |
     | `localization` | uint8 (h, w, r), as compact token files have it |
     | `rectangle` | float32 (4): what the model saw of the picture; left, top, right, bottom in its pixels |
@@ -39,12 +39,12 @@ class Layout:
 
     def __init__(self, manifest: Manifest, *, pooling: Pooling, fit: Fit, tokens: bool) -> None:
         r, width = manifest.num_sparse_tokens, manifest.width
-        self._vector = POOLED[pooling]
+        self._vector = VECTORS[pooling]
         self._tokens = tokens
         self.outputs = tuple(dict.fromkeys((self._vector, *(OUTPUTS["encode"] if tokens else ()))))
         """What the rows are made of, of all that the encoder gives."""
         self._grid = manifest.grid
-        shape = (r, width) if pooling == "tokens" else (width,)
+        shape = (r, width) if pooling in LISTS else (width,)
         columns = {"id": pa.string(), "embedding": _lists(pa.float32(), shape)}
         if tokens:
             columns |= {

@@ -15,7 +15,8 @@ class Options(BaseModel):
     """What a job is to do."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    pooling: Pooling = "mean"
+    pooling: Pooling | None = None
+    """None leaves it to the model."""
     fit: Fit = "crop"
     tokens: bool = False
     image_column: str | None = None
@@ -29,6 +30,7 @@ class Record(Options):
     """`job.json`."""
 
     format: Literal[1] = 1
+    pooling: Pooling
     model: str
     """name@version."""
     source: str

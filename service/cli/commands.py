@@ -29,15 +29,20 @@ Model = Annotated[
     str | None, typer.Option(help="Model, by name or name@version.", show_default="the default one")
 ]
 Square = Annotated[Fit, typer.Option(help="How a picture becomes square.")]
+Vector = Annotated[
+    Pooling | None,
+    typer.Option(
+        help="Mean of the tokens, CLS token, one of them whitened for search, all tokens, or all concepts.",
+        show_default="the model's own choice",
+    ),
+]
 Concurrency = Annotated[int, typer.Option(help="Pictures on their way at any time.", min=1)]
 
 
 def embed(
     source: Source,
     out: Table,
-    pooling: Annotated[
-        Pooling, typer.Option(help="Mean of the tokens, the CLS token, or all tokens.")
-    ] = "mean",
+    pooling: Vector = None,
     server: Server = None,
     api_key: ApiKey = None,
     model: Model = None,
@@ -114,9 +119,7 @@ def bulk(
         ),
     ],
     destination: Annotated[str, typer.Argument(help="Folder for the tables; of the same job, to go on.")],
-    pooling: Annotated[
-        Pooling, typer.Option(help="Mean of the tokens, the CLS token, or all tokens.")
-    ] = "mean",
+    pooling: Vector = None,
     tokens: Annotated[bool, typer.Option("--tokens", help="Write tokens and localization, too.")] = False,
     model: Model = None,
     fit: Square = "crop",

@@ -22,7 +22,7 @@ from service.client.served import Served
 from service.tokens.files import pictures_within
 from service.tokens.names import escaped
 from service.tokens.pictures import SUFFIXES, Fit
-from service.tokens.pooling import Pooling
+from service.tokens.pooling import LISTS, Pooling
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -85,10 +85,12 @@ class Job:
         self.done = 0
         self.failed = 0
 
-    async def embed(self, source: Path, out: Path, pooling: Pooling, fit: Fit) -> None:
+    async def embed(self, source: Path, out: Path, pooling: Pooling | None, fit: Fit) -> None:
         """Write path and embedding of each picture: D numbers, or r times D."""
+        if pooling is None:
+            pooling = self._served.poolings[0]  # type: ignore[assignment]  # a newer one's is sent as it is
         kind = pa.list_(pa.float32(), self._served.width)
-        if pooling == "tokens":
+        if pooling in LISTS:
             kind = pa.list_(kind, self._served.num_sparse_tokens)
         metadata = {"model": self._served.id, "pooling": pooling, "fit": fit}
         names, paths = _pictures(source)

@@ -94,12 +94,15 @@ class AsyncStellarClient:
         self,
         picture: Picture,
         *,
-        pooling: Pooling = "mean",
+        pooling: Pooling | None = None,
         normalize: bool = True,
         fit: Fit = "crop",
     ) -> NDArray[np.float32]:
-        """The picture's vector (D,), or with `pooling="tokens"` each token's (r, D)."""
-        params = {"pooling": pooling, "normalize": normalize, "fit": fit}
+        """The picture's vector (D,), or with the poolings `tokens` and `concepts` each token's (r, D).
+
+        Without one the model chooses: `models` tells its `poolings`, the first of which it is.
+        """
+        params = {"normalize": normalize, "fit": fit} | ({"pooling": pooling} if pooling else {})
         answer = await self._send("/embed", NPY, params, picture)
         (vector,) = np.load(io.BytesIO(answer))
         return vector  # type: ignore[no-any-return]
@@ -133,7 +136,7 @@ class AsyncStellarClient:
         self,
         pictures: Iterable[P],
         *,
-        pooling: Pooling = "mean",
+        pooling: Pooling | None = None,
         normalize: bool = True,
         fit: Fit = "crop",
         progress: bool = False,

@@ -21,6 +21,8 @@ class Served(BaseModel):
     num_sparse_tokens: int
     width: int
     """Numbers of a token."""
+    poolings: tuple[str, ...] = ("mean", "cls", "tokens")
+    """The vectors that it has; the first one is what `embed` gives unless told otherwise."""
     quality: dict[str, float]
     """What was measured, by name."""
     licence: str

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from service.batching.batcher import Outputs
 from service.batching.layout import ALIGNED, Kind, Malformed, Parts, kinds_of, pack, parts_of, told, unpack
 from service.runtime.bundle import Manifest
-from service.runtime.engine import INPUTS, MEAN, OUTPUTS, Arrays, Stage
+from service.runtime.engine import CONCEPTS, INPUTS, MEAN, OUTPUTS, WHITENED, Arrays, Stage
 
 Fields = Mapping[bytes, bytes]
 
@@ -36,8 +36,9 @@ class Taken(NamedTuple):
     @classmethod
     def by(cls, stage: Stage, manifest: Manifest) -> Taken:
         """Of a model."""
-        kinds, more = _kinds(manifest), (MEAN,) if stage == "encode" else ()
-        return cls(tuple(kinds[name] for name in INPUTS[stage]), frozenset((*OUTPUTS[stage], *more)))
+        kinds = _kinds(manifest)
+        outputs = kinds.keys() - {"image"} if stage == "encode" else OUTPUTS[stage]
+        return cls(tuple(kinds[name] for name in INPUTS[stage]), frozenset(outputs))
 
 
 class Request(BaseModel):
@@ -127,4 +128,6 @@ def _kinds(manifest: Manifest) -> dict[str, Kind]:
         ("cls", FLOAT, (width,)),
         (MEAN, FLOAT, (width,)),
     )
+    if manifest.statistics is not None:
+        kinds += (WHITENED, FLOAT, (width,)), (CONCEPTS, FLOAT, (tokens, width))
     return {kind[0]: kind for kind in kinds}

@@ -68,12 +68,12 @@ def _docs(
 
 EMBED_DOCS = _docs(
     EmbedOptions,
-    {"image": EXAMPLE_IMAGE, "pooling": "mean"},
+    {"image": EXAMPLE_IMAGE},
     {
         "application/json": {
             "example": {
                 "model": "stellar-tiny@0123456789ab",
-                "pooling": "mean",
+                "pooling": "whitened",
                 "dimension": 192,
                 "data": [{"index": 0, "embedding": [0.021, -0.113]}],
             }
@@ -97,6 +97,7 @@ TOKENS_DOCS = _docs(
                         "index": 0,
                         "semantics": [[0.3, -1.2]],
                         "localization": [[[0.9, 0.1]]],
+                        "concepts": [[0.1, -0.4]],
                         "source": {"width": 640, "height": 480, "rectangle": [80, 0, 560, 480]},
                     }
                 ],
@@ -148,6 +149,7 @@ EMBEDDINGS_DOCS = _json_docs(
         "object": "list",
         "data": [{"object": "embedding", "index": 0, "embedding": [0.021, -0.113]}],
         "model": "stellar-tiny@0123456789ab",
+        "pooling": "whitened",
         "usage": {"prompt_tokens": 144, "total_tokens": 144},
     },
     {
@@ -167,6 +169,7 @@ INFER_DOCS = _json_docs(
     {
         "model_name": "embed",
         "model_version": "0123456789ab",
+        "parameters": {"pooling": "whitened"},
         "outputs": [{"name": "embedding", "datatype": "FP32", "shape": [1, 192], "data": [0.021, -0.113]}],
     },
     {"error": "input image: expected UINT8 [-1, 96, 96, 3], got FP32 [1, 96, 96, 3]."},

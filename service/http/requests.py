@@ -28,6 +28,7 @@ from service.http.documents import SMALL_BYTES, Text, read_body, read_object
 from service.http.items import Item, from_base64
 from service.http.multipart import Part, read_form
 from service.tokens.pictures import Fit
+from service.tokens.pooling import Pooling
 from service.tokens.token_file import SAFETENSORS, Storage
 
 FILE_FIELDS = {
@@ -77,8 +78,10 @@ class Options(Sent):
 class EmbedOptions(Options):
     """Options of /embed."""
 
-    pooling: Literal["mean", "cls", "tokens"] = Field(
-        "mean", description="The mean of the tokens, the CLS token, or every token (r vectors)."
+    pooling: Pooling | None = Field(
+        None,
+        description="The mean of the tokens, the CLS token, one of them whitened for search, or r vectors: "
+        "every token, or every concept. The model's own choice if absent, which /models tells.",
     )
     normalize: bool = Field(True, description="Scale vectors to length 1.")
     encoding_format: Literal["float", "base64"] = Field(

@@ -100,6 +100,8 @@ def tokens_item(
         "localization": numbers(maps, encoding),
         "source": asdict(image.source),
     }
+    if tokens.concepts is not None:
+        item["concepts"] = numbers(tokens.concepts, encoding)
     if heatmaps:
         side = image.pixels.shape[0]
         item["heatmaps"] = {
@@ -122,6 +124,7 @@ def safetensors_response(
             semantics=t.semantics,
             localization=t.localization.reshape(*grid, -1),
             cls=t.cls,
+            concepts=t.concepts,
             model=model.id,
             source=image.source,
         )

@@ -50,6 +50,8 @@ class Work:
     at_once: int
     """How many of its images may be at work at the same time, however many it has."""
     lane: Lane = "small"
+    pooling: Pooling | None = None
+    """Which vectors are answered, if any: told beside the model that made them."""
     timings_s: dict[str, float] = field(default_factory=dict)
     """How long each part of the way took; of several images, the longest."""
 
@@ -69,13 +71,19 @@ class Work:
     def _note(self, part: str, duration_s: float) -> None:
         self.timings_s[part] = max(self.timings_s.get(part, 0.0), duration_s)
 
-    async def see(self, item: Item) -> Seen:
+    async def see(self, item: Item, *, concepts: bool = False) -> Seen:
         """Decode and encode one image. Raises `ServiceError`."""
-        return Seen(*await self._look(item, self.model.encode))
+        return Seen(*await self._look(item, partial(self.model.encode, concepts=concepts)))
 
-    async def embed(self, item: Item, pooling: Pooling, *, normalize: bool) -> Floats:
-        """The vector or vectors of one image; see `ServedModel.embed`. Raises `ServiceError`."""
-        _, vectors = await self._look(item, partial(self.model.embed, pooling=pooling))
+    def choose(self, pooling: Pooling | None) -> Pooling:
+        """Which vectors `embed` gives; None leaves it to the model. Raises `BadOption`."""
+        self.pooling = self.model.pooling(pooling)
+        return self.pooling
+
+    async def embed(self, item: Item, *, normalize: bool) -> Floats:
+        """The vector or vectors of one image that were chosen. Raises `ServiceError`."""
+        assert self.pooling is not None
+        _, vectors = await self._look(item, partial(self.model.embed, pooling=self.pooling))
         return normalized(vectors) if normalize else vectors
 
     async def _look(self, item: Item, run: Callable[..., Awaitable[T]]) -> tuple[DecodedImage, T]:
@@ -103,15 +111,13 @@ class Work:
         with self.timed("encode"):
             return await self.model.encode({"image": pixels}, deadline=self.deadline, lane=self.lane)
 
-    async def see_all(self, items: Sequence[Item]) -> list[Seen | ServiceError]:
+    async def see_all(self, items: Sequence[Item], *, concepts: bool = False) -> list[Seen | ServiceError]:
         """All images; each its own result or error. The error of a lone image is raised."""
-        return await self.settle(self.see, items)
+        return await self.settle(partial(self.see, concepts=concepts), items)
 
-    async def embed_all(
-        self, items: Sequence[Item], pooling: Pooling, *, normalize: bool
-    ) -> list[Floats | ServiceError]:
+    async def embed_all(self, items: Sequence[Item], *, normalize: bool) -> list[Floats | ServiceError]:
         """The same for their vectors."""
-        return await self.settle(partial(self.embed, pooling=pooling, normalize=normalize), items)
+        return await self.settle(partial(self.embed, normalize=normalize), items)
 
     async def settle(self, do: Callable[[S], Awaitable[T]], items: Sequence[S]) -> list[T | ServiceError]:
         """What comes of every item, in order, errors in the place of results; a lone item's is raised."""
@@ -192,6 +198,8 @@ class Work:
             (b"x-stellar-provider", self.model.provider.encode()),
             (b"server-timing", timings.encode()),
         )
+        if self.pooling is not None:
+            response.raw_headers += ((b"x-stellar-pooling", self.pooling.encode()),)
         return response
 
 

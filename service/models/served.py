@@ -10,8 +10,9 @@ from contextlib import contextmanager
 
 from service.batching.batcher import Batcher, Item
 from service.batching.lanes import Admission, Lane
+from service.errors import BadOption
 from service.runtime.bundle import Manifest
-from service.runtime.engine import OUTPUTS, POOLED
+from service.runtime.engine import CONCEPTS, OUTPUTS, VECTORS
 from service.tokens.pooling import Pooling
 from service.tokens.types import Floats, Pixels, Tokens
 
@@ -61,17 +62,30 @@ class ServedModel:
         with self._admission.weigh(client, weight - 1):
             yield "bulk" if self._admission.lane(client, 0) == "bulk" else lane
 
-    async def encode(self, image: Item, *, deadline: float, lane: Lane) -> Tokens:
-        """Tokens of a picture, or of pixels (H, W, 3) of the model's own size under the name `image`."""
-        out = await self._batcher.submit(
-            "encode", image, outputs=OUTPUTS["encode"], deadline=deadline, lane=lane
-        )
+    def pooling(self, asked: Pooling | None) -> Pooling:
+        """Which vector to give: the one that is asked for, or the model's own choice.
+
+        Raises `BadOption` where the model has no such vector.
+        """
+        try:
+            return self.manifest.pooling(asked)
+        except ValueError as error:
+            raise BadOption(f"{error}.", param="pooling") from None
+
+    async def encode(self, image: Item, *, concepts: bool = False, deadline: float, lane: Lane) -> Tokens:
+        """Tokens of a picture, or of pixels (H, W, 3) of the model's own size under the name `image`.
+
+        With `concepts`, these too, where the model has them.
+        """
+        more = (CONCEPTS,) if concepts and CONCEPTS in self.manifest.poolings else ()
+        outputs = (*OUTPUTS["encode"], *more)
+        out = await self._batcher.submit("encode", image, outputs=outputs, deadline=deadline, lane=lane)
         # The engine checked names and types.
-        return Tokens(out["semantics"], out["localization"], out["cls"])  # type: ignore[arg-type]
+        return Tokens(out["semantics"], out["localization"], out["cls"], out.get(CONCEPTS))  # type: ignore[arg-type]
 
     async def embed(self, image: Item, pooling: Pooling, *, deadline: float, lane: Lane) -> Floats:
-        """The vector of a picture, (D,), or with the pooling `tokens` those of its tokens, (r, D)."""
-        output = POOLED[pooling]
+        """The vector of a picture, (D,), or with one of `LISTS` those of its tokens, (r, D)."""
+        output = VECTORS[pooling]
         out = await self._batcher.submit("encode", image, outputs=(output,), deadline=deadline, lane=lane)
         return out[output]  # type: ignore[return-value]
 

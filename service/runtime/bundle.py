@@ -9,7 +9,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from service.tokens.pooling import Pooled, Pooling
+
 REFERENCE = "reference.safetensors"
+STATISTICS = "statistics.safetensors"
 FILES = ("encoder.onnx", "decoder.onnx", REFERENCE)
 
 
@@ -35,6 +38,18 @@ class Limits(BaseModel):
     """Largest mean deviation of a drawn image, in levels of 255."""
 
 
+class Calibration(BaseModel):
+    """What the bundle's statistics are of."""
+
+    model_config = ConfigDict(frozen=True)
+    pooled: Pooled
+    shrinkage: float = Field(ge=0, le=1)
+    """How far the whitening is from a whole one: at 1 the vectors are only centred."""
+    pictures: int = Field(ge=1)
+    judged: dict[str, float]
+    """Shares that were found of held-out pictures, by what vectors and how."""
+
+
 class Manifest(BaseModel):
     """`bundle.json`."""
 
@@ -53,6 +68,8 @@ class Manifest(BaseModel):
     source: dict[str, str]
     licence: str
     quality: dict[str, float]
+    statistics: Calibration | None = None
+    """None where the bundle has none."""
     parity: dict[str, float]
     limits: Limits
     opset: int
@@ -70,9 +87,28 @@ class Manifest(BaseModel):
 
     @property
     def content_version(self) -> str:
-        """What `version` must be: the beginning of the SHA-256 of the files' list and the precision."""
-        content = json.dumps(self.model_dump(include={"files", "precision"}), sort_keys=True)
+        """What `version` must be: the beginning of the SHA-256 of what it is made of."""
+        made_of = self.model_dump(include={"files", "precision", "statistics"}, exclude_none=True)
+        content = json.dumps(made_of, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    @property
+    def poolings(self) -> tuple[Pooling, ...]:
+        """The vectors that it has; the first one is what `/embed` answers unless told otherwise."""
+        plain: tuple[Pooling, ...] = ("mean", "cls", "tokens")
+        return plain if self.statistics is None else ("whitened", *plain, "concepts")
+
+    def pooling(self, asked: Pooling | None) -> Pooling:
+        """The vector that is asked for, or else the first of `poolings`.
+
+        Raises `ValueError` where it has no such vector.
+        """
+        if asked is not None and asked not in self.poolings:
+            raise ValueError(
+                f"pooling: {self.id} has no statistics to make {asked} of: calibrate it, by stellar-model "
+                f"calibrate, or ask for {', '.join(self.poolings)}"
+            )
+        return asked or self.poolings[0]
 
     @property
     def num_patches(self) -> int:
@@ -110,7 +146,7 @@ def read_bundle(folder: Path) -> Bundle:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the document"
         raise BundleError(f"{folder.name}: bundle.json: {where}: {first['msg']}") from error
-    for name in FILES:
+    for name in (*FILES, *([STATISTICS] if manifest.statistics else [])):
         if name not in manifest.files:
             raise BundleError(f"{folder.name}: bundle.json does not list {name}")
     for name, entry in manifest.files.items():

@@ -15,6 +15,7 @@ from service.runtime.bundle import Bundle, BundleError
 from service.runtime.providers import CPU
 from service.runtime.reference import ENCODED, Deviation, Reference, deviation, expect
 from service.runtime.sessions import Graph, Sessions, Tell, open_sessions, thread_count
+from service.runtime.statistics import read_statistics
 from service.settings import Settings
 from service.tokens.pooling import Pooling, mean_of
 from service.watch.logs import logger
@@ -26,9 +27,18 @@ Arrays = dict[str, NDArray[np.generic]]
 GRAPH: Mapping[Stage, str] = {"encode": "encoder.onnx", "decode": "decoder.onnx"}
 INPUTS: Mapping[Stage, tuple[str, ...]] = {"encode": ("image",), "decode": ("semantics", "localization")}
 OUTPUTS: Mapping[Stage, tuple[str, ...]] = {"encode": ENCODED, "decode": ("image",)}
-MEAN = "mean"
-"""What `encode` gives beside its graph's outputs, for those who need no more: the mean of the semantics."""
-POOLED: Mapping[Pooling, str] = {"mean": MEAN, "cls": "cls", "tokens": "semantics"}
+MEAN, CONCEPTS, WHITENED = "mean", "concepts", "whitened"
+MADE_OF: Mapping[str, tuple[str, ...]] = {MEAN: ("semantics",), CONCEPTS: ("semantics",), WHITENED: ENCODED}
+"""What `encode` gives beside its graph's outputs, and of which of them; the last two where the bundle has
+statistics.
+"""
+VECTORS: Mapping[Pooling, str] = {
+    "mean": MEAN,
+    "cls": "cls",
+    "tokens": "semantics",
+    "whitened": WHITENED,
+    "concepts": CONCEPTS,
+}
 """The output of `encode` that is an image's vector, or vectors."""
 
 
@@ -48,6 +58,7 @@ class Engine:
         """
         self.manifest = bundle.manifest
         tell(f"{self.manifest.name} is loading")
+        self._statistics = read_statistics(bundle)
         reference = Reference(bundle)
         example = reference.batches(1)[0]
         graphs: dict[str, Graph] = {
@@ -94,13 +105,23 @@ class Engine:
         if self.provider != CPU:
             bucket = next(bucket for bucket in self.buckets if bucket >= size)
             arrays = {name: _padded(array, bucket) for name, array in arrays.items()}
-        wanted = {"semantics" if name == MEAN else name for name in outputs} or OUTPUTS[stage]
+        wanted = {each for name in outputs for each in MADE_OF.get(name, (name,))} or OUTPUTS[stage]
         names = [name for name in OUTPUTS[stage] if name in wanted]
         fetched = sessions[stage].run(names, arrays)
         out: Arrays = {name: array[:size] for name, array in zip(names, fetched, strict=True)}
-        if MEAN in outputs:
-            out[MEAN] = mean_of(out["semantics"])  # type: ignore[arg-type]
-        return out
+        return out | {name: self._made(name, out) for name in outputs if name in MADE_OF}
+
+    def _made(self, name: str, out: Arrays) -> NDArray[np.generic]:
+        """A batch of what is made of the graph's outputs, each image's by itself: so it has the same bits
+        whatever company it had.
+        """
+        if name == MEAN:
+            return mean_of(out["semantics"])  # type: ignore[arg-type]
+        assert self._statistics is not None, f"{self.manifest.id} has no statistics for {name}"
+        if name == CONCEPTS:
+            return self._statistics.concepts(out["semantics"])  # type: ignore[arg-type]
+        images = zip(*(out[each] for each in ENCODED), strict=True)
+        return np.stack([self._statistics.whitened(*image) for image in images])
 
     def _warm_up(self, reference: Reference) -> Deviation:
         """Run the reference in every bucket; the largest deviations from it."""

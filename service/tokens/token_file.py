@@ -5,6 +5,7 @@ n images · h, w grid · r sparse tokens · D width
 | tensor | full | compact |
 |---|---|---|
 | `semantics` (n, r, D) | float32 | int8, times `semantics.scale`, float32 (n, r) |
+| `concepts` (n, r, D), where the model has them | float32 | int8, times `concepts.scale`, float32 (n, r) |
 | `cls` (n, D) | float32 | int8, times `cls.scale`, float32 (n,) |
 | `localization` (n, h, w, r) | float32 | uint8, 255 · (share / the patch's largest share) ^ ¼ |
 
@@ -26,11 +27,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from service.tokens.pictures import Source
+from service.tokens.pooling import placed
 
 SAFETENSORS = "application/vnd.safetensors"
 Storage = Literal["full", "compact"]
 ROOT = 4
 LEVELS = 255
+ROWS = ("semantics", "concepts", "cls")
+"""Arrays whose rows have a scale each in the compact form."""
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -48,6 +52,13 @@ class ImageTokens:
     """name@version of the model that made them."""
     source: Source
     """The rectangle of the picture that they cover."""
+    concepts: NDArray[np.float32] | None = None
+    """(r, D): the semantics less the mean of their number, for search; None where the model has none."""
+
+    @property
+    def placed(self) -> list[int]:
+        """The tokens that have a place: the largest one of some patch."""
+        return placed(self.localization)
 
 
 def pack(images: Sequence[ImageTokens], storage: Storage = "full") -> bytes:
@@ -57,7 +68,8 @@ def pack(images: Sequence[ImageTokens], storage: Storage = "full") -> bytes:
         raise ValueError(f"expected the tokens of one model, got {sorted(models)}")
     arrays: Arrays = {
         name: np.stack([getattr(image, name) for image in images])
-        for name in ("semantics", "localization", "cls")
+        for name in ("semantics", "concepts", "localization", "cls")
+        if getattr(images[0], name) is not None
     }
     sources = json.dumps([asdict(image.source) for image in images])
     metadata = {"model": models.pop(), "sources": sources}
@@ -80,9 +92,16 @@ def unpack(data: bytes) -> list[ImageTokens]:
             for s in json.loads(metadata["sources"])
         ]
         return [
-            ImageTokens(semantics=s, localization=x, cls=c, model=metadata["model"], source=source)
-            for s, x, c, source in zip(
-                arrays["semantics"], arrays["localization"], arrays["cls"], sources, strict=True
+            ImageTokens(
+                semantics=s, localization=x, cls=c, model=metadata["model"], source=source, concepts=k
+            )
+            for s, x, c, k, source in zip(
+                arrays["semantics"],
+                arrays["localization"],
+                arrays["cls"],
+                arrays.get("concepts", [None] * len(sources)),
+                sources,
+                strict=True,
             )
         ]
     except (KeyError, TypeError) as error:
@@ -100,15 +119,10 @@ def load_arrays(data: bytes) -> Arrays:
 
 def compact(arrays: Mapping[str, NDArray[np.float32]]) -> Arrays:
     """The compact form of full arrays."""
-    semantics, semantics_scale = _to_int8(arrays["semantics"])
-    cls, cls_scale = _to_int8(arrays["cls"])
-    return {
-        "semantics": semantics,
-        "semantics.scale": semantics_scale,
-        "cls": cls,
-        "cls.scale": cls_scale,
-        "localization": shares_to_uint8(arrays["localization"]),
-    }
+    small: Arrays = {"localization": shares_to_uint8(arrays["localization"])}
+    for name in arrays.keys() & ROWS:
+        small[name], small[f"{name}.scale"] = _to_int8(arrays[name])
+    return small
 
 
 def shares_to_uint8(localization: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -130,7 +144,7 @@ def shares_of_uint8(localization: NDArray[np.uint8]) -> NDArray[np.float32]:
 def expand(arrays: Arrays) -> Arrays:
     """The full form of compact arrays; full ones stay as they are. Raises `ValueError` for unsound ones."""
     full = dict(arrays)
-    for name in ("semantics", "cls"):
+    for name in ROWS:
         scale = full.pop(f"{name}.scale", None)
         if scale is None:
             continue

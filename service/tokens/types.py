@@ -23,3 +23,5 @@ class Tokens(NamedTuple):
     """L, (N, r): where it is; rows sum to 1."""
     cls: Floats
     """(D,): the whole image at once."""
+    concepts: Floats | None = None
+    """(r, D): the semantics less the mean of their number; None where they were not asked for."""

@@ -18,6 +18,7 @@ from service.http.documents import read_object
 from service.http.oip.tensors import Tensor, TensorSpec
 from service.http.requests import Sent, limit_images, validated
 from service.http.responses import JSON
+from service.tokens.pooling import Pooling
 
 HEADER_LENGTH = "inference-header-content-length"
 OCTETS = "application/octet-stream"
@@ -180,9 +181,15 @@ def _chosen(
 
 
 def write_answer(
-    call: Call, arrays: Mapping[str, Tensor], *, model: str, version: str, accept_encoding: str
+    call: Call,
+    arrays: Mapping[str, Tensor],
+    *,
+    model: str,
+    version: str,
+    pooling: Pooling | None,
+    accept_encoding: str,
 ) -> Response:
-    """The answer to a call, compressed where the client takes it."""
+    """The answer to a call, compressed where the client takes it; `pooling` tells which vectors it has."""
     fields, sections = list[dict[str, Any]](), list[bytes]()
     for spec, binary in call.outputs:
         array = arrays[spec.name]
@@ -193,6 +200,8 @@ def write_answer(
         else:
             fields.append(field | {"data": np.ascontiguousarray(array).ravel()})
     document: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": fields}
+    if pooling is not None:
+        document["parameters"] = {"pooling": pooling}
     if call.id is not None:
         document["id"] = call.id
     header = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -65,7 +65,7 @@ class EmbedParameters(Parameters):
     """The options of /embed, save for those that change the answer's shape."""
 
     fit: Fit = "crop"
-    pooling: Literal["mean", "cls"] = "mean"
+    pooling: Literal["mean", "cls", "whitened"] | None = None
     normalize: bool = True
 
 
@@ -82,9 +82,8 @@ class Embed(Stage):
         parameters = call.parameters
         assert isinstance(parameters, EmbedParameters)
         work.fit = parameters.fit
-        vectors = await work.embed_all(
-            call.inputs["image"].tolist(), parameters.pooling, normalize=parameters.normalize
-        )
+        work.choose(parameters.pooling)
+        vectors = await work.embed_all(call.inputs["image"].tolist(), normalize=parameters.normalize)
         return {"embedding": np.stack(all_good(vectors))}
 
 

@@ -61,7 +61,11 @@ class EmbeddingsOptions(Options):
         0, description="The model's own width, or 0 for it; shorter vectors are not offered."
     )
     user: Annotated[Any, WithJsonSchema({"type": "string"})] = Field(None, description="Taken and not used.")
-    pooling: Literal["mean", "cls"] = Field("mean", description="The mean of the tokens, or the CLS token.")
+    pooling: Literal["mean", "cls", "whitened"] | None = Field(
+        None,
+        description="The mean of the tokens, the CLS token, or one of them whitened for search. "
+        "The model's own choice if absent, which /models tells.",
+    )
     normalize: bool = Field(True, description="Scale vectors to length 1.")
 
     @property

@@ -43,6 +43,7 @@ from service.http.tokens import read_tokens
 from service.http.work import Seen, Work, all_good
 from service.models.served import ServedModel
 from service.tokens.edits import Edit, apply_edits, parse_edits
+from service.tokens.pooling import Pooling
 from service.tokens.token_file import SAFETENSORS
 from service.tokens.types import Floats, Pixels
 
@@ -57,20 +58,24 @@ async def embed(request: Request, kit: KitDep) -> Response:
     _refuse_extras(upload)
     options = upload.parse_options(EmbedOptions)
     work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
+    pooling = work.choose(options.pooling)
     with work.admitted(len(upload.images)):
-        embedding = work.embed_all(upload.images, options.pooling, normalize=options.normalize)
+        embedding = work.embed_all(upload.images, normalize=options.normalize)
         vectors = await run_while_connected(request, embedding)
     if kind == JSON:
         work.count_refused(vectors)
     return await work.respond(
-        partial(_embed_response, kind, work.model, vectors, options, request.state.request_id),
+        partial(_embed_response, kind, work.model, pooling, vectors, options, request.state.request_id),
         small=len(vectors) == 1,
     )
 
 
 @router.post("/tokens", summary="Images to tokens and their places", openapi_extra=TOKENS_DOCS)
 async def tokens(request: Request, kit: KitDep) -> Response:
-    """What is in each image (semantics) and where (localization), as numbers, as a file, or as heat maps."""
+    """What is in each image (semantics) and where (localization), as numbers, as a file, or as heat maps.
+
+    Where the model has statistics, also semantics less the mean of their number (concepts), for search.
+    """
     kind = negotiate(request.headers.get("accept"), (JSON, SAFETENSORS, "application/octet-stream", PNG))
     upload = await read_upload(request, kit.settings.max_images)
     _refuse_extras(upload)
@@ -83,7 +88,7 @@ async def tokens(request: Request, kit: KitDep) -> Response:
             "A sheet of heat maps shows one image; send one, or ask for JSON with heatmaps=true."
         )
     with work.admitted(len(upload.images)):
-        seen = await run_while_connected(request, work.see_all(upload.images))
+        seen = await run_while_connected(request, work.see_all(upload.images, concepts=kind != PNG))
     if kind == JSON:
         work.count_refused(seen)
     return await work.respond(
@@ -140,6 +145,7 @@ async def _reconstruct_all(
 def _embed_response(
     kind: str,
     model: ServedModel,
+    pooling: Pooling,
     vectors: Sequence[Floats | ServiceError],
     options: EmbedOptions,
     request_id: str,
@@ -152,7 +158,7 @@ def _embed_response(
     ]
     document = {
         "model": model.id,
-        "pooling": options.pooling,
+        "pooling": pooling,
         "dimension": model.manifest.width,
         "data": data(items, request_id),
     }

@@ -92,6 +92,7 @@ async def infer(request: Request, kit: KitDep, name: str, version: str | None = 
             arrays,
             model=name,
             version=model.manifest.version,
+            pooling=work.pooling,
             accept_encoding=request.headers.get("accept-encoding", ""),
         )
     )

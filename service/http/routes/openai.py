@@ -18,6 +18,7 @@ from service.http.openai.embeddings import EmbeddingsOptions, read_embeddings
 from service.http.openapi import EMBEDDINGS_DOCS
 from service.http.responses import json_response, numbers
 from service.models.served import ServedModel
+from service.tokens.pooling import Pooling
 from service.tokens.types import Floats
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=WorkRoute, dependencies=[BEARER])
@@ -37,7 +38,8 @@ async def embeddings(request: Request, kit: KitDep) -> Response:
             param="dimensions",
         )
 
-    embed = partial(work.embed, pooling=options.pooling, normalize=options.normalize)
+    pooling = work.choose(options.pooling)
+    embed = partial(work.embed, normalize=options.normalize)
     try:
         with work.admitted(len(images)):
             vectors = await run_while_connected(request, work.all_of(embed, images))
@@ -45,7 +47,7 @@ async def embeddings(request: Request, kit: KitDep) -> Response:
         error.param = options.field
         raise
     return await work.respond(
-        partial(_embeddings_response, work.model, vectors, options), small=len(vectors) == 1
+        partial(_embeddings_response, work.model, pooling, vectors, options), small=len(vectors) == 1
     )
 
 
@@ -62,7 +64,7 @@ async def model(model: str, models: ModelsDep) -> dict[str, Any]:
 
 
 def _embeddings_response(
-    model: ServedModel, vectors: Sequence[Floats], options: EmbeddingsOptions
+    model: ServedModel, pooling: Pooling, vectors: Sequence[Floats], options: EmbeddingsOptions
 ) -> Response:
     patches = len(vectors) * model.manifest.num_patches  # what the model has read, as OpenAI counts tokens
     data = [
@@ -70,7 +72,8 @@ def _embeddings_response(
         for i, vector in enumerate(vectors)
     ]
     usage = {"prompt_tokens": patches, "total_tokens": patches}
-    return json_response({"object": "list", "data": data, "model": model.id, "usage": usage})
+    document = {"object": "list", "data": data, "model": model.id, "pooling": pooling, "usage": usage}
+    return json_response(document)
 
 
 def _describe(model: ServedModel) -> dict[str, Any]:

@@ -54,7 +54,8 @@ async def metrics(request: Request, metrics: MetricsDep) -> Response:
 
 @router.get("/models", tags=["models"], summary="What is served", dependencies=[Depends(require_key)])
 async def list_models(models: ModelsDep) -> dict[str, Any]:
-    """Every model: sizes, precision, measured quality and deviation, active provider.
+    """Every model: sizes, precision, measured quality and deviation, active provider; the vectors that
+    /embed has of it (`poolings`), its default first.
 
     `refused` says, by folder, why the bundle that is there now is not the one that is served.
     """
@@ -67,4 +68,6 @@ async def list_models(models: ModelsDep) -> dict[str, Any]:
 
 
 def _describe(model: ServedModel) -> dict[str, Any]:
-    return {"id": model.id, "provider": model.provider, **model.manifest.model_dump(mode="json")}
+    manifest = model.manifest
+    known = {"id": model.id, "provider": model.provider, "poolings": manifest.poolings}
+    return known | manifest.model_dump(mode="json", exclude_none=True)
