@@ -11,7 +11,7 @@ PEERS := fastapi litserve mosec bentoml ray
 CEILING_PEERS := litserve mosec triton
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos limits fuzz benchmark benchmark-training lint redis-server chromium c++ stellar-tiny picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving benchmark-scaling benchmark-ceiling soak
+.PHONY: help serve test chaos limits fuzz benchmark benchmark-training lint redis-server chromium c++ stellar-tiny calibrate picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving benchmark-scaling benchmark-ceiling soak
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -97,6 +97,10 @@ lint: $(VENV)/dev ## Format the code and check it, without the tests
 
 stellar-tiny: $(VENV)/dev ## Fetch pictures, train and evaluate stellar-tiny and make its bundle (hours)
 	$(VENV)/bin/python -m training.cli tiny --work "$(WORK)"
+
+calibrate: $(VENV)/dev ## Fetch pictures and measure the bundled model's statistics anew
+	$(VENV)/bin/python -m training.cli fetch "$(WORK)/pictures"
+	$(VENV)/bin/python -m model.cli calibrate service/bundles/stellar-tiny --pictures "$(WORK)/pictures/train"
 
 picture: $(VENV)/dev ## Draw the README's picture with the bundled model
 	$(VENV)/bin/python -m tests.end_to_end.picture training/cards/stellar-tiny.png

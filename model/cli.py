@@ -1,4 +1,4 @@
-"""`stellar-model`: export a checkpoint or published weights to a bundle; describe what there is."""
+"""`stellar-model`: export a checkpoint or published weights to a bundle; calibrate it; describe it."""
 
 from __future__ import annotations
 
@@ -119,6 +119,42 @@ def download(
     except (ValueError, ParityError, OSError) as error:
         _fail(error)
     _show(manifest)
+
+
+@app.command()
+def calibrate(
+    bundle: Annotated[
+        Path, typer.Argument(help="The bundle's folder, which is replaced.", exists=True, file_okay=False)
+    ],
+    pictures: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of pictures, at any depth, such as those to search.", exists=True, file_okay=False
+        ),
+    ],
+    labelled: Annotated[
+        Path | None,
+        typer.Option(
+            help="Pictures in folders that are their labels: the vector that finds these best is chosen.",
+            show_default="two views of held-out pictures have to find each other",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
+    most: Annotated[int, typer.Option(help="Pictures that are taken at most.", min=1)] = 4096,
+) -> None:
+    """Measure a bundle's vectors over pictures, so that /embed and /tokens have some made for search.
+
+    Runs on the processor and needs no PyTorch. The version becomes another: vectors of before and after must
+    not be mixed. A service that serves the bundle takes it in at SIGHUP.
+    """
+    from model.calibration import calibrate as measured
+
+    try:
+        manifest = measured(bundle, pictures, labelled=labelled, most=most)
+    except (OSError, ValueError) as error:
+        _fail(error)
+    _show({"model": f"{manifest['name']}@{manifest['version']}", **manifest["statistics"]})
 
 
 @app.command()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import re
-import tempfile
 import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -19,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from model import parity, tensorrt
+from model.bundle import files_of, replacing, version_of, write_manifest
 from model.digest import sha256
 from model.fused import fused
 from model.graphs import DecoderGraph, EncoderGraph
@@ -74,10 +72,7 @@ def export_bundle(
         raise ValueError(f"name: expected letters, digits, '.', '_' and '-', got {name!r}: give another name")
     if precision not in get_args(Precision):
         raise ValueError(f"precision: expected one of {', '.join(get_args(Precision))}, got {precision!r}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        folder = Path(scratch) / "bundle"
-        folder.mkdir()
+    with replacing(out) as folder:
         on_gpus = for_tensorrt or precision == "fp16"  # which keeps its softmax in fp32
         _write_graphs(model.eval(), folder, precision, on_gpus=on_gpus)
         if for_tensorrt:
@@ -88,11 +83,7 @@ def export_bundle(
         (folder / "reference.safetensors").write_bytes(save(parity.reference(model)))
         manifest = _manifest(model, folder, name, checkpoint, precision, licence, quality or {}, figures)
         manifest["source"] |= source or {}
-        (folder / "bundle.json").write_text(json.dumps(manifest, indent=2) + "\n")
-        folder.chmod(0o755)
-        if out.exists():
-            out.rename(Path(scratch) / "before")
-        folder.rename(out)
+        write_manifest(manifest, folder)
     return manifest
 
 
@@ -170,14 +161,11 @@ def _manifest(
     figures: Mapping[str, float],
 ) -> dict[str, Any]:
     config = model.config
-    files = {
-        path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in sorted(folder.iterdir())
-    }
-    content = json.dumps({"files": files, "precision": precision}, sort_keys=True)
+    files = files_of(folder)
     return {
         "format": FORMAT,
         "name": name,
-        "version": hashlib.sha256(content.encode()).hexdigest()[:12],
+        "version": version_of({"files": files, "precision": precision}),
         "precision": precision,
         "image_size": config.image_size,
         "patch_size": config.patch_size,

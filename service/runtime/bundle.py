@@ -42,7 +42,10 @@ class Calibration(BaseModel):
     """What the bundle's statistics are of."""
 
     model_config = ConfigDict(frozen=True)
+    default: Literal["mean", "cls", "whitened"]
+    """The vector that is best by what was found."""
     pooled: Pooled
+    """What is whitened."""
     shrinkage: float = Field(ge=0, le=1)
     """How far the whitening is from a whole one: at 1 the vectors are only centred."""
     pictures: int = Field(ge=1)
@@ -96,7 +99,9 @@ class Manifest(BaseModel):
     def poolings(self) -> tuple[Pooling, ...]:
         """The vectors that it has; the first one is what `/embed` answers unless told otherwise."""
         plain: tuple[Pooling, ...] = ("mean", "cls", "tokens")
-        return plain if self.statistics is None else ("whitened", *plain, "concepts")
+        if self.statistics is None:
+            return plain
+        return tuple(dict.fromkeys((self.statistics.default, *plain, "whitened", "concepts")))
 
     def pooling(self, asked: Pooling | None) -> Pooling:
         """The vector that is asked for, or else the first of `poolings`.

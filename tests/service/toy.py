@@ -113,7 +113,21 @@ def write_reference(folder: Path, darkest: int, seed: int) -> None:
     save_file({"image": images, **results(images)}, folder / "reference.safetensors")
 
 
-def write_toy(folder: Path, *, darkest: int = 0, seed: int = 0, **changes: Any) -> Path:
+def toy_statistics() -> dict[str, NDArray[np.float32]]:
+    """Such that the mean token's four numbers, which are the same, come out as 1, 2, 3 and 4 times that less
+    a tenth; token k's mean is k tenths.
+    """
+    means = np.repeat(np.arange(3, dtype=np.float32)[:, None] / 10, 4, axis=1)
+    return {
+        "token_means": means,
+        "center": np.full(4, 0.1, np.float32),
+        "whitening": np.diag(np.arange(1, 5, dtype=np.float32)),
+    }
+
+
+def write_toy(
+    folder: Path, *, darkest: int = 0, seed: int = 0, calibrated: bool = False, **changes: Any
+) -> Path:
     """Write the bundle into `folder`; `changes` replace fields of its manifest.
 
     Each seed makes another reference, and so another version. The lighter the darkest pixel of its reference
@@ -126,6 +140,10 @@ def write_toy(folder: Path, *, darkest: int = 0, seed: int = 0, **changes: Any) 
         data = graph.SerializeToString()
         (folder / name).write_bytes(data)
     write_reference(folder, darkest, seed)
+    if calibrated:
+        save_file(toy_statistics(), folder / "statistics.safetensors")
+        about = {"default": "whitened", "pooled": "mean", "shrinkage": 0.1, "pictures": 50, "judged": {}}
+        changes = {"statistics": about} | changes
     write_manifest(folder, manifest_of(folder) | changes)
     return folder
 
@@ -159,7 +177,8 @@ def manifest_of(folder: Path) -> dict[str, Any]:
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Write `bundle.json` with the version of its content."""
-    content = json.dumps({name: manifest[name] for name in ("files", "precision")}, sort_keys=True)
+    made_of = {name: manifest[name] for name in ("files", "precision", "statistics") if name in manifest}
+    content = json.dumps(made_of, sort_keys=True)
     version = hashlib.sha256(content.encode()).hexdigest()[:12]
     (folder / "bundle.json").write_text(json.dumps(manifest | {"version": version}))
 

@@ -1,4 +1,4 @@
-"""`stellar-tiny` from nothing: fetch pictures, train in three stages, evaluate, export.
+"""`stellar-tiny` from nothing: fetch pictures, train in three stages, evaluate, export, calibrate.
 
 The first stage only reconstructs, at a fraction of the cost of a full step; the second has the whole
 objective; the third weighs reconstruction more, for the detail that the second lost. Every part goes on where
@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from model import get_preset, load_checkpoint
+from model.calibration import MOST_PICTURES, calibrate
 from model.export import export_bundle
 from training.config import LossWeights, RunConfig, TrainingConfig, get_recipe
 from training.data.prepare import prepare
@@ -73,4 +74,5 @@ def make_tiny(work: Path) -> None:
     quality = measure(model, work / "pictures" / "labelled")
     save_evaluation(model, quality, work)
     export_bundle(model, work / NAME, name=NAME, checkpoint=checkpoint, quality=quality)
+    calibrate(work / NAME, work / "pictures" / "train", labelled=None, most=MOST_PICTURES)
     console.print(f"done: {work / NAME}")

@@ -64,7 +64,10 @@ def test_a_second_job_leaves_what_the_first_still_writes(source: Path, claimed: 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--pooling", "cls"], "whose pooling is 'mean', not 'cls': go on with the same options, or name"),
+        (
+            ["--pooling", "cls"],
+            "whose pooling is 'whitened', not 'cls': go on with the same options, or name",
+        ),
         (["--tokens"], "whose tokens is False, not True"),
         (["--shard-bytes", "7"], "whose shard_bytes is 67108864, not 7"),
         (["--model", "other"], "there is no model 'other' in "),

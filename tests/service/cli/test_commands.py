@@ -66,7 +66,8 @@ def test_embed_in_this_process_names_what_is_broken_and_writes_the_rest(
         assert any(line.startswith(f"{name}: ") and reason in line for line in told.splitlines())
     table = pq.read_table(out)
     assert table["path"].to_pylist() == GOOD
-    assert table.schema.metadata[b"pooling"] == b"mean"
+    default = client.get("/models").json()["models"][0]["poolings"][0]
+    assert table.schema.metadata[b"pooling"].decode() == default == "whitened"
     assert table.schema.metadata[b"model"].startswith(b"stellar-tiny@")
     for name, vector in zip(GOOD, table["embedding"].to_pylist(), strict=True):
         answer = client.post("/embed", content=(folder / name).read_bytes()).json()

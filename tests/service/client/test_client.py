@@ -45,7 +45,23 @@ def test_embeddings_are_the_service_s(stellar: StellarClient, client: httpx.Clie
     cls = stellar.embed(photo, pooling="cls", normalize=False, fit="pad")
     want = embedding(client, photo, pooling="cls", normalize="false", fit="pad")
     np.testing.assert_allclose(cls, want, atol=1e-5)
-    assert stellar.embed(photo, pooling="tokens").shape == (16, 192)
+    for pooling in ("tokens", "concepts"):
+        assert stellar.embed(photo, pooling=pooling).shape == (16, 192)
+
+
+def test_models_tell_which_vector_embed_gives(stellar: StellarClient, photo: bytes) -> None:
+    best, *others = stellar.models().find(None).poolings
+    assert (best, others) == ("whitened", ["mean", "cls", "tokens", "concepts"])
+    np.testing.assert_array_equal(stellar.embed(photo), stellar.embed(photo, pooling=best))
+
+
+def test_concepts_come_with_tokens(stellar: StellarClient, photo: bytes) -> None:
+    tokens = stellar.tokens(photo)
+    assert tokens.concepts is not None
+    concepts = stellar.embed(photo, pooling="concepts", normalize=False)
+    np.testing.assert_allclose(tokens.concepts, concepts, atol=1e-5)
+    compact = stellar.tokens(photo, storage="compact").concepts
+    np.testing.assert_allclose(compact, concepts, atol=0.51 * np.abs(concepts).max() / 127)
 
 
 def test_pictures_may_be_paths_bytes_arrays_and_images(stellar: StellarClient, tmp_path: Path) -> None:

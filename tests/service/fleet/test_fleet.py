@@ -50,7 +50,9 @@ def test_answers_are_those_of_the_local_batcher_to_the_bit(
         fleet = cluster.ready()
         for path, accept in (
             ("/embed", "application/x-npy"),
+            ("/embed?pooling=mean", "application/x-npy"),
             ("/embed?pooling=cls", "application/x-npy"),
+            ("/embed?pooling=concepts", "application/x-npy"),
             ("/embed?pooling=tokens", "application/x-npy"),
             ("/tokens", "application/octet-stream"),
             ("/reconstruct", "image/png"),

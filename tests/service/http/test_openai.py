@@ -46,6 +46,7 @@ def test_answer_names_the_content_and_counts_the_patches(
     answer = client.embeddings.create(model=MODEL, input=[data_uri(photo)] * 2)
     served = server.client.get("/models").json()["models"][0]
     assert answer.model == served["id"]
+    assert answer.model_extra == {"pooling": served["poolings"][0]}
     assert answer.usage.prompt_tokens == answer.usage.total_tokens == 2 * 12 * 12
 
 
@@ -137,7 +138,7 @@ PICTURE = {"type": "image_url", "image_url": {"url": GOOD}}
         ({"input": GOOD, "dimensions": 64}, "bad_option", "dimensions", "have 192 numbers"),
         ({"input": GOOD, "encoding_format": "int8"}, "bad_option", "encoding_format", "'float' or 'base64'"),
         ({"input": GOOD, "modality": "audio"}, "bad_option", "modality", "'image'"),
-        ({"input": GOOD, "pooling": "tokens"}, "bad_option", "pooling", "'mean' or 'cls'"),
+        ({"input": GOOD, "pooling": "tokens"}, "bad_option", "pooling", "'mean', 'cls' or 'whitened'"),
         ({"input": GOOD, "colour": 1}, "bad_option", "colour", "no such option"),
         ({"input": GOOD} | chat([PICTURE]), "bad_request", "input", "not both"),
         (chat("a cat"), "bad_request", "messages", "got ['text']"),

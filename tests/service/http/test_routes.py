@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,8 +14,9 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load, save
 
-from tests.service.photos import data_uri, png_header
-from tests.service.server import Server
+from tests.service.photos import data_uri, plain, png_header
+from tests.service.server import Server, running
+from tests.service.toy import toy_version
 
 SAFETENSORS = "application/vnd.safetensors"
 
@@ -74,11 +76,57 @@ def test_vectors_have_unit_length_unless_told_otherwise(client: httpx.Client, ph
 
 def test_mean_pooling_is_the_mean_of_the_tokens(client: httpx.Client, photo: bytes) -> None:
     semantics = np.array(first(client.post("/tokens", files={"image": photo}))["semantics"])
-    mean = first(client.post("/embed", files={"image": photo}, data={"normalize": "false"}))["embedding"]
+    data = {"normalize": "false", "pooling": "mean"}
+    mean = first(client.post("/embed", files={"image": photo}, data=data))["embedding"]
     np.testing.assert_allclose(mean, semantics.mean(axis=0), atol=1e-5)
     tokens = first(client.post("/embed", files={"image": photo}, data={"pooling": "tokens"}))["embedding"]
     unit = semantics / np.linalg.norm(semantics, axis=1, keepdims=True)
     np.testing.assert_allclose(tokens, unit, atol=1e-5)
+
+
+def test_the_best_vector_comes_unless_told_otherwise_and_says_which_it_is(
+    client: httpx.Client, photo: bytes
+) -> None:
+    model = client.get("/models").json()["models"][0]
+    best = model["poolings"][0]
+    assert best == model["statistics"]["default"] == "whitened"
+    for accept in ("application/json", "application/x-npy"):
+        answers = {
+            pooling: client.post("/embed", files={"image": photo}, params=asked, headers={"accept": accept})
+            for pooling, asked in {"": {}, **{name: {"pooling": name} for name in model["poolings"]}}.items()
+        }
+        assert answers[""].content == answers[best].content
+        assert len({answer.content for answer in answers.values()}) == 5
+        for name, answer in answers.items():
+            assert answer.headers["x-stellar-pooling"] == (name or best)
+            assert answer.headers["x-stellar-model"] == model["id"]
+            assert accept != "application/json" or answer.json()["pooling"] == (name or best)
+
+
+def test_concepts_are_the_tokens_less_what_is_always_the_same_of_their_number(
+    client: httpx.Client, photo: bytes, other_photo: bytes
+) -> None:
+    one, other = (first(client.post("/tokens", files={"image": image})) for image in (photo, other_photo))
+    means = [np.subtract(item["semantics"], item["concepts"]) for item in (one, other)]
+    np.testing.assert_allclose(means[0], means[1], atol=1e-5)
+    vectors = first(client.post("/embed?pooling=concepts&normalize=false", files={"image": photo}))
+    np.testing.assert_allclose(vectors["embedding"], one["concepts"], atol=1e-6)
+
+
+def test_a_bundle_without_statistics_answers_as_ever(toy_models: Path, tmp_path: Path) -> None:
+    with running(tmp_path / "log", {}, "--models", str(toy_models)) as server:
+        files = {"image": plain(0)}
+        assert server.client.post("/embed", files=files).json()["pooling"] == "mean"
+        assert "concepts" not in server.client.post("/tokens", files=files).json()["data"][0]
+        model = server.client.get("/models").json()["models"][0]
+        assert ("statistics" in model, model["poolings"]) == (False, ["mean", "cls", "tokens"])
+        for pooling in ("whitened", "concepts"):
+            refused = server.client.post("/embed", files=files, params={"pooling": pooling})
+            assert (refused.status_code, refused.json()["code"]) == (400, "bad_option")
+            assert refused.json()["detail"] == (
+                f"pooling: toy@{toy_version()} has no statistics to make {pooling} of: calibrate it, "
+                "by stellar-model calibrate, or ask for mean, cls, tokens."
+            )
 
 
 def test_base64_vectors_and_npy_equal_the_numbers(
@@ -141,6 +189,7 @@ def test_safetensors_hold_all_images_and_say_where_they_come_from(
     arrays = load(answer.content)
     assert {name: array.shape[0] for name, array in arrays.items()} == {
         "semantics": 2,
+        "concepts": 2,
         "localization": 2,
         "cls": 2,
     }

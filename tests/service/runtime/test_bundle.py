@@ -74,6 +74,24 @@ def test_version_of_another_content_is_refused(toy: Path, change: dict[str, str]
         read_bundle(toy)
 
 
+def test_statistics_are_a_part_of_the_version(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path / "toy", calibrated=True)
+    manifest = read_bundle(folder).manifest
+    assert manifest.poolings == ("whitened", "mean", "cls", "tokens", "concepts")
+    assert manifest.version != toy_version()
+    assert manifest.statistics is not None
+    rewrite(folder, statistics=manifest.statistics.model_dump() | {"default": "cls"})
+    with pytest.raises(BundleError, match=r"version: expected \w{12} of its content, got "):
+        read_bundle(folder)
+
+
+def test_statistics_without_their_file_are_refused(toy: Path) -> None:
+    about = {"default": "cls", "pooled": "mean", "shrinkage": 0, "pictures": 1, "judged": {}}
+    rewrite(toy, statistics=about)
+    with pytest.raises(BundleError, match=r"does not list statistics.safetensors"):
+        read_bundle(toy)
+
+
 def test_missing_graph_is_refused(toy: Path) -> None:
     (toy / "decoder.onnx").unlink()
     with pytest.raises(BundleError, match=r"toy: decoder.onnx can't be read: No such file"):
@@ -120,6 +138,7 @@ def test_manifest_that_is_no_object_is_refused(toy: Path, text: str) -> None:
         ("width", "wide"),
         ("head", "other"),
         ("files", {"encoder.onnx": {}}),
+        ("statistics", {"default": "tokens"}),
     ],
 )
 def test_bad_field_is_named(toy: Path, field: str, value: Any) -> None:

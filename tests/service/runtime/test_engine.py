@@ -10,13 +10,22 @@ from typing import Any
 import numpy as np
 import onnx.parser
 import pytest
-from safetensors.numpy import save
+from safetensors.numpy import save, save_file
 
 from service.runtime.bundle import BundleError, read_bundle
-from service.runtime.engine import MEAN, Arrays, Engine, Stage, batch_buckets
+from service.runtime.engine import CONCEPTS, MEAN, WHITENED, Arrays, Engine, Stage, batch_buckets
 from service.runtime.providers import DeviceError
 from service.settings import Settings
-from tests.service.toy import DECODER, ENCODER, HEADER, results, write_manifest, write_toy
+from tests.service.toy import (
+    DECODER,
+    ENCODER,
+    HEADER,
+    manifest_of,
+    results,
+    toy_statistics,
+    write_manifest,
+    write_toy,
+)
 
 SOURCE = np.random.default_rng(0)
 
@@ -80,6 +89,56 @@ def test_what_is_not_wanted_is_not_there(engine: Engine) -> None:
     means: Any = engine.run("encode", {"image": images}, (MEAN,))[MEAN]
     assert means.dtype == np.float32
     np.testing.assert_allclose(means, whole["semantics"].astype(float).mean(axis=1), rtol=1e-6)
+
+
+def test_statistics_make_vectors_for_search_with_the_same_bits_in_any_company(tmp_path: Path) -> None:
+    engine = load(write_toy(tmp_path / "toy", calibrated=True))
+    images = dark(3)
+    want = results(images)
+    made: dict[str, Any] = dict(engine.run("encode", {"image": images}, (WHITENED, CONCEPTS)))
+    assert {name: array.dtype for name, array in made.items()} >= {WHITENED: "float32", CONCEPTS: "float32"}
+    grey = want["semantics"].mean(axis=1)
+    np.testing.assert_allclose(made[WHITENED], (grey - 0.1) * [1, 2, 3, 4], atol=1e-5)
+    np.testing.assert_allclose(
+        made[CONCEPTS], want["semantics"] - np.array([0, 0.1, 0.2])[:, None], atol=1e-5
+    )
+    for i in range(3):
+        alone = engine.run("encode", {"image": images[i : i + 1]}, (WHITENED, CONCEPTS))
+        for name in (WHITENED, CONCEPTS):
+            np.testing.assert_array_equal(alone[name][0], made[name][i])
+
+
+@pytest.mark.parametrize("pooled", ["shares", "cls"])
+def test_what_is_whitened_may_be_something_else_than_the_mean(tmp_path: Path, pooled: str) -> None:
+    about = {"default": "mean", "pooled": pooled, "shrinkage": 0.1, "pictures": 50, "judged": {}}
+    engine = load(write_toy(tmp_path / "toy", calibrated=True, statistics=about))
+    images = dark(2)
+    want = results(images)
+    vectors = {
+        "cls": want["cls"],
+        "shares": np.einsum("bnr,brd->bd", want["localization"], want["semantics"]),
+    }
+    vectors["shares"] = vectors["shares"] / 4
+    made = engine.run("encode", {"image": images}, (WHITENED,))[WHITENED]
+    np.testing.assert_allclose(made, (vectors[pooled] - 0.1) * [1, 2, 3, 4], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "told"),
+    [
+        ("center", np.zeros(5, np.float32), r"center: expected float32 \[4\], got float32 \[5\]"),
+        ("whitening", np.full((4, 4), np.nan, np.float32), "whitening: expected finite numbers"),
+        ("token_means", np.zeros((3, 4)), r"token_means: expected float32 \[3, 4\], got float64"),
+    ],
+)
+def test_statistics_that_don_t_fit_are_refused(tmp_path: Path, name: str, array: Any, told: str) -> None:
+    folder = write_toy(tmp_path / "toy", calibrated=True)
+    save_file(toy_statistics() | {name: array}, folder / "statistics.safetensors")
+    (folder / "bundle.json").rename(tmp_path / "before")
+    before = json.loads((tmp_path / "before").read_text())
+    write_manifest(folder, before | {"files": manifest_of(folder)["files"]})
+    with pytest.raises(BundleError, match=rf"toy: statistics.safetensors: {told}"):
+        load(folder)
 
 
 def test_processor_runs_single_images_a_thread_each(toy_models: Path) -> None:

@@ -29,9 +29,25 @@ def tokens(width: int = 640, model: str = "toy@1") -> ImageTokens:
 def test_full_files_read_back_to_the_bit() -> None:
     images = [tokens(640), tokens(320)]
     for before, after in zip(images, unpack(pack(images)), strict=True):
-        assert (after.model, after.source) == (before.model, before.source)
+        assert (after.model, after.source, after.concepts) == (before.model, before.source, None)
         for name in ("semantics", "localization", "cls"):
             np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+
+
+@pytest.mark.parametrize("storage", ["full", "compact"])
+def test_concepts_are_kept_as_tokens_are(storage: Storage) -> None:
+    before = [replace(each, concepts=each.semantics[::-1] - 1) for each in (tokens(640), tokens(320))]
+    for one, other in zip(before, unpack(pack(before, storage)), strict=True):
+        assert one.concepts is not None
+        step = np.abs(one.concepts).max(axis=1, keepdims=True) / 127 if storage == "compact" else 0
+        assert (np.abs(other.concepts - one.concepts) <= 0.501 * step).all()
+
+
+def test_tokens_have_a_place_where_they_are_the_largest_of_a_patch() -> None:
+    localization = np.full((2, 2, 4), 0.1, np.float32)
+    localization[..., 2] = 0.4
+    localization[1, 0, 0] = 0.5
+    assert replace(tokens(), localization=localization).placed == [0, 2]
 
 
 @pytest.mark.parametrize("storage", ["full", "compact"])

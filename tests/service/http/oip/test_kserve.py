@@ -36,8 +36,8 @@ def test_client_finds_the_server_and_its_models_ready(results: dict[str, Any]) -
 
 
 def test_client_gets_the_vectors_of_embed(server: Server, photo: bytes, results: dict[str, Any]) -> None:
-    for name, pooling in (("binary", "mean"), ("json", "mean"), ("cls", "cls")):
-        np.testing.assert_allclose(results[name], server.embedded(photo, pooling=pooling) * 2, atol=1e-5)
+    for name, options in (("binary", {}), ("json", {}), ("cls", {"pooling": "cls"})):
+        np.testing.assert_allclose(results[name], server.embedded(photo, **options) * 2, atol=1e-5)
 
 
 def test_client_encodes_and_decodes_in_bytes_and_in_json(server: Server, results: dict[str, Any]) -> None:

@@ -132,7 +132,9 @@ def test_parameters_are_the_options_of_embed(
     server: Server, triton: InferenceServerClient, photo: bytes
 ) -> None:
     parameters = {"pooling": "cls", "fit": "pad", "normalize": False}
-    vectors = triton.infer("embed", [images(photo)], parameters=parameters).as_numpy("embedding")
+    answer = triton.infer("embed", [images(photo)], parameters=parameters)
+    assert answer.get_response()["parameters"] == {"pooling": "cls"}
+    vectors = answer.as_numpy("embedding")
     expected = server.embedded(photo, pooling="cls", fit="pad", normalize="false")
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
 

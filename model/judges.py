@@ -1,0 +1,122 @@
+"""What tells a good vector from another on pictures that it was not made of: two views of one, or labels.
+
+M pictures · D width
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+
+from service.tokens.files import pictures_within
+from service.tokens.pictures import MAX_PIXELS, decode_image
+from service.tokens.pooling import normalized
+
+Pixels = NDArray[np.uint8]
+Vectors = NDArray[np.float32]
+
+NEIGHBOURS = 5
+TEMPERATURE = 0.07
+"""A vote weighs exp(cosine / 0.07), as in weighted kNN (Wu et al. 2018)."""
+LEAST_SIDE = 0.55
+"""Of a view, over the picture's side."""
+
+
+class Judge(Protocol):
+    """Pictures to encode, and what their vectors are worth."""
+
+    name: str
+
+    @property
+    def pictures(self) -> Sequence[tuple[Path, int]]:
+        """Files, and the number of the view of each."""
+        ...
+
+    def pixels(self, picture: tuple[Path, int], side: int) -> Pixels:
+        """A picture as the model sees it (S, S, 3). Raises `ServiceError` where it can't be read."""
+        ...
+
+    def found(self, pictures: Sequence[tuple[Path, int]], vectors: Vectors) -> float:
+        """Share in [0, 1] that vectors (M, D) of these pictures find rightly by their cosines.
+
+        Raises `ValueError` where there are too few.
+        """
+        ...
+
+
+class Views:
+    """Of each picture two pieces in other colours, maybe mirrored; one is to find the other."""
+
+    name = "views"
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.pictures = [(path, view) for path in paths for view in (0, 1)]
+
+    def pixels(self, picture: tuple[Path, int], side: int) -> Pixels:
+        """See `Judge`; a picture's views are always the same."""
+        path, view = picture
+        draw = random.Random(f"{path.name} {view}")  # noqa: S311 # no secret
+        whole = Image.fromarray(decode_image(path.read_bytes(), side * 4 // 3, "crop", MAX_PIXELS).pixels)
+        piece = draw.uniform(LEAST_SIDE, 1) * whole.width
+        left, top = (draw.uniform(0, whole.width - piece) for _ in range(2))
+        box = (left, top, left + piece, top + piece)
+        seen = whole.resize((side, side), Image.Resampling.BICUBIC, box)
+        if draw.random() < 0.5:
+            seen = seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        seen = ImageEnhance.Brightness(seen).enhance(draw.uniform(0.7, 1.3))
+        return np.asarray(ImageEnhance.Color(seen).enhance(draw.uniform(0.5, 1.5)))
+
+    def found(self, pictures: Sequence[tuple[Path, int]], vectors: Vectors) -> float:
+        """See `Judge`."""
+        where = {picture: i for i, picture in enumerate(pictures)}
+        both = [(i, where[path, 1]) for (path, view), i in where.items() if not view and (path, 1) in where]
+        if not both:
+            raise ValueError("none of the pictures that are held out can be read")
+        first, second = (normalized(vectors[list(each)]) for each in zip(*both, strict=True))
+        nearest = (first @ second.T).argmax(axis=1)
+        return float((nearest == np.arange(len(both))).mean())
+
+
+class Labels:
+    """Pictures in folders that are their labels; the nearest five others are to have the same."""
+
+    name = "labels"
+
+    def __init__(self, folder: Path) -> None:
+        """Raises `ValueError` where there are not two labels, and `OSError`."""
+        names = [name for name in pictures_within(folder)[0] if "/" in name]
+        self.pictures = [(folder / name, 0) for name in names]
+        if len({path.parent for path, _ in self.pictures}) < 2:
+            raise ValueError(f"{folder}: expected pictures in two folders or more, which are their labels")
+
+    def pixels(self, picture: tuple[Path, int], side: int) -> Pixels:
+        """See `Judge`."""
+        return whole(picture[0], side)
+
+    def found(self, pictures: Sequence[tuple[Path, int]], vectors: Vectors) -> float:
+        """See `Judge`."""
+        if len(pictures) <= NEIGHBOURS:
+            raise ValueError(f"expected more than {NEIGHBOURS} labelled pictures that can be read")
+        numbers = {label: i for i, label in enumerate(sorted({path.parent for path, _ in pictures}))}
+        labels = np.array([numbers[path.parent] for path, _ in pictures])
+        unit = normalized(vectors)
+        return float(np.mean(list(self._right(unit, labels, len(numbers)))))
+
+    def _right(self, unit: Vectors, labels: NDArray[np.int64], count: int) -> Iterator[bool]:
+        for i, vector in enumerate(unit):
+            cosines = unit @ vector
+            cosines[i] = -np.inf
+            nearest = np.argsort(-cosines)[:NEIGHBOURS]
+            weights = np.exp(cosines[nearest] / TEMPERATURE)
+            yield bool(np.bincount(labels[nearest], weights, count).argmax() == labels[i])
+
+
+def whole(path: Path, side: int) -> Pixels:
+    """A picture as it is served, (S, S, 3). Raises `ServiceError` and `OSError` where it can't be read."""
+    return decode_image(path.read_bytes(), side, "crop", MAX_PIXELS).pixels
