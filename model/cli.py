@@ -219,7 +219,7 @@ def _figures(path: Path) -> dict[str, float]:
 
 
 def _fail(error: object) -> NoReturn:
-    Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
+    Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
 

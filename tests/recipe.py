@@ -9,4 +9,4 @@ from tests.docs.pages import ROOT, python_blocks
 PAGE = ROOT / "docs/use/search.md"
 
 DEFINITIONS, FILLING, SEARCHING, EXAMPLE = python_blocks(PAGE)
-(COMMAND,) = re.findall(r"^stellar-service tokens .*$", PAGE.read_text(), re.MULTILINE)
+COMMANDS = re.findall(r"^stellar-service .*$", PAGE.read_text(), re.MULTILINE)

@@ -79,14 +79,14 @@ export class Api {
   }
 
   /**
-   * Every token of several images, not normalized: (r × D) numbers for each, or its problem.
-   * @param {Blob[]} files @param {string} model @param {AbortSignal} [signal]
+   * Vectors of several images, not normalized: D numbers for each, r × D with some poolings, or its problem.
+   * @param {Blob[]} files @param {string} model @param {string} pooling @param {AbortSignal} [signal]
    * @returns {Promise<(Float32Array | Problem)[]>}
    */
-  async embed(files, model, signal) {
+  async embed(files, model, pooling, signal) {
     const body = new FormData();
     for (const file of files) body.append("image", file);
-    const options = { model, pooling: "tokens", normalize: "false", encoding_format: "base64" };
+    const options = { model, pooling, normalize: "false", encoding_format: "base64" };
     for (const [name, value] of Object.entries(options)) body.append(name, value);
     const answer = await this.#send("embed", { method: "POST", body, signal });
     const { data } = await answer.json();

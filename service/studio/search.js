@@ -21,18 +21,11 @@ const LIT = 12; // results on which the found token's region is drawn
  * @property {File} file
  * @property {string} sample its name among the samples, or ""
  * @property {string} model what the vectors come from
- * @property {Float32Array | null} vectors r × D numbers
+ * @property {Map<string, Float32Array | null>} vectors by their pooling: D or r × D numbers, null where the file can't be read
  * @property {import("./tokens.js").Tokens | null} tokens fetched for the best results only
  * @property {HTMLCanvasElement} canvas
  * @property {HTMLElement} card
  */
-
-/** The mean of r vectors. @param {Float32Array} vectors @param {number} width D */
-function meanOf(vectors, width) {
-  const mean = new Float32Array(width);
-  vectors.forEach((value, i) => (mean[i % width] += value));
-  return mean;
-}
 
 /** The token that comes closest to a row. @param {Float32Array} vectors @param {Float32Array} row */
 function bestOf(vectors, row) {
@@ -55,6 +48,8 @@ function firstOf(items) {
 export class Search {
   /** @type {Item[]} */
   #items = [];
+  /** @type {Pick<Item, "file" | "model" | "vectors"> | null} the photo that is searched for */
+  #asked = null;
   #refused = 0;
   #working = false;
 
@@ -67,6 +62,25 @@ export class Search {
 
   get #shown() {
     return !byId("view-search").hidden;
+  }
+
+  /** Which vectors are compared: the model's best ones of a whole photo, or those of its tokens. */
+  get #pooling() {
+    const { selected, manifest } = this.studio;
+    if (selected === null) return manifest.poolings[0];
+    return manifest.poolings.includes("concepts") ? "concepts" : "tokens";
+  }
+
+  /** Whether vectors of the model that is chosen are there, or can't be. @param {Item} item @param {string} pooling */
+  #has(item, pooling) {
+    return item.model === this.studio.model && item.vectors.has(pooling);
+  }
+
+  /** All photos, the one that is searched for first. */
+  get #all() {
+    const { photo } = this.studio;
+    if (this.#asked?.file !== photo.file) this.#asked = { file: photo.file, model: "", vectors: new Map() };
+    return [this.#asked, ...this.#items];
   }
 
   /** The view comes into sight. */
@@ -82,7 +96,7 @@ export class Search {
       const canvas = element("canvas", { width: THUMB, height: THUMB, "aria-hidden": "true" });
       const card = element("li", { className: "found" });
       const sample = sampled ? file.name.replace(/\.jpg$/, "") : "";
-      this.#items.push({ file, sample, model: "", vectors: null, tokens: null, canvas, card });
+      this.#items.push({ file, sample, model: "", vectors: new Map(), tokens: null, canvas, card });
     }
     await this.#embed();
   }
@@ -99,8 +113,8 @@ export class Search {
       element("section", { className: "panel ask", "aria-labelledby": "search-title" },
         this.query,
         element("div", {},
-          element("h2", { id: "search-title" }, "Find it in other photos"),
-          element("p", { className: "minor" }, "Add photos, or drop a folder here. They are ranked by how much they resemble this one as a whole, or by the one token of theirs that comes closest to a token of this photo: find this thing anywhere. The ranking stays in this tab."),
+          element("h2", { id: "search-title" }, "Find photos like it"),
+          element("p", { className: "minor" }, "Add photos, or drop a folder here. They are ranked by how much they resemble this one as a whole, or by the one token of theirs that comes closest to a token of this photo. How well that finds a thing depends on the model: the bundled one goes by colour and place more than by meaning. The ranking stays in this tab."),
           element("div", { className: "row wrap" },
             element("label", { htmlFor: "search-by" }, "Rank by"), this.by,
             button("search-choose", "Add photos"), button("search-folder", "Add a folder"),
@@ -154,24 +168,25 @@ export class Search {
     const context = this.query.getContext("2d");
     context.drawImage(studio.photo.view, 0, 0, THUMB, THUMB);
     if (studio.selected !== null) outline(this.query, studio.tokens, studio.selected, studio.selected);
-    if (this.#items.some((item) => item.model !== studio.model)) void this.#embed();
+    if (this.#items.length && this.#all.some((item) => !this.#has(item, this.#pooling))) void this.#embed();
     else this.#rank();
   }
 
   /** Ask for the vectors that are missing, some at a time. */
   async #embed() {
-    if (this.#working) return;
-    this.#working = true;
     const { studio } = this;
+    if (this.#working || !studio.photo) return;
+    this.#working = true;
     try {
       for (;;) {
         const { model } = studio;
-        const left = this.#items.filter((item) => item.model !== model);
+        const pooling = this.#pooling;
+        const left = this.#all.filter((item) => !this.#has(item, pooling));
         if (!left.length) break;
         this.note.textContent = `Reading ${left.length} photo${left.length > 1 ? "s" : ""}…`;
         const batch = firstOf(left);
-        const answers = await this.#vectorsOf(batch.map((item) => item.file), model);
-        await Promise.all(batch.map((item, i) => this.#take(item, answers[i], model)));
+        const answers = await this.#vectorsOf(batch.map((item) => item.file), model, pooling);
+        await Promise.all(batch.map((item, i) => this.#take(item, answers[i], model, pooling)));
         if (this.#shown) this.#rank();
       }
     } catch (error) {
@@ -185,41 +200,48 @@ export class Search {
   }
 
   /** Vectors of each file, or its problem. What is too much at once goes one by one. */
-  async #vectorsOf(files, model) {
+  async #vectorsOf(files, model, pooling) {
     const { api } = this.studio;
     try {
-      return await api.embed(files, model);
+      return await api.embed(files, model, pooling);
     } catch (error) {
       if (!(error instanceof Problem) || error.passes || error.status === 401) throw error;
       if (files.length === 1) return [error];
       const answers = [];
-      for (const file of files) answers.push(...(await this.#vectorsOf([file], model)));
+      for (const file of files) answers.push(...(await this.#vectorsOf([file], model, pooling)));
       return answers;
     }
   }
 
-  async #take(item, answer, model) {
+  async #take(item, answer, model, pooling) {
+    if (item.model !== model) {
+      item.vectors.clear();
+      item.tokens = null;
+    }
     item.model = model;
-    item.tokens = null;
-    item.vectors = answer instanceof Problem ? null : answer;
-    if (item.vectors) await drawThumb(item).catch(() => undefined);
+    item.vectors.set(pooling, answer instanceof Problem ? null : answer);
+    if (item.canvas && item.vectors.get(pooling)) await drawThumb(item).catch(() => undefined);
   }
 
   #rank() {
     const { studio } = this;
-    const query = studio.tokens;
-    if (!query) return;
-    const read = this.#items.filter((item) => item.vectors && item.model === studio.model);
-    const whole = meanOf(query.semantics, query.width);
+    if (!studio.photo) return;
+    const pooling = this.#pooling;
+    const [{ vectors }, ...items] = this.#all;
+    const asked = this.#has(this.#asked, pooling) ? vectors.get(pooling) : null;
+    const width = studio.tokens.width;
+    const query = studio.selected === null ? asked : asked?.subarray(studio.selected * width, (studio.selected + 1) * width);
+    const known = items.filter((item) => this.#has(item, pooling));
+    const read = query ? known.filter((item) => item.vectors.get(pooling)) : [];
     const ranked = read.map((item) => ({
       item,
       ...(studio.selected === null
-        ? { token: null, score: cosine(meanOf(item.vectors, query.width), whole) }
-        : bestOf(item.vectors, query.row(studio.selected))),
+        ? { token: null, score: cosine(item.vectors.get(pooling), query) }
+        : bestOf(item.vectors.get(pooling), query)),
     }));
     ranked.sort((a, b) => b.score - a.score);
     this.list.replaceChildren(...ranked.map((each, i) => this.#card(each, i)));
-    const unread = this.#items.filter((item) => !item.vectors && item.model === studio.model).length + this.#refused;
+    const unread = known.filter((item) => !item.vectors.get(pooling)).length + this.#refused;
     const by = studio.selected === null ? "the whole photo" : `token ${studio.selected}`;
     this.note.textContent = [
       read.length ? `${read.length} photo${read.length > 1 ? "s" : ""} ranked by ${by}.` : "No photos yet.",
@@ -233,10 +255,10 @@ export class Search {
   #showCall(found) {
     const { studio } = this;
     const others = found.slice(0, CALLED).map(({ file, sample }) => ["image", { name: file.name, sample }]);
-    const [pooling, left] = studio.selected === null
-      ? ["mean", "Results are ranked by the cosine of their vector and the first one."]
-      : ["tokens", `Results are ranked by the highest cosine of any of their tokens and token ${studio.selected} of the first image.`];
-    const fields = { model: studio.namedModel, pooling };
+    const left = studio.selected === null
+      ? "Results are ranked by the cosine of their vector and the first one."
+      : `Results are ranked by the highest cosine of any of their tokens and token ${studio.selected} of the first image.`;
+    const fields = { model: studio.namedModel, pooling: this.#pooling };
     this.box.show([{ ...studio.api.about, route: "embed", files: [["image", studio.photo], ...others], fields, out: "vectors.json" }], left);
   }
 

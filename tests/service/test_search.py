@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lancedb
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from tests.recipe import COMMAND, DEFINITIONS, EXAMPLE, FILLING, SEARCHING
+from tests.recipe import COMMANDS, DEFINITIONS, EXAMPLE, FILLING, SEARCHING
 from tests.service.server import Server
 
 SIZE = 320, 240
@@ -53,8 +55,9 @@ def page(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
     cat = picture(draw, (200, 150), (80, 50))
     cat.save(folder / "cat.jpg", quality=95)
     cat.save(folder / "photos/cat.png")
-    command = shlex.split(at(server, COMMAND), comments=True)
-    subprocess.run([Path(sys.prefix) / "bin" / command[0], *command[1:]], cwd=folder, check=True)
+    for line in COMMANDS:
+        command = shlex.split(at(server, line), comments=True)
+        subprocess.run([Path(sys.prefix) / "bin" / command[0], *command[1:]], cwd=folder, check=True)
     names: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -77,26 +80,51 @@ def test_a_token_finds_the_pictures_that_contain_its_thing(page: dict[str, Any])
 
 def test_the_token_of_another_place_finds_others(page: dict[str, Any]) -> None:
     token = page["token_at"](page["cat"], 80, 50)
-    found = [path for path, _ in page["nearest"](page["table"], token, "tokens")]
+    found = [path for path, _ in page["nearest"](page["table"], token, "concepts")]
     assert sum(path.startswith("disc") for path in found) <= 4
 
 
 def test_a_whole_picture_finds_itself_first(page: dict[str, Any]) -> None:
-    for found in (page["alike"], page["quick"]):
+    for found in (page["alike"], page["alike_in_parts"]):
         assert found[0][0] == "cat.png"
         assert found[0][1] < found[1][1] / 2
 
 
 def test_the_index_finds_what_comparing_with_all_finds(page: dict[str, Any]) -> None:
     table = page["table"].to_arrow()
-    tokens = np.array(table["tokens"].to_pylist())
-    tokens /= np.linalg.norm(tokens, axis=2, keepdims=True)
-    query = page["cat"].semantics / np.linalg.norm(page["cat"].semantics, axis=1, keepdims=True)
-    distances = (1 - np.einsum("qd,mrd->mqr", query, tokens).max(axis=2)).sum(axis=1)
+    query = unit(page["concepts"](page["cat"]))
+    lists = [unit(np.array(each)) for each in table["concepts"].to_pylist()]
+    distances = np.array([(1 - (query @ each.T).max(axis=1)).sum() for each in lists])
     order = np.argsort(distances)[:10]
-    paths = table["path"].to_pylist()
-    assert [path for path, _ in page["alike"]] == [paths[i] for i in order]
-    np.testing.assert_allclose([distance for _, distance in page["alike"]], distances[order], atol=1e-3)
+    paths, found = table["path"].to_pylist(), page["alike_in_parts"]
+    assert [path for path, _ in found] == [paths[i] for i in order]
+    np.testing.assert_allclose([distance for _, distance in found], distances[order], atol=1e-3)
+
+
+def unit(vectors: NDArray[Any]) -> NDArray[Any]:
+    scaled: NDArray[Any] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return scaled
+
+
+def test_tokens_without_a_place_stay_out_of_the_lists(page: dict[str, Any]) -> None:
+    rows = {row["path"]: row["concepts"] for row in page["table"].to_arrow().to_pylist()}
+    cat = page["cat"]
+    without = [k for k in range(16) if not (cat.localization.argmax(axis=2) == k).any()]
+    assert without
+    assert cat.placed == [k for k in range(16) if k not in without]
+    everything = np.array([concept for each in rows.values() for concept in each])
+    assert len(everything) < 16 * len(rows)
+    assert np.linalg.norm(everything, axis=1).min() > 0
+
+
+def test_a_vector_of_zeros_hides_its_picture_from_lancedb(page: dict[str, Any], tmp_path: Path) -> None:
+    """Why they stay out, rather than being zeros: should LanceDB find such pictures, the page can say so."""
+    query = page["concepts"](page["cat"])[0]
+    lists = {"whole": [query, -query], "with zeros": [query, np.zeros_like(query)]}
+    kept = [{"path": path, "concepts": list(each), "vector": query} for path, each in lists.items()]
+    table = lancedb.connect(tmp_path).create_table("photos", kept, schema=page["SCHEMA"])
+    found = page["nearest"](table, query, "concepts")
+    assert [path for path, distance in found if np.isfinite(distance)] == ["whole"]
 
 
 def test_the_short_example_finds_the_same(server: Server, page: dict[str, Any]) -> None:

@@ -63,8 +63,8 @@ def test_folder_is_ranked_by_embed_and_by_a_token(visitor: Visitor, folder: Path
     expect(page.locator("#search-note")).to_have_text(
         "4 photos ranked by the whole photo. 2 files could not be read."
     )
-    query = vectors(visitor, coffee, "mean")
-    want = {f"{n}.jpg": float(vectors(visitor, sample(n), "mean") @ query) for n in PHOTOS}
+    query = vectors(visitor, coffee, "whitened")
+    want = {f"{n}.jpg": float(vectors(visitor, sample(n), "whitened") @ query) for n in PHOTOS}
     names, scores = ranking(visitor)
     assert names == sorted(want, key=lambda name: -want[name])
     assert scores == pytest.approx([want[name] for name in names], abs=1e-4)
@@ -73,8 +73,8 @@ def test_folder_is_ranked_by_embed_and_by_a_token(visitor: Visitor, folder: Path
 
     page.select_option("#search-by", "8")
     expect(page.locator("#search-note")).to_contain_text("ranked by token 8")
-    row = vectors(visitor, coffee, "tokens")[8]
-    want = {f"{n}.jpg": float((vectors(visitor, sample(n), "tokens") @ row).max()) for n in PHOTOS}
+    row = vectors(visitor, coffee, "concepts")[8]
+    want = {f"{n}.jpg": float((vectors(visitor, sample(n), "concepts") @ row).max()) for n in PHOTOS}
     names, scores = ranking(visitor)
     assert names == sorted(want, key=lambda name: -want[name])
     assert scores == pytest.approx([want[name] for name in names], abs=1e-4)

@@ -33,6 +33,7 @@ def claimed(source: Path, tmp_path: Path) -> Path:
     """What a job of that folder has claimed, whose one shard is done."""
     planned = plan(str(source), 64 * 2**20)
     record = Record(
+        pooling="whitened",
         model=read_bundle(BUNDLED_MODELS / "stellar-tiny").manifest.id,
         source=planned.address,
         kind="pictures",

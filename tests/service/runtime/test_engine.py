@@ -15,6 +15,8 @@ from safetensors.numpy import save, save_file
 from service.runtime.bundle import BundleError, read_bundle
 from service.runtime.engine import CONCEPTS, MEAN, WHITENED, Arrays, Engine, Stage, batch_buckets
 from service.runtime.providers import DeviceError
+from service.runtime.reference import ENCODED
+from service.runtime.statistics import read_statistics
 from service.settings import Settings
 from tests.service.toy import (
     DECODER,
@@ -91,21 +93,22 @@ def test_what_is_not_wanted_is_not_there(engine: Engine) -> None:
     np.testing.assert_allclose(means, whole["semantics"].astype(float).mean(axis=1), rtol=1e-6)
 
 
-def test_statistics_make_vectors_for_search_with_the_same_bits_in_any_company(tmp_path: Path) -> None:
-    engine = load(write_toy(tmp_path / "toy", calibrated=True))
+def test_statistics_make_vectors_for_search_of_each_image_by_itself(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path / "toy", calibrated=True)
+    engine, statistics = load(folder), read_statistics(read_bundle(folder))
+    assert statistics is not None
     images = dark(3)
     want = results(images)
-    made: dict[str, Any] = dict(engine.run("encode", {"image": images}, (WHITENED, CONCEPTS)))
-    assert {name: array.dtype for name, array in made.items()} >= {WHITENED: "float32", CONCEPTS: "float32"}
+    made: dict[str, Any] = dict(engine.run("encode", {"image": images}, (WHITENED, CONCEPTS, *ENCODED)))
+    assert all(made[name].dtype == np.float32 for name in (WHITENED, CONCEPTS))
     grey = want["semantics"].mean(axis=1)
     np.testing.assert_allclose(made[WHITENED], (grey - 0.1) * [1, 2, 3, 4], atol=1e-5)
     np.testing.assert_allclose(
         made[CONCEPTS], want["semantics"] - np.array([0, 0.1, 0.2])[:, None], atol=1e-5
     )
     for i in range(3):
-        alone = engine.run("encode", {"image": images[i : i + 1]}, (WHITENED, CONCEPTS))
-        for name in (WHITENED, CONCEPTS):
-            np.testing.assert_array_equal(alone[name][0], made[name][i])
+        alone = statistics.whitened(*(made[name][i] for name in ENCODED))
+        np.testing.assert_array_equal(alone, made[WHITENED][i])
 
 
 @pytest.mark.parametrize("pooled", ["shares", "cls"])

@@ -39,7 +39,8 @@ def tokens_of(server: Server, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.
     files = [("image", encoded(Image.fromarray(each))) for each in batch]
     accept = {"accept": "application/vnd.safetensors"}
     arrays = load(server.client.post("/tokens", files=files, headers=accept).content)
-    return arrays | {"localization": arrays["localization"].reshape(len(batch), 144, 16)}
+    arrays["localization"] = arrays["localization"].reshape(len(batch), 144, 16)
+    return {name: arrays[name] for name in TOKENS}
 
 
 def test_server_and_models_describe_themselves(server: Server, triton: InferenceServerClient) -> None:
