@@ -6,7 +6,7 @@ M pictures · D width
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -101,20 +101,26 @@ class Labels:
 
     def found(self, pictures: Sequence[tuple[Path, int]], vectors: Vectors) -> float:
         """See `Judge`."""
-        if len(pictures) <= NEIGHBOURS:
-            raise ValueError(f"expected more than {NEIGHBOURS} labelled pictures that can be read")
-        numbers = {label: i for i, label in enumerate(sorted({path.parent for path, _ in pictures}))}
-        labels = np.array([numbers[path.parent] for path, _ in pictures])
-        unit = normalized(vectors)
-        return float(np.mean(list(self._right(unit, labels, len(numbers)))))
+        return neighbours_agree([path.parent.as_posix() for path, _ in pictures], vectors)
 
-    def _right(self, unit: Vectors, labels: NDArray[np.int64], count: int) -> Iterator[bool]:
-        for i, vector in enumerate(unit):
-            cosines = unit @ vector
-            cosines[i] = -np.inf
-            nearest = np.argsort(-cosines)[:NEIGHBOURS]
-            weights = np.exp(cosines[nearest] / TEMPERATURE)
-            yield bool(np.bincount(labels[nearest], weights, count).argmax() == labels[i])
+
+def neighbours_agree(labels: Sequence[str], vectors: Vectors) -> float:
+    """Share in [0, 1] of vectors (M, D) whose five nearest others vote for their own label.
+
+    Raises `ValueError` where there are not so many.
+    """
+    if len(vectors) <= NEIGHBOURS:
+        raise ValueError(f"expected more than {NEIGHBOURS} labelled pictures that can be read")
+    _, numbers = np.unique(labels, return_inverse=True)
+    unit = normalized(vectors)
+    right = 0
+    for i, vector in enumerate(unit):
+        cosines = unit @ vector
+        cosines[i] = -np.inf
+        nearest = np.argsort(-cosines)[:NEIGHBOURS]
+        votes = np.bincount(numbers[nearest], np.exp(cosines[nearest] / TEMPERATURE))
+        right += int(votes.argmax() == numbers[i])
+    return right / len(unit)
 
 
 def whole(path: Path, side: int) -> Pixels:

@@ -21,7 +21,8 @@ from tests.studio.conftest import Visit
 from tests.studio.visitor import Visitor, run_call
 
 COLUMN = ("select", "canvas >> nth=0", "canvas >> nth=1")
-PHOTOS = ("coffee", "rocket", "chelsea", "astronaut")
+PHOTOS = {"cup.jpg": "coffee", "rocket.jpg": "rocket", "cat.jpg": "chelsea", "astronaut.jpg": "astronaut"}
+"""What they are called in the folder, where no sample has the same name."""
 
 
 def ranking(visitor: Visitor) -> tuple[list[str], list[float]]:
@@ -35,8 +36,8 @@ def ranking(visitor: Visitor) -> tuple[list[str], list[float]]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of photos, with something else in it."""
     made = tmp_path_factory.mktemp("photos")
-    for name in PHOTOS:
-        (made / f"{name}.jpg").write_bytes(sample(name))
+    for name, photo in PHOTOS.items():
+        (made / name).write_bytes(sample(photo))
     (made / "broken.jpg").write_bytes(sample("coffee")[:5000])
     (made / "notes.txt").write_text("no picture")
     return made
@@ -64,7 +65,7 @@ def test_folder_is_ranked_by_embed_and_by_a_token(visitor: Visitor, folder: Path
         "4 photos ranked by the whole photo. 2 files could not be read."
     )
     query = vectors(visitor, coffee, "whitened")
-    want = {f"{n}.jpg": float(vectors(visitor, sample(n), "whitened") @ query) for n in PHOTOS}
+    want = {name: float(vectors(visitor, sample(n), "whitened") @ query) for name, n in PHOTOS.items()}
     names, scores = ranking(visitor)
     assert names == sorted(want, key=lambda name: -want[name])
     assert scores == pytest.approx([want[name] for name in names], abs=1e-4)
@@ -74,7 +75,7 @@ def test_folder_is_ranked_by_embed_and_by_a_token(visitor: Visitor, folder: Path
     page.select_option("#search-by", "8")
     expect(page.locator("#search-note")).to_contain_text("ranked by token 8")
     row = vectors(visitor, coffee, "concepts")[8]
-    want = {f"{n}.jpg": float((vectors(visitor, sample(n), "concepts") @ row).max()) for n in PHOTOS}
+    want = {name: float((vectors(visitor, sample(n), "concepts") @ row).max()) for name, n in PHOTOS.items()}
     names, scores = ranking(visitor)
     assert names == sorted(want, key=lambda name: -want[name])
     assert scores == pytest.approx([want[name] for name in names], abs=1e-4)
