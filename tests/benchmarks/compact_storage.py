@@ -24,7 +24,7 @@ from rich.table import Table
 from sklearn.datasets import load_sample_images
 
 from service.runtime.bundle import read_bundle
-from service.runtime.engine import Engine
+from service.runtime.engine import CONCEPTS, OUTPUTS, Engine
 from service.settings import BUNDLED_MODELS, Settings
 from service.tokens.edits import apply_edits, parse_edits
 from service.tokens.pictures import Source, decode_image
@@ -111,7 +111,8 @@ class Benchmark:
 
     def _encode(self, pixels: NDArray[np.uint8]) -> Arrays:
         parts = [
-            self.engine.run("encode", {"image": pixels[i : i + BATCH]}) for i in range(0, len(pixels), BATCH)
+            self.engine.run("encode", {"image": pixels[i : i + BATCH]}, (*OUTPUTS["encode"], CONCEPTS))
+            for i in range(0, len(pixels), BATCH)
         ]
         arrays: Arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         arrays["localization"] = arrays["localization"].reshape(len(pixels), *self.manifest.grid, -1)

@@ -53,6 +53,7 @@ ALIKE = 0.5
 SOME = 200
 """Pictures whose tokens are compared by number."""
 POOLINGS: tuple[Pooling, ...] = ("mean", "cls", "whitened")
+COMPARED: tuple[Pooling, ...] = ("mean", "whitened")
 RECIPE: dict[str, Any] = {}
 exec(DEFINITIONS, RECIPE)
 nearest, clusters, token_at, concepts = (
@@ -252,7 +253,7 @@ def whole(labelled: Path, work: Path) -> Table:
     right = [{each for each in gallery if Path(each).parent == Path(path).parent} for path in queries]
     shown = Table("tokens, %", "concepts, %", "mean token, %", "/embed, %", "chance, %")
     kinds = [[each(images) for images in (gallery, queries)] for each in (all_tokens, all_concepts)]
-    kinds += [[vectors(folder, work, pooling) for folder in folders] for pooling in ("mean", "whitened")]
+    kinds += [[vectors(folder, work, pooling) for folder in folders] for pooling in COMPARED]
     found = (precision(Exact(known), [*asked.values()], right) for known, asked in kinds)
     shown.add_row(*found, chance(gallery, right))
     shown.title = f"{len(queries)} whole stamps among {len(gallery)}"
@@ -267,7 +268,7 @@ def things(labelled: Path, work: Path) -> Table:
     gallery = read(tokens_file(work / "gallery", work))
     by_token, by_concept = Exact(all_tokens(gallery)), Exact(all_concepts(gallery))
     by_merged = Exact({path: merged(each) for path, each in all_concepts(gallery).items()})
-    pooled = {pooling: Exact(vectors(work / "gallery", work, pooling)) for pooling in ("mean", "whitened")}
+    pooled = {pooling: Exact(vectors(work / "gallery", work, pooling)) for pooling in COMPARED}
     shown = Table("hand", "right is", "token, %", "concept, %", "merged, %", title="things in collages")
     for pooling in pooled:
         shown.add_column(f"{pooling}, %")

@@ -109,13 +109,13 @@ def test_whitening_makes_the_shrunk_covariance_one_without_turning(shrinkage: fl
 def test_without_labels_two_views_of_held_out_pictures_have_to_find_each_other(
     toy: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    assert calibrate(toy, "--pictures", pictures, "--most", 70).returncode == 0
+    assert calibrate(toy, "--pictures", pictures, "--most", "70").returncode == 0
     manifest = read_bundle(toy).manifest
     assert manifest.statistics is not None
     assert manifest.statistics.pictures in (55, 56)  # without a fifth, and maybe the one that can't be read
     assert {*manifest.statistics.judged} == {"views_mean", "views_cls", "views_whitened"}
     again = write_toy(tmp_path / "again/toy")
-    calibrate(again, "--pictures", pictures, "--most", 70)
+    calibrate(again, "--pictures", pictures, "--most", "70")
     assert read_bundle(again).manifest == manifest
 
 

@@ -117,9 +117,9 @@ def toy_statistics() -> dict[str, NDArray[np.float32]]:
     """Such that the mean token's four numbers, which are the same, come out as 1, 2, 3 and 4 times that less
     a tenth; token k's mean is k tenths.
     """
-    means = np.repeat(np.arange(3, dtype=np.float32)[:, None] / 10, 4, axis=1)
+    means = np.repeat(np.arange(3)[:, None] / 10, 4, axis=1)
     return {
-        "token_means": means,
+        "token_means": means.astype(np.float32),
         "center": np.full(4, 0.1, np.float32),
         "whitening": np.diag(np.arange(1, 5, dtype=np.float32)),
     }

@@ -122,7 +122,7 @@ def test_what_is_whitened_may_be_something_else_than_the_mean(tmp_path: Path, po
         "shares": np.einsum("bnr,brd->bd", want["localization"], want["semantics"]),
     }
     vectors["shares"] = vectors["shares"] / 4
-    made = engine.run("encode", {"image": images}, (WHITENED,))[WHITENED]
+    made: Any = engine.run("encode", {"image": images}, (WHITENED,))[WHITENED]
     np.testing.assert_allclose(made, (vectors[pooled] - 0.1) * [1, 2, 3, 4], atol=1e-5)
 
 

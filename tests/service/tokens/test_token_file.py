@@ -39,6 +39,7 @@ def test_concepts_are_kept_as_tokens_are(storage: Storage) -> None:
     before = [replace(each, concepts=each.semantics[::-1] - 1) for each in (tokens(640), tokens(320))]
     for one, other in zip(before, unpack(pack(before, storage)), strict=True):
         assert one.concepts is not None
+        assert other.concepts is not None
         step = np.abs(one.concepts).max(axis=1, keepdims=True) / 127 if storage == "compact" else 0
         assert (np.abs(other.concepts - one.concepts) <= 0.501 * step).all()
 
