@@ -53,7 +53,8 @@ def vectors(
 def called(visitor: Visitor, language: str, folder: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The vectors that the call beside the results brings: of the photo, then of each result."""
     answer = run_call(language, visitor.call(language, "search-call"), folder, "vectors.json")
-    (folder / "vectors.json").unlink()  # the folder is searched again
+    for made in ("vectors.json", "coffee.jpg"):  # the folder is searched again
+        (folder / made).unlink(missing_ok=True)
     return np.array([item["embedding"] for item in json.loads(answer)["data"]])
 
 
