@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shlex
 import subprocess
 import sys
@@ -14,47 +13,17 @@ import lancedb
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from tests.recipe import COMMANDS, DEFINITIONS, EXAMPLE, FILLING, SEARCHING
+from tests.service.discs import draw_all
 from tests.service.server import Server
-
-SIZE = 320, 240
-"""Not square, so that places in the picture are not places in what the model sees of it."""
-OTHERS = ("royalblue", "seagreen", "gold", "white")
-WITH_DISC = 8
-WITHOUT = 24
-
-
-def picture(draw: random.Random, disc: tuple[int, int] | None, square: tuple[int, int]) -> Image.Image:
-    """A square, and maybe a red disc, with these middles."""
-    image = Image.new("RGB", SIZE, (draw.randint(60, 200),) * 3)
-    canvas = ImageDraw.Draw(image)
-    side, radius = draw.randint(25, 35), draw.randint(38, 46)
-    canvas.rectangle(around(square, side), draw.choice(OTHERS))
-    if disc is not None:
-        canvas.ellipse(around(disc, radius), "crimson")
-    return image
-
-
-def around(middle: tuple[int, int], half: int) -> tuple[int, int, int, int]:
-    """A square's box."""
-    return middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half
 
 
 @pytest.fixture(scope="module")
 def page(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What the names of the page stand for once it has run where `photos` and `cat.jpg` are."""
-    folder, draw = tmp_path_factory.mktemp("search"), random.Random(0)
-    (folder / "photos").mkdir()
-    places = [(100, 60), (220, 60), (100, 180), (220, 180)]
-    for i in range(WITH_DISC + WITHOUT):
-        disc, square = draw.sample(places, 2)
-        kind = "disc" if i < WITH_DISC else "none"
-        picture(draw, disc if kind == "disc" else None, square).save(folder / f"photos/{kind}-{i}.png")
-    cat = picture(draw, (200, 150), (80, 50))
-    cat.save(folder / "cat.jpg", quality=95)
-    cat.save(folder / "photos/cat.png")
+    folder = tmp_path_factory.mktemp("search")
+    draw_all(folder)
     for line in COMMANDS:
         command = shlex.split(at(server, line), comments=True)
         subprocess.run([Path(sys.prefix) / "bin" / command[0], *command[1:]], cwd=folder, check=True)
@@ -74,14 +43,14 @@ def at(server: Server, text: str) -> str:
 def test_a_token_finds_the_pictures_that_contain_its_thing(page: dict[str, Any]) -> None:
     found = [path for path, _ in page["containing"]]
     assert found[0] == "cat.png"
-    assert all(path.startswith("disc") for path in found[1:6])
+    assert all(path.startswith("trip/") for path in found[1:6])
     assert len(found) == len(set(found)) == 10
 
 
 def test_the_token_of_another_place_finds_others(page: dict[str, Any]) -> None:
     token = page["token_at"](page["cat"], 80, 50)
     found = [path for path, _ in page["nearest"](page["table"], token, "concepts")]
-    assert sum(path.startswith("disc") for path in found) <= 4
+    assert sum(path.startswith("trip/") for path in found) <= 4
 
 
 def test_a_whole_picture_finds_itself_first(page: dict[str, Any]) -> None:
