@@ -29,7 +29,7 @@ $(MODELS)/%/bundle.json:
 	$(MAKE) $(VENV)/train
 	$(VENV)/bin/python -m model.cli download $* --out $(MODELS)
 
-test: $(VENV)/dev $(VENV)/kserve/installed redis-server prometheus helm chromium c++ ## Set everything up and run all checks and tests
+test: $(VENV)/dev $(VENV)/kserve/installed $(VENV)/callers/installed redis-server prometheus helm chromium c++ ## Set everything up and run all checks and tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
@@ -166,6 +166,12 @@ $(VENV)/dev: pyproject.toml constraints.txt
 $(VENV)/kserve/installed: constraints.txt | $(VENV)/dev # what KServe's client wants does not go with the rest
 	@test -x $(VENV)/kserve/bin/python || $(VENV)/bin/python -m venv $(VENV)/kserve
 	$(VENV)/kserve/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'kserve>=0.15'
+	@touch $@
+
+$(VENV)/callers/installed: constraints.txt | $(VENV)/dev # OpenAI's callers: 0.6 GB with what they bring
+	@test -x $(@D)/bin/python || $(VENV)/bin/python -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  haystack-ai langchain-openai litellm llama-index-embeddings-openai
 	@touch $@
 
 $(VENV)/peers/%/installed: pyproject.toml constraints.txt # servers that ours is compared with: each brings much of its own

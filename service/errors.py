@@ -10,6 +10,7 @@
     │   ├── IncompleteForm        a form without its last boundary: something of it may be missing
     │   ├── NoImage               there is nothing to work on
     │   ├── RemoteImage           an address in place of an image: nothing is fetched
+    │   ├── TextInput             text, or its tokens, in place of an image
     │   └── TooManyImages
     ├── BadImage 422              the bytes are no image that can be used
     │   ├── EmptyImage
@@ -151,6 +152,20 @@ class RemoteImage(BadRequest):
     """An address in place of an image."""
 
     code, title = "remote_image", "Images are not fetched"
+
+
+class TextInput(BadRequest):
+    """Text, or its tokens, in place of an image."""
+
+    code, title = "text_input", "Text is not embedded"
+
+    def __init__(self, detail: str, *, param: str | None = None) -> None:
+        """`detail` tells what was expected in its place."""
+        super().__init__(
+            f"This model embeds pictures, not text. {detail} "
+            "docs/use/openai-clients.md has the line that your client needs.",
+            param=param,
+        )
 
 
 class TooManyImages(BadRequest):

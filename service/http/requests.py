@@ -20,6 +20,7 @@ from service.errors import (
     BadTokens,
     NoImage,
     ServiceError,
+    TextInput,
     TooManyImages,
     UnsupportedMediaType,
     shown,
@@ -38,6 +39,8 @@ FILE_FIELDS = {
     "donors": "donors",
     "tokens": "tokens",
 }
+TEXT_FIELDS = {"input", "inputs", "prompt", "text", "texts"}
+"""Where other servers have what they embed."""
 MAX_FIELDS = 104
 """Most options of a form: far more than there are."""
 MAX_FIELD_BYTES = 2**20
@@ -238,6 +241,7 @@ def _text(part: Part) -> str:
 
 
 def _read_json(body: bytes, upload: Upload, max_images: int) -> None:
+    """Raises `BadRequest`."""
     for name, value in read_object(body).items():
         target = FILE_FIELDS.get(name)
         if value is None:
@@ -248,6 +252,8 @@ def _read_json(body: bytes, upload: Upload, max_images: int) -> None:
             values = value if isinstance(value, list) else [value]
             limit_images(len(values), max_images)
             getattr(upload, target).extend(map(from_base64, values))
+        elif name in TEXT_FIELDS:
+            raise TextInput(f"{name}: a picture stands in image, as base64 or a data URI.", param=name)
         else:
             upload.options[name] = value
 

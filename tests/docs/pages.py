@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +25,12 @@ EVERY_PAGE = tuple(
 )
 """All that is written in Markdown."""
 BLOCK = re.compile(r"^(?:<!-- not run: (.*?) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ENVIRONMENTS = {"kserve": "kserve"} | dict.fromkeys(
+    ("haystack", "langchain_openai", "litellm", "llama_index"), "callers"
+)
+"""Of the packages that `make test` keeps apart: the folder below this environment."""
+QUIET = {"HAYSTACK_TELEMETRY_ENABLED": "False", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+"""They call nobody but the service."""
 REASONS = {
     *("installs", "needs a bucket", "needs a cluster", "needs a GPU", "needs containers", "needs the hub"),
     "takes long",
@@ -57,6 +66,20 @@ def blocks_of(page: Path) -> list[Block]:
 def python_blocks(page: Path) -> list[str]:
     """The Python of a page, block by block."""
     return [block.text for block in blocks_of(page) if block.language == "python"]
+
+
+def run_python(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What becomes of a script in the environment that has the package which it imports."""
+    packages = re.findall(r"^(?:import|from) (\w+)", script, re.MULTILINE)
+    (environment,) = {ENVIRONMENTS[each] for each in packages if each in ENVIRONMENTS} or {"."}
+    return subprocess.run(
+        [Path(sys.prefix) / environment / "bin/python", "-c", script],
+        cwd=folder,
+        env=os.environ | QUIET,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def anchors_of(page: Path) -> set[str]:

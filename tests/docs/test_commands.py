@@ -28,7 +28,7 @@ import typer
 import model.cli
 import service.cli
 import training.cli
-from tests.docs.pages import PAGES, REASONS, ROOT, Block, blocks_of
+from tests.docs.pages import PAGES, REASONS, ROOT, Block, blocks_of, run_python
 from tests.service.fleet.cluster import free_port
 from tests.service.photos import photo
 from tests.service.server import Server, running
@@ -46,7 +46,7 @@ ENDLESS = re.compile(
 )
 OWN = re.compile(r"^(make|\.venv/bin/\S+)\b.*$", re.MULTILINE)
 ASSIGNMENT = re.compile(r"[A-Z_]+=")
-STAMPS = ("serve", "train", "dev", "kserve/installed")
+STAMPS = ("serve", "train", "dev", "kserve/installed", "callers/installed")
 AS_IT_IS = [f"--old-file=.venv/{stamp}" for stamp in STAMPS]
 """Tells make that all is installed: the tests run in it, and must not change it."""
 PORTS = ("8000", "6379", "9400", "9401")
@@ -95,20 +95,14 @@ def test_blocks_run_as_they_stand(page: Path, server: Server, folder: Path) -> N
         elif block.language == "python":
             script += text
             if not (following and following.language == "python" and goes_on(following)):
-                run_python(block, script, folder)
+                done = run_python(script, folder)
+                assert done.returncode == 0, f"{block.name}\n{done.stdout}{done.stderr}"
                 script = ""
 
 
 def goes_on(block: Block) -> bool:
     """Whether it takes up where the one before it ended: it imports nothing."""
     return re.search(r"^(import|from) ", block.text, re.MULTILINE) is None
-
-
-def run_python(block: Block, script: str, folder: Path) -> None:
-    environment = "kserve" if "from kserve" in script else "."
-    python = Path(sys.prefix) / environment / "bin/python"
-    done = subprocess.run([python, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{block.name}\n{done.stdout}{done.stderr}"
 
 
 def run_shell(block: Block, text: str, folder: Path) -> None:

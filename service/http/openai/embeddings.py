@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
-from service.errors import BadRequest, NoImage, ServiceError, shown
+from service.errors import BadRequest, NoImage, ServiceError, TextInput, shown
 from service.http.documents import Text, read_object
 from service.http.items import from_base64, head_of
 from service.http.requests import Options, Sent, limit_images, validated
@@ -81,7 +81,10 @@ class EmbeddingsOptions(Options):
 
 def read_embeddings(body: bytes, max_inputs: int) -> tuple[EmbeddingsOptions, list[bytes]]:
     """The options and the images' bytes. Raises errors under `BadRequest` and `BadImage`."""
-    options = validated(EmbeddingsOptions, read_object(body))
+    document = read_object(body)
+    if document.get("modality") == "text":
+        raise TextInput("modality: expected 'image'.", param="modality")
+    options = validated(EmbeddingsOptions, document)
     if options.messages is not None and options.input:
         raise BadRequest("Send either input or messages, not both.", param="input")
     if options.messages is not None:
@@ -103,6 +106,8 @@ def _image_of(messages: list[Message]) -> Any:
     """The one image of a chat: a chat has one vector, and the model reads nothing but one image."""
     parts = [part for message in messages for part in message.parts]
     kinds = [part.type for part in parts]
+    if parts and set(kinds) == {"text"}:
+        raise TextInput("messages: expected one image_url part, got text alone.", param="messages")
     if kinds != ["image_url"]:
         raise BadRequest(
             f"messages: expected one image_url part and no text, got {shown(kinds)}; "
@@ -114,10 +119,10 @@ def _image_of(messages: list[Message]) -> Any:
 
 def _from_data_uri(value: Any, place: str, param: str) -> bytes:
     if not head_of(value, 64).lower().startswith(URI_BEGINS):
-        raise BadRequest(
-            f"{place}: expected a data URI of an image (data:image/jpeg;base64,…), got {_kind(value)}",
-            param=param,
-        )
+        expected = f"{place}: expected a data URI of an image (data:image/jpeg;base64,…), got "
+        if isinstance(value, str | Text | list) or type(value) is int:
+            raise TextInput(f"{expected}{_text(value)}.", param=param)
+        raise BadRequest(f"{expected}{type(value).__name__}.", param=param)
     item = from_base64(value)
     if isinstance(item, ServiceError):
         item.detail = f"{place}: {item.detail}"
@@ -126,15 +131,10 @@ def _from_data_uri(value: Any, place: str, param: str) -> bytes:
     return item
 
 
-def _kind(value: Any) -> str:
-    """What was sent in an image's place, and what to do about it."""
+def _text(value: Any) -> str:
+    """What was sent in an image's place; clients count and cut texts by their tokens."""
     if isinstance(value, Text):
-        return f"{value!r}; the model reads images, not text."
+        return repr(value)
     if isinstance(value, str):
-        return f"a text of {len(value)} characters; the model reads images, not text."
-    if isinstance(value, list) or type(value) is int:
-        return (
-            "tokens of a text; the model reads images, not text. "
-            "LangChain sends data URIs as they are with check_embedding_ctx_length=False."
-        )
-    return f"{type(value).__name__}; the model reads images."
+        return f"a text of {len(value)} characters"
+    return "tokens of a text; LangChain sends data URIs as they are with check_embedding_ctx_length=False"

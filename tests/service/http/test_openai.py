@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from tests.docs.pages import ROOT
 from tests.service.http.test_overload import full
 from tests.service.photos import data_uri, plain
 from tests.service.server import Server, running
@@ -119,10 +121,9 @@ PICTURE = {"type": "image_url", "image_url": {"url": GOOD}}
 @pytest.mark.parametrize(
     ("fields", "code", "param", "told"),
     [
-        ({"input": "a cat"}, "bad_request", "input", "input 0: expected a data URI of an image"),
-        ({"input": [GOOD, "a cat"]}, "bad_request", "input", "input 1: expected a data URI"),
-        ({"input": [[1, 2, 3]]}, "bad_request", "input", "images, not text"),
-        ({"input": ""}, "bad_request", "input", "expected a data URI"),
+        ({"input": [GOOD, "a cat"]}, "text_input", "input", "input 1: expected a data URI"),
+        ({"input": 2.5}, "bad_request", "input", "got float"),
+        ({"input": [{"text": "a cat"}]}, "bad_request", "input", "input 0: expected a data URI"),
         ({"input": []}, "no_image", "input", "no image"),
         ({}, "no_image", "input", "no image"),
         ({"input": WEB}, "remote_image", "input", "not fetched"),
@@ -141,7 +142,7 @@ PICTURE = {"type": "image_url", "image_url": {"url": GOOD}}
         ({"input": GOOD, "pooling": "tokens"}, "bad_option", "pooling", "'mean', 'cls' or 'whitened'"),
         ({"input": GOOD, "colour": 1}, "bad_option", "colour", "no such option"),
         ({"input": GOOD} | chat([PICTURE]), "bad_request", "input", "not both"),
-        (chat("a cat"), "bad_request", "messages", "got ['text']"),
+        (chat("a cat", [PICTURE]), "bad_request", "messages", "got ['text', 'image_url']"),
         (chat([PICTURE], [PICTURE]), "bad_request", "messages", "several images go into input"),
         (
             chat([PICTURE, {"type": "text", "text": "what?"}]),
@@ -169,6 +170,33 @@ def test_bad_requests_are_told_in_openai_s_words(
     assert (error.code, error.param, error.type) == (code, param, "invalid_request_error")
     assert told in error.message
     assert error.response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "told"),
+    [
+        ({"input": "a cat"}, "input", "input 0: expected a data URI of an image"),
+        ({"input": ""}, "input", "got a text of 0 characters"),
+        ({"input": ["a cat", "a dog"]}, "input", "got a text of 5 characters"),
+        ({"input": "a cat " * 50_000}, "input", "got a text of 300000 bytes"),
+        ({"input": [64, 8415]}, "input", "got tokens of a text; LangChain"),
+        ({"input": [[64, 8415], [64]]}, "input", "check_embedding_ctx_length=False"),
+        ({"input": ["a cat"], "modality": "text"}, "modality", "expected 'image'"),
+        (chat("a cat"), "messages", "expected one image_url part"),
+        (chat([{"type": "text", "text": "a cat"}], "a dog"), "messages", "expected one image_url part"),
+    ],
+)
+def test_text_is_refused_in_plain_words(
+    client: OpenAI, fields: dict[str, Any], param: str, told: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.post("/embeddings", body={"model": MODEL} | fields, cast_to=object)
+    error = caught.value
+    assert (error.code, error.param) == ("text_input", param)
+    assert "This model embeds pictures, not text." in error.message
+    assert told in error.message
+    (page,) = re.findall(r"docs/\S+\.md", error.message)
+    assert (ROOT / page).exists()
 
 
 def test_other_errors_have_openai_s_shape(client: OpenAI, server: Server) -> None:

@@ -264,6 +264,9 @@ PART = b'--b\r\ncontent-disposition: form-data; name="image"; filename="a"\r\n\r
         (JSON_TYPE, b'{"image": "AAAA", "normalize": {"a": [1]}}', 400, "bad_option"),
         (JSON_TYPE, b'{"image": ["file:///etc/passwd"]}', 422, "corrupt_image"),
         (JSON_TYPE, b'{"image": "http://127.0.0.1/"}', 400, "remote_image"),
+        (JSON_TYPE, b'{"inputs": "a cat"}', 400, "text_input"),
+        (JSON_TYPE, b'{"input": ["a cat"]}', 400, "text_input"),
+        (JSON_TYPE, b'{"text": "a cat"}', 400, "text_input"),
     ],
 )
 def test_odd_bodies_are_refused_with_a_reason(
