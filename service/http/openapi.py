@@ -118,7 +118,7 @@ RECONSTRUCT_DOCS = _docs(
         "application/json": {
             "example": {
                 "model": "stellar-tiny@0123456789ab",
-                "data": [{"index": 0, "image": "iVBORw0KGgo…", "media_type": "image/png"}],
+                "data": [{"index": 0, "image": "iVBORw0KGgo…", "media_type": "image/png", "psnr_db": 19.64}],
             }
         },
     },

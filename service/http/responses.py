@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import orjson
@@ -20,6 +20,7 @@ from service.errors import NotAcceptable, ServiceError
 from service.models.served import ServedModel
 from service.tokens.heatmaps import contact_sheet, png, region_map, token_map
 from service.tokens.pictures import DecodedImage
+from service.tokens.psnr import psnr_db
 from service.tokens.token_file import SAFETENSORS, ImageTokens, Storage, pack
 from service.tokens.types import Pixels, Tokens
 
@@ -150,9 +151,29 @@ def encode_picture(pixels: Pixels, kind: str, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def picture_item(pixels: Pixels, quality: int) -> dict[str, Any]:
+class Drawn(NamedTuple):
+    """A picture (H, W, 3) that was drawn, and the one that the model saw, where there was one."""
+
+    pixels: Pixels
+    seen: Pixels | None = None
+
+    @property
+    def psnr_db(self) -> float | None:
+        """How close it comes to what the model saw, in dB to two places."""
+        return None if self.seen is None else round(psnr_db(self.pixels, self.seen), 2)
+
+
+def picture_response(drawn: Drawn, kind: str, quality: int) -> Response:
+    """A picture as PNG, WebP or JPEG."""
+    headers = {} if drawn.seen is None else {"x-stellar-psnr-db": str(drawn.psnr_db)}
+    return Response(encode_picture(drawn.pixels, kind, quality), media_type=kind, headers=headers)
+
+
+def picture_item(drawn: Drawn, quality: int) -> dict[str, Any]:
     """A picture as JSON fields."""
-    return {"image": base64.b64encode(encode_picture(pixels, PNG, quality)).decode(), "media_type": PNG}
+    image = base64.b64encode(encode_picture(drawn.pixels, PNG, quality)).decode()
+    told = {} if drawn.seen is None else {"psnr_db": drawn.psnr_db}
+    return {"image": image, "media_type": PNG, **told}
 
 
 def _base64_png(image: Image.Image) -> str:

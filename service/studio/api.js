@@ -39,7 +39,7 @@ export class Api {
   /** One of the sample photos. @param {string} name @returns {Promise<File>} */
   async sample(name) {
     const answer = await this.#send(`studio/samples/${name}.jpg`);
-    return new File([await answer.blob()], `${name}.jpg`, { type: "image/jpeg" });
+    return new File([await answer.blob()], `${name}.jpg`, { type: "image/jpeg", lastModified: 0 });
   }
 
   /**
@@ -76,6 +76,17 @@ export class Api {
     const headers = { "content-type": "application/json", accept: "image/png" };
     const answer = await this.#send("reconstruct", { method: "POST", body, headers, signal });
     return { blob: await answer.blob(), timing: answer.headers.get("server-timing") ?? "" };
+  }
+
+  /**
+   * A photo as a model draws it, and how close that comes to the square that the model saw of it, in dB.
+   * @param {Blob} file @param {string} model @param {AbortSignal} [signal]
+   * @returns {Promise<Drawn & {psnr: number}>}
+   */
+  async redraw(file, model, signal) {
+    const answer = await this.#sendImage(file, "reconstruct", { model }, "image/png", signal);
+    const { headers } = answer;
+    return { blob: await answer.blob(), timing: headers.get("server-timing") ?? "", psnr: Number(headers.get("x-stellar-psnr-db")) };
   }
 
   /**

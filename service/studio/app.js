@@ -9,6 +9,7 @@ import { Inspector } from "./inspector.js";
 import { Problem } from "./problem.js";
 import { Result } from "./result.js";
 import { Search } from "./search.js";
+import { Session } from "./session.js";
 import { Stage } from "./stage.js";
 import { Studio } from "./studio.js";
 import { Tray } from "./tray.js";
@@ -31,12 +32,15 @@ new EditList(studio);
 new HandOut(studio);
 const search = new Search(studio);
 const compare = new Compare(studio);
+const session = new Session();
+const KEPT_CONTROLS = ["show-regions", "opacity", "brush", "split"];
 let view = "edit";
 
 showNotices(studio, connection);
 switchThemes();
 const openView = switchViews((name) => {
   view = name;
+  if (studio.photo) save();
   if (name === "search") search.open();
   if (name === "compare") compare.open();
 });
@@ -63,17 +67,42 @@ studio.addEventListener("models", () => {
   byId("model").value = studio.model;
   byId("model").parentElement.hidden = options.length < 2;
 });
+document.querySelector(".skip").addEventListener("click", (event) => {
+  // The address is the edit's link: it stays.
+  event.preventDefault();
+  byId("main").focus();
+});
 
-/** Open what the address names: a shared edit on its sample, or the first sample. */
-async function begin() {
-  let shared = null;
-  let damage = null;
-  try {
-    shared = sharedIn(location.hash);
-  } catch (error) {
-    damage = new Problem(error.message);
+/** What this tab shows beside its steps. */
+const lookNow = () => ({
+  address: location.hash,
+  view,
+  selection: studio.selection,
+  controls: Object.fromEntries(KEPT_CONTROLS.map((id) => [id, byId(id).type === "checkbox" ? byId(id).checked : byId(id).value])),
+});
+
+/** @param {any} look */
+function restoreLook({ view: shown, controls }) {
+  for (const id of KEPT_CONTROLS) {
+    byId(id)[byId(id).type === "checkbox" ? "checked" : "value"] = controls[id];
+    byId(id).dispatchEvent(new Event("input"));
   }
-  studio.pending = shared;
+  if (shown !== "edit") openView(shown);
+}
+
+byId("forget").addEventListener("click", async () => {
+  await session.forget();
+  location.replace(location.pathname);
+});
+
+const save = () => session.save(() => ({ history: studio.history, look: lookNow() }));
+for (const kind of ["edits", "donors", "selection"]) studio.addEventListener(kind, () => studio.history.drafting || save());
+for (const id of KEPT_CONTROLS) byId(id).addEventListener("change", save);
+
+/** Show what this tab showed before, what the address names, or the first sample. */
+async function begin() {
+  // The page writes the address as soon as it shows something.
+  const address = location.hash;
   try {
     await studio.start();
   } catch (error) {
@@ -83,19 +112,41 @@ async function begin() {
     else studio.report(error);
     return;
   }
-  if (shared && shared.model !== studio.model) {
-    damage = new Problem(`The link was made with the model ${shared.model}, which is not served here: ${studio.model} shows something else.`);
+  const before = studio.photo ? null : await session.load();
+  if (before && (await studio.restore(before.steps, before.at, before.look.selection))) restoreLook(before.look);
+  if (address.startsWith("#edit=") && address !== before?.look.address) await follow(address);
+  else if (!studio.photo) await arrive();
+}
+
+/** Show the first sample, and offer what was edited in a tab that is closed. */
+async function arrive() {
+  const latest = await session.latest();
+  await openSample(FIRST_SAMPLE);
+  if (!latest || studio.edits.length) return;
+  const { photo } = latest.steps[latest.at].scene;
+  studio.suggest(`You edited ${photo.name} in this browser before.`, "Go on with it", () => studio.restore(latest.steps, latest.at, []));
+}
+
+/** Show what a link brings. @param {string} address what stands behind # */
+async function follow(address) {
+  let shared;
+  try {
+    shared = sharedIn(address);
+  } catch (error) {
+    if (!studio.photo) await openSample(FIRST_SAMPLE);
+    studio.report(new Problem(error.message));
+    return;
   }
-  if (shared && !shared.sample && shared.name !== studio.photo?.name) {
+  await studio.follow(shared);
+  if (studio.pending) {
     const many = shared.edits.length;
     byId("waiting").textContent = `This link brings ${many} edit${many > 1 ? "s" : ""}. Open ${shared.name} to see ${many > 1 ? "them" : "it"}.`;
     byId("waiting").hidden = false;
-  } else {
-    await (shared && !shared.sample ? studio.open(studio.photo.file) : openSample(shared?.sample || FIRST_SAMPLE));
-    for (const donor of shared?.donors ?? []) if (donor.sample && !donor.self) await openSecondSample(donor.sample);
   }
-  if (damage) studio.report(damage);
+  if (!studio.models.some((model) => model.name === shared.model)) {
+    studio.report(new Problem(`The link was made with the model ${shared.model}, which is not served here: ${studio.model} shows something else.`));
+  }
 }
 
-addEventListener("hashchange", begin);
+addEventListener("hashchange", () => location.hash.startsWith("#edit=") && follow(location.hash));
 void begin();

@@ -13,7 +13,9 @@
 /** @param {Call[]} calls @returns {string} lines for a shell */
 export function curl(calls) {
   const samples = new Set(calls.flatMap(({ base, files }) => files.flatMap(([, file]) => (file.sample ? addressOf(base, file) : []))));
-  return [...[...samples].map((address) => `curl -O ${quoted(address)}`), ...calls.map(curlOf)].join("\n");
+  // A folder of their own: files beside the caller's may have the same names.
+  const fetches = [...samples].map((address) => `curl ${quoted(address)} -o "$samples"/${quoted(baseName(address))}`);
+  return [...(samples.size ? ["samples=$(mktemp -d)", ...fetches] : []), ...calls.map(curlOf)].join("\n");
 }
 
 /** @param {Call} call */
@@ -21,7 +23,8 @@ function curlOf({ base, keyed, route, files, fields, out }) {
   return [
     "curl",
     ...(keyed ? ['-H "Authorization: Bearer $STELLAR_API_KEY"'] : []),
-    ...files.map(([field, file]) => `-F ${quoted(`${field}=@${formName(file.name)}`)}`),
+    ...files.map(([field, file]) =>
+      file.sample ? `-F ${field}=@"$samples"/${file.sample}.jpg` : `-F ${quoted(`${field}=@${formName(file.name)}`)}`),
     ...given(fields).map(([name, value]) => `-F ${quoted(`${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)}`),
     `${quoted(`${base}${route}`)} -o ${quoted(out)}`,
   ].join(" \\\n  ");
@@ -62,6 +65,11 @@ function given(fields) {
 /** Where a sample photo is. @param {string} base @param {{sample: string}} file */
 function addressOf(base, { sample }) {
   return `${base}studio/samples/${sample}.jpg`;
+}
+
+/** @param {string} address */
+function baseName(address) {
+  return address.slice(address.lastIndexOf("/") + 1);
 }
 
 /** A value for Python: JSON without true, false and null is Python already. */

@@ -6,6 +6,7 @@ import { origin } from "./edits.js";
  * @typedef {object} Donor
  * @property {string} name the file's name
  * @property {string} sample its name among the samples, or ""
+ * @property {string} mark what tells its bytes from others, or "" where that is not known
  * @property {boolean} self whether it is the photo that is edited
  * @property {import("./tokens.js").Tokens | null} tokens null until the photo is open
  */
@@ -13,8 +14,18 @@ import { origin } from "./edits.js";
 /** The edits with only those donors that they use, numbered anew. @param {any[]} edits @param {Donor[]} donors */
 export function compacted(edits, donors) {
   const used = [...new Set(edits.flatMap((edit) => origin(edit)?.donor ?? []))];
-  const renumbered = edits.map((edit) => withOrigin(edit, (from) => ({ ...from, donor: used.indexOf(from.donor) })));
-  return { edits: renumbered, donors: used.map((i) => donors[i]) };
+  return { edits: renumbered(edits, (donor) => used.indexOf(donor)), donors: used.map((i) => donors[i]) };
+}
+
+/** The edits with other places of their donors. @param {any[]} edits @param {(donor: number) => number} place */
+export function renumbered(edits, place) {
+  return edits.map((edit) => withOrigin(edit, (from) => ({ ...from, donor: place(from.donor) })));
+}
+
+/** Whether a photo is the one that a link or a donor names. @param {Omit<Donor, "self" | "tokens">} named @param {import("./photo.js").Photo} photo */
+export function isFile({ name, sample, mark }, photo) {
+  if (sample || photo.sample) return sample === photo.sample;
+  return mark ? mark === photo.mark : name === photo.name;
 }
 
 /** The edits with donors' tokens written out as numbers. @param {any[]} edits @param {Donor[]} donors */

@@ -39,14 +39,21 @@ export class EditList {
   /** @param {import("./studio.js").Studio} studio */
   constructor(studio) {
     this.studio = studio;
-    byId("undo").addEventListener("click", () => studio.undo());
-    byId("redo").addEventListener("click", () => studio.redo());
-    byId("reset").addEventListener("click", () => studio.replaceEdits([]));
+    byId("undo").addEventListener("click", () => this.#press(() => studio.undo(), "undo", "redo"));
+    byId("redo").addEventListener("click", () => this.#press(() => studio.redo(), "redo", "undo"));
+    byId("reset").addEventListener("click", () => this.#press(() => studio.replaceEdits([]), "undo"));
     document.addEventListener("keydown", (event) => this.#key(event));
     studio.addEventListener("edits", () => this.#show());
   }
 
+  /** Do something, and put the focus on the first of these buttons that can be pressed. */
+  #press(deed, ...next) {
+    deed();
+    next.map(byId).find((button) => !button.disabled)?.focus();
+  }
+
   #key(event) {
+    if (byId("view-edit").hidden) return;
     if (!(event.ctrlKey || event.metaKey) || event.target.matches("input:not([type=range], [type=checkbox]), textarea")) return;
     const key = event.key.toLowerCase();
     if (key !== "z" && key !== "y") return;
@@ -67,7 +74,7 @@ export class EditList {
     byId("edit-list").replaceChildren(
       ...edits.map((edit, i) => {
         const words = wordsOf(edit, donors);
-        const away = () => studio.replaceEdits(edits.filter((_, j) => j !== i));
+        const away = () => this.#press(() => studio.replaceEdits(edits.filter((_, j) => j !== i)), "undo");
         return element("li", {}, element("span", {}, words),
           element("button", { type: "button", className: "icon", "aria-label": `Take back: ${words}`, onclick: away }, "✕"));
       }),

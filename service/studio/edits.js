@@ -18,35 +18,102 @@ export function origin(edit) {
 }
 
 /**
- * A list with one more edit. One that goes on where the last one stopped takes its place: two moves of a token
- * become one. One that does nothing goes.
+ * A list with one more edit. What goes on with an earlier one takes its place: a token has one factor, moves and
+ * strokes without anything else between them add up, a token that is shown hides what was shown before. What does
+ * nothing goes. The picture is the same as of the longer list, save that moves add up before they leave the grid.
  * @param {Edit[]} edits @param {Edit} edit @returns {Edit[]}
  */
 export function extended(edits, edit) {
-  const last = edits.at(-1);
-  const joined = last && last.op === edit.op && last.token === edit.token ? joinedOf(last, edit) : null;
-  const before = joined ? edits.slice(0, -1) : edits;
-  const now = joined ?? edit;
-  return doesNothing(now) ? before : [...before, now];
+  if (edit.op === "paint" && edit.cells) return painted(edits, edit);
+  const before = edit.op === "replace" ? edits.filter((_, i) => !hidden(edits, i, edit.token)) : edits;
+  const at = goesOnWith(before, edit);
+  const now = at < 0 ? edit : joined(before[at], edit);
+  const list = at < 0 ? [...before, now] : before.with(at, now);
+  return list.filter((each) => each !== now || !doesNothing(now));
 }
 
-/** Two edits of one kind and token as one, or null where they are two. @param {Edit} last @param {Edit} edit */
-function joinedOf(last, edit) {
+/** Where in the list the edit stands that a new one goes on with, or -1. @param {Edit[]} edits @param {Edit} edit */
+function goesOnWith(edits, edit) {
+  const at = edits.findLastIndex((each) => alike(each, edit));
+  const between = edits.slice(at + 1);
   switch (edit.op) {
     case "scale":
-      return edit;
+      return at;
     case "move":
-      return { ...edit, dx: last.dx + edit.dx, dy: last.dy + edit.dy };
-    case "paint": {
-      if (!last.cells) return null;
-      const cells = new Map([...last.cells, ...edit.cells].map((cell) => [String(cell), cell]));
-      return { ...edit, cells: [...cells.values()] };
-    }
+      return between.every(({ op }) => op === "move") ? at : -1;
     case "blend":
-      return sameOrigin(last, edit) ? edit : null;
+      return between.some((each) => changesWhat(each, edit.token)) ? -1 : at;
     default:
-      return null;
+      return -1;
   }
+}
+
+/** Whether two edits may become one: of one kind and token, and with one origin. @param {Edit} one @param {Edit} other */
+function alike(one, other) {
+  return one.op === other.op && one.token !== undefined && one.token === other.token && sameOrigin(one, other);
+}
+
+/** @param {Edit} one @param {Edit} next of the same kind and token @returns {Edit} */
+function joined(one, next) {
+  return next.op === "move" ? { ...next, dx: one.dx + next.dx, dy: one.dy + next.dy } : next;
+}
+
+/** Whether an edit changes what a token shows, not where. @param {Edit} edit @param {number} k */
+function changesWhat({ op, token, tokens }, k) {
+  return ((op === "replace" || op === "blend") && token === k) || (op === "swap" && tokens.includes(k));
+}
+
+/** Whether nothing of an edit would be left once its token shows something else. */
+function hidden(edits, i, k) {
+  const { op, token } = edits[i];
+  if (token !== k || (op !== "replace" && op !== "blend")) return false;
+  return !edits.slice(i + 1).some((each) => each.op === "swap" && each.tokens.includes(k));
+}
+
+/** Strokes that follow one another: each cell belongs to the last one over it, and each token has one stroke. */
+function painted(edits, edit) {
+  const isStroke = ({ op, cells }) => op === "paint" && cells !== undefined;
+  const start = edits.findLastIndex((each) => !isStroke(each)) + 1;
+  const covered = new Set(edit.cells.map(String));
+  const others = edits.slice(start).map((each) => ({ ...each, cells: each.cells.filter((cell) => !covered.has(String(cell))) }));
+  const mine = others.findIndex(({ token }) => token === edit.token);
+  const strokes = mine < 0 ? [...others, edit] : others.with(mine, { ...edit, cells: [...others[mine].cells, ...edit.cells] });
+  return [...edits.slice(0, start), ...strokes.filter(({ cells }) => cells.length)];
+}
+
+/**
+ * A list that is short enough: edits of one kind and token become one, in the place of the later, whatever stands
+ * between them. That can change the picture a little.
+ * @param {Edit[]} edits @param {number} most @returns {Edit[] | null} null where it stays too long
+ */
+export function shortened(edits, most) {
+  let list = edits;
+  while (list.length > most) {
+    const at = list.findIndex((edit, i) => JOINABLE.has(edit.op) && list.slice(i + 1).some((later) => mayJoin(edit, later)));
+    if (at < 0) return null;
+    const later = list.findIndex((each, i) => i > at && mayJoin(list[at], each));
+    const cells = new Map([...(list[at].cells ?? []), ...(list[later].cells ?? [])].map((cell) => [String(cell), cell]));
+    const one = list[later].op === "paint" ? { ...list[later], cells: [...cells.values()] } : joined(list[at], list[later]);
+    list = list.with(later, one).toSpliced(at, 1);
+  }
+  return list;
+}
+
+const JOINABLE = new Set(["move", "paint", "blend", "replace"]);
+
+function mayJoin(one, later) {
+  return alike(one, later) && (one.op !== "paint" || Boolean(one.cells && later.cells));
+}
+
+/** The factor by which a token is scaled. @param {Edit[]} edits @param {number} k */
+export function factorOf(edits, k) {
+  return edits.findLast(({ op, token }) => op === "scale" && token === k)?.factor ?? 1;
+}
+
+/** How far a token is blended toward another one. @param {Edit[]} edits @param {number} k @param {object} toward */
+export function alphaOf(edits, k, toward) {
+  const last = edits.findLast((edit) => changesWhat(edit, k));
+  return last?.op === "blend" && sameOrigin(last, { toward }) ? last.alpha : 0;
 }
 
 /** @param {Edit} edit */

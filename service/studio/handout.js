@@ -1,9 +1,10 @@
 // What visitors take with them: calls and the link to copy, and what can be downloaded.
 
 import { CallBox } from "./callbox.js";
+import { FIRST_SAMPLE } from "./samples.js";
+import { Problem } from "./problem.js";
 import { byId, element } from "./element.js";
 import { copy } from "./clipboard.js";
-import { FIRST_SAMPLE } from "./samples.js";
 import { fragmentOf } from "./link.js";
 
 const BUTTONS = ["copy-link", "save-picture", "save-tokens", "save-edits"];
@@ -36,9 +37,10 @@ export class HandOut {
   async #savePicture() {
     const { studio } = this;
     // The picture may lag behind the edits.
-    while (studio.busy) await new Promise((done) => studio.addEventListener("busy", done, { once: true }));
-    const kind = studio.picture.edits.length ? "edited" : "reconstructed";
-    save(studio.picture.blob, `${this.#stem()}-${kind}.png`);
+    const picture = await studio.settled();
+    if (!picture) return studio.report(new Problem("There is no picture of these edits.", { code: "bad_edit" }));
+    const kind = picture.edits.length ? "edited" : "reconstructed";
+    save(picture.blob, `${this.#stem()}-${kind}.png`);
   }
 
   #show() {
@@ -51,10 +53,11 @@ export class HandOut {
     this.box.show([{ ...studio.api.about, route: "reconstruct", files, fields: { model, edits }, out: "out.png" }]);
     const shared = {
       edits,
-      donors: donors.map(({ name, sample, self }) => ({ name, sample, self })),
+      donors: donors.map(({ name, sample, mark, self }) => ({ name, sample, mark, self })),
       model: studio.model,
       sample: studio.photo.sample,
       name: studio.photo.name,
+      mark: studio.photo.mark,
     };
     // Browsers let pages change their address so often only.
     if (!studio.history.drafting) {

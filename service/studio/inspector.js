@@ -2,6 +2,7 @@
 
 import { HEAT_SIDE, drawHeat } from "./heat.js";
 import { Problem } from "./problem.js";
+import { alphaOf, factorOf } from "./edits.js";
 import { byId, element, say } from "./element.js";
 import { colour } from "./palette.js";
 import { percent } from "./strip.js";
@@ -29,8 +30,10 @@ export class Inspector {
       this.studio.report(new Problem("The last token has to stay: without it there is nothing to draw."));
       return;
     }
-    const edits = [...this.studio.history.committed, ...tokens.map((token) => ({ op: "drop", token }))];
-    this.studio.replaceEdits(edits);
+    const focused = this.node.contains(document.activeElement);
+    this.studio.edit(...tokens.map((token) => ({ op: "drop", token })));
+    // The panel of a token that is gone is gone, too.
+    if (focused) document.querySelector(`#strip .token[data-token="${tokens.at(-1)}"]`).focus();
     say(`Dropped ${tokens.map((k) => `token ${k}`).join(", ")}.`);
   }
 
@@ -96,8 +99,7 @@ export class Inspector {
     this.share.textContent = `${percent(tokens.shares()[k])} of the picture`;
     this.#showNearest(tokens, k);
     this.#fillPartners(k);
-    const last = studio.edits.at(-1);
-    const factor = last?.op === "scale" && last.token === k ? last.factor : 1;
+    const factor = factorOf(studio.edits, k);
     this.factor.value = String(factor);
     this.factorText.textContent = `× ${factor}`;
     this.#showPartner();
@@ -156,10 +158,8 @@ export class Inspector {
     }
     this.swap.disabled = where !== "self";
     this.take.disabled = this.alpha.disabled = !where;
-    const last = studio.edits.at(-1);
     const donor = where === "second" ? studio.second?.index : studio.donors.findIndex((each) => each.self);
-    const going = last?.op === "blend" && last.token === studio.selected && last.toward.donor === donor && last.toward.token === token;
-    this.alpha.value = going ? String(last.alpha) : "0";
+    this.alpha.value = String(alphaOf(studio.edits, studio.selected, { donor, token }));
     this.alphaText.textContent = `${Math.round(100 * Number(this.alpha.value))} %`;
   }
 
@@ -178,11 +178,12 @@ export class Inspector {
   }
 
   #move(dx, dy) {
-    this.studio.edit({ op: "move", token: this.studio.selected, dx, dy });
+    this.studio.edit(...this.studio.selection.map((token) => ({ op: "move", token, dx, dy })));
   }
 
   #scale() {
-    this.studio.draft({ op: "scale", token: this.studio.selected, factor: Number(this.factor.value) });
+    const factor = Number(this.factor.value);
+    this.studio.draft(...this.studio.selection.map((token) => ({ op: "scale", token, factor })));
   }
 
   #take() {

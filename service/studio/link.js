@@ -5,10 +5,11 @@ import { base64Of, bytesOf } from "./base64.js";
 /**
  * @typedef {object} Shared
  * @property {object[]} edits
- * @property {{name: string, sample: string, self: boolean}[]} donors
+ * @property {{name: string, sample: string, mark: string, self: boolean}[]} donors
  * @property {string} model
  * @property {string} sample the photo among the samples, or ""
  * @property {string} name the photo's file name
+ * @property {string} mark what tells its bytes from others; "" in links of before
  */
 
 /** @param {Shared} shared @returns {string} what stands behind # */
@@ -23,18 +24,20 @@ export function sharedIn(fragment) {
   if (!text) return null;
   try {
     const bytes = bytesOf(text.replaceAll("-", "+").replaceAll("_", "/"));
-    const { edits, donors, model, sample, name } = JSON.parse(new TextDecoder().decode(bytes));
+    const { edits, donors, model, sample, name, mark = "" } = JSON.parse(new TextDecoder().decode(bytes));
     if (!Array.isArray(edits) || !edits.every((edit) => typeof edit?.op === "string")) throw new TypeError();
     return {
       edits,
       donors: Array.from(donors, (donor) => ({
         name: String(donor.name),
         sample: String(donor.sample),
+        mark: String(donor.mark ?? ""),
         self: Boolean(donor.self),
       })),
       model: String(model),
       sample: String(sample),
       name: String(name),
+      mark: String(mark),
     };
   } catch {
     throw new SyntaxError("The link is damaged: parts of it are missing or were changed.");

@@ -4,6 +4,16 @@ import { Problem } from "./problem.js";
 
 export const VIEW_SIDE = 640;
 
+/**
+ * @typedef {object} PhotoFacts
+ * @property {Blob & {name?: string}} file the bytes that go to the service
+ * @property {string} name what the page calls it: no other file beside it has that name
+ * @property {string} sample its name among the samples, or ""
+ * @property {string} mark what tells its bytes from others
+ * @property {import("./tokens.js").Source} source what the model sees of it
+ * @property {number} side the model's
+ */
+
 /** @param {number} side */
 function canvasOf(side) {
   return new OffscreenCanvas(side, side).getContext("2d", { willReadFrequently: true });
@@ -32,45 +42,48 @@ export function nameOf(file) {
   return file.name || "photo.png";
 }
 
-/** A photo as it was opened, and the square of it that the model sees. */
+/** Eight hexadecimal digits that tell files apart (FNV-1a): who means harm can make two alike. @param {Blob} file */
+export async function markOf(file) {
+  let hash = 0x811c9dc5;
+  for (const byte of new Uint8Array(await file.arrayBuffer())) hash = Math.imul(hash ^ byte, 0x01000193);
+  return (hash >>> 0).toString(16).padStart(8, "0");
+}
+
+/** A photo as it was opened, and, while it is awake, the square of it that the model sees. */
 export class Photo {
   /** @type {Map<number, Uint8ClampedArray>} */
   #pixels = new Map();
+  /** @type {ImageBitmap | null} the square, for the screen */
+  view = null;
+  /** @type {ImageBitmap | null} the square at the model's size */
+  seen = null;
 
-  /**
-   * @param {Blob & {name?: string}} file the bytes that go to the service
-   * @param {ImageBitmap} view the square, for the screen
-   * @param {ImageBitmap} seen the square at the model's size
-   * @param {string} sample its name among the samples, or ""
-   */
-  constructor(file, view, seen, sample) {
-    this.file = file;
-    this.view = view;
-    this.seen = seen;
-    this.sample = sample;
-    this.name = nameOf(file);
+  /** @param {PhotoFacts} facts */
+  constructor(facts) {
+    this.facts = facts;
+    Object.assign(this, facts);
   }
 
-  /**
-   * @param {Blob} file @param {import("./tokens.js").Source} source @param {number} side the model's @param {string} sample
-   * @throws {Problem} where this browser can't show the picture
-   */
-  static async open(file, source, side, sample) {
-    const whole = await createImageBitmap(file).catch(() => {
+  /** Make its pictures. @throws {Problem} where this browser can't show it */
+  async wake() {
+    if (this.view) return;
+    const whole = await createImageBitmap(this.file).catch(() => {
       throw new Problem("The service reads this file, but this browser can't show it.", { code: "unknown_image_format" });
     });
+    const { source, side } = this;
     const [scaleX, scaleY] = [whole.width / source.width, whole.height / source.height];
     const [left, top, right, bottom] = source.rectangle;
     const cut = [left * scaleX, top * scaleY, (right - left) * scaleX, (bottom - top) * scaleY];
-    const [view, seen] = await Promise.all([squareOf(whole, cut, VIEW_SIDE), squareOf(whole, cut, side)]);
+    [this.view, this.seen] = await Promise.all([squareOf(whole, cut, VIEW_SIDE), squareOf(whole, cut, side)]);
     whole.close();
-    return new Photo(file, view, seen, sample);
   }
 
   /** Give back its memory, which browsers are slow to do by themselves. */
-  close() {
-    this.view.close();
-    this.seen.close();
+  sleep() {
+    this.view?.close();
+    this.seen?.close();
+    this.view = this.seen = null;
+    this.#pixels.clear();
   }
 
   /** RGBA values of the square at some size. @param {number} side */
@@ -97,37 +110,28 @@ export class Photo {
 
 /** A picture that the service drew from tokens, and the edits that it shows. */
 export class Drawing {
-  /** @param {Blob} blob @param {ImageBitmap} bitmap @param {object[]} edits @param {string} timing */
-  constructor(blob, bitmap, edits, timing) {
-    this.blob = blob;
-    this.bitmap = bitmap;
-    this.edits = edits;
-    this.timing = timing;
-  }
+  /** @type {ImageBitmap | null} while it is awake */
+  bitmap = null;
 
   /** @param {import("./api.js").Drawn} drawn @param {object[]} edits */
-  static async of({ blob, timing }, edits) {
-    return new Drawing(blob, await createImageBitmap(blob), edits, timing);
+  constructor({ blob, timing }, edits) {
+    Object.assign(this, { blob, timing, edits });
+  }
+
+  /** @param {import("./api.js").Drawn} drawn @param {object[]} edits @returns {Promise<Drawing>} awake */
+  static async of(drawn, edits) {
+    const drawing = new Drawing(drawn, edits);
+    await drawing.wake();
+    return drawing;
+  }
+
+  async wake() {
+    this.bitmap ??= await createImageBitmap(this.blob);
   }
 
   /** Give back its memory. */
-  close() {
-    this.bitmap.close();
+  sleep() {
+    this.bitmap?.close();
+    this.bitmap = null;
   }
-
-  /** How close it comes to the photo, in dB. @param {Photo} photo */
-  psnr(photo) {
-    const side = this.bitmap.width;
-    const context = canvasOf(side);
-    context.drawImage(this.bitmap, 0, 0);
-    return psnr(context.getImageData(0, 0, side, side).data, photo.pixels(side));
-  }
-}
-
-/** Of RGBA values; alpha is left out. @param {ArrayLike<number>} one @param {ArrayLike<number>} other */
-export function psnr(one, other) {
-  let sum = 0;
-  for (let i = 0; i < one.length; i++) if (i % 4 !== 3) sum += (one[i] - other[i]) ** 2;
-  const mean = sum / (one.length * 0.75);
-  return mean === 0 ? Infinity : 10 * Math.log10(255 ** 2 / mean);
 }

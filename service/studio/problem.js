@@ -2,6 +2,7 @@
 
 const ADVICE = {
   bad_edit: "Undo the last edit, or reset them all.",
+  too_many_edits: "Take one back first.",
   bad_tokens: "The model may have changed since the photo was opened: open the photo again.",
   too_many_images: "Send fewer at once.",
   bad_image: "Try another file.",

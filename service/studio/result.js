@@ -1,5 +1,6 @@
 // The reconstruction, the slider between before and after, and how good and how large it is.
 
+import { Problem } from "./problem.js";
 import { byId, element, say } from "./element.js";
 
 /** @param {number} bytes */
@@ -25,7 +26,11 @@ export class Result {
     this.what.addEventListener("change", () => this.#drawBefore());
     studio.addEventListener("photo", () => this.#showPhoto());
     studio.addEventListener("picture", () => this.#showPicture());
-    studio.addEventListener("busy", () => this.frame.setAttribute("aria-busy", String(studio.busy)));
+    studio.addEventListener("busy", () => {
+      this.frame.setAttribute("aria-busy", String(studio.busy));
+      this.frame.toggleAttribute("data-stale", studio.failed);
+    });
+    byId("figures").addEventListener("toggle", () => this.#measure());
     this.#divide();
   }
 
@@ -46,7 +51,7 @@ export class Result {
     if (photo !== this.studio.photo) return;
     const side = `${manifest.image_size}\u00a0×\u00a0${manifest.image_size}`;
     const facts = [
-      ["PSNR", `${this.studio.plain.psnr(photo).toFixed(1)} dB`, `unedited, against the photo at ${side}`, "psnr"],
+      ["PSNR", "…", `unedited, against the photo at ${side}`, "psnr"],
       ["Tokens", bytesText(tokens.bytes), `float32: ${tokens.count} × ${tokens.width} numbers ${bytesText(tokens.semantics.byteLength)}, places ${bytesText(tokens.localization.byteLength)}`, "token-bytes"],
       ["As JPEG", bytesText(jpeg), `the photo at ${side}, quality 90`, "jpeg-bytes"],
       ["Your file", bytesText(photo.file.size), `${tokens.source.width} × ${tokens.source.height} pixels`, "file-bytes"],
@@ -56,6 +61,20 @@ export class Result {
         element("div", { title: about }, element("dt", {}, name), element("dd", { id }, value, element("small", {}, about))),
       ),
     );
+    void this.#measure();
+  }
+
+  /** Ask how good the picture is, once somebody wants to know. */
+  async #measure() {
+    const { api, photo, scene, model } = this.studio;
+    if (!byId("figures").open || !scene) return;
+    try {
+      scene.psnr ??= (await api.redraw(photo.file, model)).psnr;
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      return;
+    }
+    if (scene === this.studio.scene) byId("psnr").firstChild.textContent = `${scene.psnr.toFixed(1)} dB`;
   }
 
   #showPicture() {

@@ -37,6 +37,11 @@ function bestOf(vectors, row) {
   return best;
 }
 
+/** What a file that is added twice has in common with itself. @param {File} file */
+function sameness({ name, webkitRelativePath, size, lastModified }) {
+  return [webkitRelativePath || name, size, lastModified].join("/");
+}
+
 /** As many items as one request should carry: at least one. @param {Item[]} items */
 function firstOf(items) {
   let bytes = 0;
@@ -50,7 +55,8 @@ export class Search {
   #items = [];
   /** @type {Pick<Item, "file" | "model" | "vectors"> | null} the photo that is searched for */
   #asked = null;
-  #refused = 0;
+  /** @type {Set<string>} files that are no pictures */
+  #refused = new Set();
   #working = false;
 
   /** @param {import("./studio.js").Studio} studio */
@@ -90,9 +96,14 @@ export class Search {
 
   /** Take in photos. @param {File[]} files @param {boolean} [sampled] whether they are samples */
   async add(files, sampled = false) {
-    const pictures = files.filter((file) => file.type.startsWith("image/"));
-    this.#refused += files.length - pictures.length;
-    for (const file of pictures) {
+    const here = new Set(this.#items.map(({ file }) => sameness(file)));
+    for (const file of files) {
+      if (here.has(sameness(file))) continue;
+      here.add(sameness(file));
+      if (!file.type.startsWith("image/")) {
+        this.#refused.add(sameness(file));
+        continue;
+      }
       const canvas = element("canvas", { width: THUMB, height: THUMB, "aria-hidden": "true" });
       const card = element("li", { className: "found" });
       const sample = sampled ? file.name.replace(/\.jpg$/, "") : "";
@@ -132,10 +143,9 @@ export class Search {
   }
 
   async #addSamples() {
-    const here = new Set(this.#items.map((item) => item.file.name));
     try {
       const files = await Promise.all(Object.keys(SAMPLES).map((name) => this.studio.api.sample(name)));
-      await this.add(files.filter((file) => !here.has(file.name)), true);
+      await this.add(files, true);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       this.studio.report(error);
@@ -144,7 +154,7 @@ export class Search {
 
   #clear() {
     this.#items = [];
-    this.#refused = 0;
+    this.#refused.clear();
     this.#refresh();
   }
 
@@ -241,7 +251,7 @@ export class Search {
     }));
     ranked.sort((a, b) => b.score - a.score);
     this.list.replaceChildren(...ranked.map((each, i) => this.#card(each, i)));
-    const unread = known.filter((item) => !item.vectors.get(pooling)).length + this.#refused;
+    const unread = known.filter((item) => !item.vectors.get(pooling)).length + this.#refused.size;
     const by = studio.selected === null ? "the whole photo" : `token ${studio.selected}`;
     this.note.textContent = [
       read.length ? `${read.length} photo${read.length > 1 ? "s" : ""} ranked by ${by}.` : "No photos yet.",

@@ -8,6 +8,13 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 /** @typedef {{kind: "move" | "paint" | "tap", token: number, from: number[], cells: Map<string, number[]>, moved: boolean,
  *   fresh: boolean, add: boolean}} Gesture */
 
+/** The cells from one to another, both among them. @param {number[]} from @param {number[]} to @returns {number[][]} */
+function line([x, y], to) {
+  const [dx, dy] = [to[0] - x, to[1] - y];
+  const steps = Math.max(Math.abs(dx), Math.abs(dy), 1);
+  return Array.from({ length: steps + 1 }, (_, i) => [Math.round(x + (dx * i) / steps), Math.round(y + (dy * i) / steps)]);
+}
+
 /** The left picture. */
 export class Stage {
   /** @type {Gesture | null} */
@@ -75,6 +82,8 @@ export class Stage {
     const { opening, photo, tokens } = this.studio;
     byId("picture-frame").setAttribute("aria-busy", String(Boolean(opening)));
     if (opening) say(`Opening ${opening}…`);
+    if (!photo) byId("waiting").textContent = opening ? "Opening…" : "Nothing to show yet.";
+    byId("waiting").hidden ||= photo !== null && Boolean(opening);
     const size = photo && `${photo.name} · ${tokens.source.width} × ${tokens.source.height}`;
     byId("source-size").title = photo?.name ?? "";
     byId("source-size").textContent = opening ? `Opening ${opening}…` : size;
@@ -134,7 +143,9 @@ export class Stage {
     if (gesture.kind === "tap") return;
     if (gesture.kind === "paint") {
       this.#point(cell);
-      this.#paint(cell);
+      // Browsers tell of a fast pointer once a frame, with the places between; what they leave out lies on a line.
+      const way = event.getCoalescedEvents?.() ?? [];
+      for (const each of way.length ? way : [event]) this.#paint(this.#cell(each));
       return;
     }
     const [dx, dy] = [cell[0] - gesture.from[0], cell[1] - gesture.from[1]];
@@ -144,13 +155,16 @@ export class Stage {
     const now = `${dx},${dy}`;
     if (gesture.last === now) return;
     gesture.last = now;
-    studio.draft(dx || dy ? { op: "move", token: gesture.token, dx, dy } : null);
+    // Who drags one of several drags all.
+    const moved = studio.selection.includes(gesture.token) ? studio.selection : [gesture.token];
+    studio.draft(...(dx || dy ? moved.map((token) => ({ op: "move", token, dx, dy })) : []));
   }
 
   #paint(cell) {
-    const { token, cells } = this.#gesture;
+    const { token, cells, from } = this.#gesture;
     const before = cells.size;
-    for (const each of this.#covered(cell)) cells.set(String(each), each);
+    for (const step of line(from, cell)) for (const each of this.#covered(step)) cells.set(String(each), each);
+    this.#gesture.from = cell;
     if (cells.size > before) this.studio.draft({ op: "paint", token, cells: [...cells.values()] });
   }
 
@@ -163,7 +177,7 @@ export class Stage {
   }
 
   #giveUp() {
-    if (this.#gesture?.moved) this.studio.draft(null);
+    if (this.#gesture?.moved) this.studio.draft();
     this.#gesture = null;
   }
 
@@ -192,7 +206,7 @@ export class Stage {
       say(step ? `Column ${this.#cursor[0] + 1}, row ${this.#cursor[1] + 1}` : `Painted token ${studio.selected}`);
     } else if (step && studio.selected !== null) {
       event.preventDefault();
-      studio.edit({ op: "move", token: studio.selected, dx: step[0], dy: step[1] });
+      studio.edit(...studio.selection.map((token) => ({ op: "move", token, dx: step[0], dy: step[1] })));
     }
   }
 

@@ -1,14 +1,17 @@
 // The state of the editor. Views listen to its events and call its methods; it alone talks to the service.
 
-import { applyEdits, extended } from "./edits.js";
-import { compacted, missing, spelledOut } from "./donors.js";
-import { Drawing, Photo, nameOf } from "./photo.js";
+import { Drawing, nameOf } from "./photo.js";
 import { History } from "./history.js";
 import { Latest } from "./latest.js";
 import { Problem } from "./problem.js";
+import { Scene } from "./scene.js";
+import { applyEdits, extended, shortened } from "./edits.js";
+import { compacted, isFile, missing, renumbered, spelledOut } from "./donors.js";
+
+/** @typedef {{text: string, label: string, deed: () => void}} Offer what may be done about what just happened */
 
 /**
- * Events: "models", "opening", "photo", "edits", "selection", "hover", "donors", "picture", "busy", "problem".
+ * Events: "models", "opening", "photo", "edits", "selection", "hover", "donors", "picture", "busy", "problem", "offer".
  */
 export class Studio extends EventTarget {
   #latest = new Latest();
@@ -20,22 +23,15 @@ export class Studio extends EventTarget {
   models = [];
   defaultModel = "";
   model = "";
-  /** @type {Photo | null} */
-  photo = null;
-  /** @type {import("./tokens.js").Tokens | null} as the model saw the photo */
-  tokens = null;
+  maxEdits = Infinity;
+  /** @type {Scene | null} what is shown */
+  scene = null;
   /** @type {import("./edits.js").Edited | null} after the edits */
   edited = null;
-  /** @type {import("./donors.js").Donor[]} */
-  donors = [];
-  /** @type {{photo: Photo, tokens: import("./tokens.js").Tokens, index: number} | null} */
-  second = null;
   /** @type {number[]} tokens that are selected, the last one above all */
   selection = [];
   /** @type {number | null} */
   hovered = null;
-  /** @type {Drawing | null} what the tokens without edits show */
-  plain = null;
   /** @type {Drawing | null} what the edited tokens show */
   picture = null;
   /** The file that is on its way to be shown, or "". */
@@ -46,8 +42,12 @@ export class Studio extends EventTarget {
   lacking = [];
   /** Whether the picture does not show the edits yet. */
   busy = false;
+  /** Whether it never will: the service does not draw them. */
+  failed = false;
   /** @type {Problem | null} */
   problem = null;
+  /** @type {Offer | null} */
+  offer = null;
   /** @type {import("./link.js").Shared | null} what a link brought and a photo is still missing for */
   pending = null;
 
@@ -58,19 +58,40 @@ export class Studio extends EventTarget {
     this.connection = connection;
   }
 
-  /** Ask what is served. */
+  /** Ask what is served. @throws {Problem} */
   async start() {
-    const { default: name, models } = await this.api.models();
-    this.models = models;
-    this.defaultModel = name;
-    const wanted = this.pending?.model || this.model;
-    this.model = models.some((model) => model.name === wanted) ? wanted : name;
+    const { default: name, models, max_edits } = await this.api.models();
+    Object.assign(this, { models, defaultModel: name, maxEdits: max_edits });
+    this.model = this.#served(this.model).name;
     this.#tell("models");
+  }
+
+  /** @type {import("./photo.js").Photo | null} */
+  get photo() {
+    return this.scene?.photo ?? null;
+  }
+
+  /** @type {import("./tokens.js").Tokens | null} as the model saw the photo */
+  get tokens() {
+    return this.scene?.tokens ?? null;
+  }
+
+  /** @type {Drawing | null} what the tokens without edits show */
+  get plain() {
+    return this.scene?.plain ?? null;
+  }
+
+  get donors() {
+    return this.scene?.donors ?? [];
+  }
+
+  get second() {
+    return this.scene?.second ?? null;
   }
 
   /** The model's description, as /models tells it. */
   get manifest() {
-    return this.models.find((model) => model.name === this.model);
+    return this.#served(this.model);
   }
 
   /** The model's name for calls, "" for the default one. */
@@ -87,109 +108,145 @@ export class Studio extends EventTarget {
     return this.selection.at(-1) ?? null;
   }
 
-  /** @param {string} name */
+  /** Show the photo as another model sees it. @param {string} name */
   async useModel(name) {
-    this.model = name;
-    this.#tell("models");
-    this.history = new History();
-    this.donors = [];
-    this.second = null;
-    this.#tell("donors");
-    if (this.photo) await this.open(this.photo.file, this.photo.sample);
+    if (this.photo) await this.open(this.photo.file, this.photo.sample, name);
+    else this.model = name;
   }
 
-  /** Show another photo. @param {Blob | null} file null for a sample @param {string} [sample] its name among the samples */
-  async open(file, sample = "") {
+  /**
+   * Show another photo; undo brings back what was there.
+   * @param {Blob | null} file null for a sample @param {string} [sample] its name among the samples @param {string} [model]
+   */
+  async open(file, sample = "", model = this.model) {
     this.#turn.abort();
+    this.#secondTurn.abort();
     const { signal } = (this.#turn = new AbortController());
+    this.#clear();
     this.#setBusy(true);
     this.opening = file ? nameOf(file) : `${sample}.jpg`;
     this.#tell("opening");
-    await this.#try("open", () => this.open(file, sample), signal, async () => {
-      const [photo, tokens] = await this.#see(file, sample, signal);
-      const plain = await Drawing.of(await this.api.reconstruct(tokens, [], this.model, signal), []);
-      if (signal.aborted) return;
-      this.photo?.close();
-      this.plain?.close();
-      this.#show(plain);
-      Object.assign(this, { photo, tokens, plain, selection: [], hovered: null, problem: null });
-      this.history = new History(this.pending?.edits);
-      this.donors = (this.pending?.donors ?? []).map((donor) => ({ ...donor, tokens: donor.self ? tokens : null }));
-      this.second = null;
-      this.pending = null;
-      this.#tell("problem", "photo", "donors", "selection");
-      this.#changed();
-    });
-    if (signal.aborted) return;
-    this.opening = "";
-    this.#tell("opening");
+    try {
+      await this.#try("open", () => this.open(file, sample, model), signal, async () => {
+        if (!this.models.length) await this.start();
+        const scene = await Scene.open(this.api, this.#served(model), file, sample, signal);
+        if (signal.aborted) scene.sleep();
+        else this.#opened(scene);
+      });
+    } finally {
+      if (!signal.aborted) {
+        this.opening = "";
+        this.#tell("opening", "models");
+      }
+    }
   }
 
   /** Open a photo to take tokens from. @param {Blob | null} file null for a sample @param {string} [sample] */
   async openSecond(file, sample = "") {
+    const { scene } = this;
+    if (!scene) return this.report(new Problem("Open the photo that is to be edited first."));
     this.#secondTurn.abort();
     const { signal } = (this.#secondTurn = new AbortController());
     this.openingSecond = file ? nameOf(file) : `${sample}.jpg`;
     this.#tell("opening");
-    await this.#try("second", () => this.openSecond(file, sample), signal, async () => {
-      const [photo, tokens] = await this.#see(file, sample, signal);
-      if (signal.aborted) return;
-      const slot = { name: photo.name, sample, self: false, tokens };
-      // A link may have named the photo already.
-      const waiting = this.donors.findIndex((d) => !d.tokens && (sample ? d.sample === sample : !d.sample));
-      const index = waiting < 0 ? this.donors.length : waiting;
-      this.donors[index] = slot;
-      this.second = { photo, tokens, index };
-      this.problem = null;
-      this.#tell("problem", "donors");
-      this.#changed();
-    });
-    if (signal.aborted) return;
-    this.openingSecond = "";
-    this.#tell("opening");
+    try {
+      await this.#try("second", () => this.openSecond(file, sample), signal, async () => {
+        const seen = await Scene.see(this.api, this.manifest, file, sample, signal);
+        if (signal.aborted || scene !== this.scene) return seen.photo.sleep();
+        this.#clear();
+        // A link may have named the photo already.
+        const waiting = scene.donors.findIndex((donor) => !donor.tokens && isFile(donor, seen.photo));
+        scene.addSecond(seen, waiting);
+        const [needed] = this.lacking;
+        if (needed && waiting < 0) {
+          const text = `The edits take tokens of ${needed.name}, and ${seen.photo.name} is another photo.`;
+          this.suggest(text, "Use it all the same", () => this.#standIn(scene.donors.indexOf(needed)));
+        }
+        this.#tell("donors");
+        this.#changed();
+      });
+    } finally {
+      if (!signal.aborted) this.openingSecond = "";
+      this.#tell("opening");
+    }
   }
 
   /** The place of the photo itself among the donors. */
   selfDonor() {
-    const found = this.donors.findIndex((donor) => donor.self);
-    if (found >= 0) return found;
-    this.donors.push({ name: this.photo.name, sample: this.photo.sample, self: true, tokens: this.tokens });
-    return this.donors.length - 1;
+    return this.scene.selfDonor();
   }
 
-  /** Add an edit. @param {any} edit */
-  edit(edit) {
-    this.history.push(extended(this.history.committed, edit));
-    this.#changed();
+  /**
+   * Show what a link brings: at once where its photo is here, else as soon as that is opened.
+   * @param {import("./link.js").Shared} shared
+   */
+  async follow(shared) {
+    this.pending = shared;
+    const model = this.#served(shared.model).name;
+    const here = this.photo !== null && isFile(shared, this.photo);
+    if (here && model === this.model) this.#applyPending();
+    else if (here) await this.open(this.photo.file, shared.sample, model);
+    else if (shared.sample) await this.open(null, shared.sample, model);
+    for (const donor of shared.donors) if (donor.sample && !donor.self && !this.pending) await this.openSecond(null, donor.sample);
   }
 
-  /** Show an edit while a gesture lasts; null takes it back. @param {any} edit */
-  draft(edit) {
-    this.history.draft(edit && extended(this.history.committed, edit));
+  /**
+   * Go on where somebody stopped.
+   * @param {import("./history.js").Step[]} steps @param {number} at @param {number[]} selection
+   * @returns {Promise<boolean>} whether there was something to go on with
+   */
+  async restore(steps, at, selection) {
+    const wanted = steps[at];
+    const usable = steps.filter(({ scene }) => this.models.some((model) => model.id === scene.modelId));
+    this.history = new History(usable, usable.includes(wanted) ? usable.indexOf(wanted) : usable.length - 1);
+    if (usable.includes(wanted)) {
+      await this.#enter();
+      this.selection = selection.filter((k) => this.remains(k));
+      this.#tell("selection");
+      return true;
+    }
+    if (!wanted) return false;
+    await this.open(wanted.scene.photo.file, wanted.scene.photo.sample);
+    if (wanted.edits.length) this.report(new Problem("The model has been replaced since: what was edited for the old one is not shown."));
+    return true;
+  }
+
+  /** Add edits. @param {...any} edits */
+  edit(...edits) {
+    this.replaceEdits(edits.reduce(extended, this.history.committed));
+  }
+
+  /** Show edits while a gesture lasts; none takes them back. @param {...any} edits */
+  draft(...edits) {
+    const drafted = shortened(edits.reduce(extended, this.history.committed), this.maxEdits);
+    this.history.draft(edits.length ? drafted : null);
     // Gestures come faster than frames.
     this.#frame ||= requestAnimationFrame(() => this.#changed());
   }
 
   /** Make the draft an edit. */
   commit() {
-    this.history.push(this.history.present);
-    this.#changed();
+    this.replaceEdits(this.history.present);
   }
 
   /** Put another list in the place of the edits. @param {any[]} edits */
   replaceEdits(edits) {
-    this.history.push(edits);
+    this.#clear();
+    const fitting = shortened(edits, this.maxEdits);
+    this.history.push(fitting ?? this.history.committed);
+    if (!fitting) this.report(new Problem(`The service takes at most ${this.maxEdits} edits.`, { code: "too_many_edits" }));
+    else if (fitting !== edits) {
+      this.suggest(`At most ${this.maxEdits} edits are taken: some of the same kind and token became one.`, "Undo", () => this.undo());
+    }
     this.#changed();
   }
 
   undo() {
-    this.history.undo();
-    this.#changed();
+    this.#go(() => this.history.undo());
   }
 
   redo() {
-    this.history.redo();
-    this.#changed();
+    this.#go(() => this.history.redo());
   }
 
   /** @param {number} k @param {boolean} [add] to what is selected already; again takes it away */
@@ -224,56 +281,137 @@ export class Studio extends EventTarget {
     this.#tell("problem");
   }
 
+  /** Withdraw the offer. */
+  decline() {
+    this.offer = null;
+    this.#tell("offer");
+  }
+
   /** The edits and the donors that they use, as links and calls tell them. */
   compact() {
     return compacted(this.edits, this.donors);
   }
 
-  async #see(file, sample, signal) {
-    const bytes = file ?? (await this.api.sample(sample));
-    const { tokens } = await this.api.tokens(bytes, this.model, signal);
-    return [await Photo.open(bytes, tokens.source, this.manifest.image_size, sample), tokens];
+  /** The picture as soon as it shows the edits, or null where it never will. @returns {Promise<Drawing | null>} */
+  async settled() {
+    while (this.busy) await new Promise((done) => this.addEventListener("busy", done, { once: true }));
+    return this.failed ? null : this.picture;
   }
 
-  #changed() {
+  /** The description of a model, or of the default one where it is not served. @param {string} name */
+  #served(name) {
+    return this.models.find((model) => model.name === name) ?? this.models.find((model) => model.name === this.defaultModel);
+  }
+
+  /** A photo was opened: show it, and say what became of what was there. @param {Scene} scene */
+  #opened(scene) {
+    const { photo: before, edits } = this;
+    const { pending } = this;
+    const meant = pending !== null && isFile(pending, scene.photo);
+    this.history.open(scene, meant ? this.#brought(scene) : []);
+    void this.#enter();
+    if (pending && !meant) {
+      const text = `The link's edits were made on ${pending.name}; this is another photo, so they are not applied.`;
+      this.suggest(text, "Apply them all the same", () => this.#applyPending());
+    } else if (before && edits.length) {
+      this.suggest(`${scene.photo.name} took the place of ${before.name} and its edits.`, "Undo", () => this.undo());
+    }
+  }
+
+  /** What the link brought, for this scene. @param {Scene} scene @returns {any[]} its edits */
+  #brought(scene) {
+    const { edits, donors } = this.pending;
+    const first = scene.donors.length;
+    scene.donors.push(...donors.map((donor) => ({ ...donor, tokens: donor.self ? scene.tokens : null })));
+    scene.version += 1;
+    this.pending = null;
+    return renumbered(edits, (donor) => first + donor);
+  }
+
+  #applyPending() {
+    this.replaceEdits(this.#brought(this.scene));
+  }
+
+  /** Let the second photo stand in for one that edits need. @param {number} slot its place among the donors */
+  #standIn(slot) {
+    const { scene } = this;
+    const { index } = scene.second;
+    scene.donors[slot] = scene.donors[index];
+    scene.second.index = slot;
+    scene.version += 1;
+    this.#changed();
+  }
+
+  /** Go through what was done. @param {() => void} step */
+  #go(step) {
+    this.#clear();
+    const opening = this.opening !== "";
+    this.#turn.abort();
+    this.opening = "";
+    this.#tell("opening");
+    // Who takes back what has not come yet takes back nothing else.
+    if (!opening) step();
+    if (this.history.scene === this.scene) this.#changed();
+    else void this.#enter();
+  }
+
+  /** Show the scene at which the history stands. */
+  async #enter() {
+    const { scene } = this.history;
+    await scene.wake();
+    if (scene !== this.history.scene) {
+      if (scene !== this.scene) scene.sleep();
+      return;
+    }
+    this.#latest.cancel();
+    this.#show(null);
+    if (scene !== this.scene) this.scene?.sleep();
+    this.scene = scene;
+    this.#show(scene.plain);
+    Object.assign(this, { model: scene.model, selection: [], hovered: null });
+    this.#changed(["models", "photo", "donors"]);
+  }
+
+  /** @param {string[]} [others] what has changed beside the edits */
+  #changed(others = []) {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
-    if (!this.tokens) return;
+    // While another scene wakes up its edits are none of this one.
+    if (!this.scene || this.scene !== this.history.scene) return;
     const { edits, donors } = this;
     const lacking = (this.lacking = missing(edits, donors));
-    if (this.problem?.code === "bad_edit") this.report(null);
+    this.failed = false;
+    let problem = null;
     try {
       this.edited = applyEdits(this.tokens, lacking.length ? [] : edits, donors.map((donor) => donor.tokens));
     } catch (error) {
-      this.#latest.cancel();
+      problem = new Problem(`The edits don't fit this picture: ${error.message}.`, { code: "bad_edit" });
       this.edited = applyEdits(this.tokens, [], []);
-      this.report(new Problem(`The edits don't fit this picture: ${error.message}.`, { code: "bad_edit" }));
-      this.#setBusy(true);
-      this.#tell("edits");
-      return;
     }
     this.selection = this.selection.filter((k) => this.remains(k));
-    this.#tell("edits", "selection");
-    if (!edits.length || lacking.length) {
+    this.#tell(...others, "edits", "selection");
+    if (problem) {
+      this.#latest.cancel();
+      this.#fail(problem);
+    } else if (!edits.length || lacking.length) {
       this.#latest.cancel();
       this.#show(this.plain);
-      this.#setBusy(false);
       this.#tell("picture");
-      return;
+      this.#setBusy(false);
+    } else {
+      this.#setBusy(true);
+      this.#latest.schedule((signal) => this.#draw(edits, signal));
     }
-    this.#setBusy(true);
-    this.#latest.schedule((signal) => this.#draw(edits, signal));
   }
 
   async #draw(edits, signal) {
     await this.#try("draw", () => this.#changed(), signal, async () => {
       const spelled = spelledOut(edits, this.donors);
       const drawing = await Drawing.of(await this.api.reconstruct(this.tokens, spelled, this.model, signal), edits);
-      if (signal.aborted) return drawing.close();
+      if (signal.aborted) return drawing.sleep();
       this.#show(drawing);
-      if (this.problem) this.report(null);
-      this.#setBusy(false);
       this.#tell("picture");
+      this.#setBusy(false);
     });
   }
 
@@ -286,21 +424,42 @@ export class Studio extends EventTarget {
       if (!(error instanceof Problem)) throw error;
       if (error.passes) {
         this.connection.retry(kind, error, again);
+      } else if (kind === "draw") {
+        this.#fail(error);
       } else {
-        if (kind !== "draw") this.#setBusy(false);
+        if (kind === "open") this.#setBusy(false);
         this.report(error);
       }
     }
   }
 
+  /** The edits are not drawn, and will not be. @param {Problem} problem */
+  #fail(problem) {
+    this.failed = true;
+    this.report(problem);
+    this.#setBusy(false);
+  }
+
   #show(drawing) {
-    if (this.picture !== this.plain) this.picture?.close();
+    if (this.picture !== drawing && this.picture !== this.plain) this.picture?.sleep();
     this.picture = drawing;
   }
 
   #setBusy(busy) {
     this.busy = busy;
     this.#tell("busy");
+  }
+
+  /** What was told before is over when something else is done. */
+  #clear() {
+    this.report(null);
+    this.decline();
+  }
+
+  /** Offer something. @param {string} text @param {string} label of the button @param {() => void} deed what it does */
+  suggest(text, label, deed) {
+    this.offer = { text, label, deed };
+    this.#tell("offer");
   }
 
   #tell(...kinds) {

@@ -70,10 +70,11 @@ export class Tray {
       if (target === shown) return;
       shown = target;
       this.studio.hover(target);
-      this.studio.draft(target === null ? null : editAt(target));
+      const edit = target === null ? null : editAt(target);
+      this.studio.draft(...(edit ? [edit] : []));
     };
     const leave = () => {
-      if (shown !== null) this.studio.draft(null);
+      if (shown !== null) this.studio.draft();
       shown = null;
       this.studio.hover(null);
     };

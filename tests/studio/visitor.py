@@ -136,6 +136,8 @@ class Visitor:
 
     def number(self, fact: str) -> float:
         """The number in one of the facts."""
+        self.page.locator("#figures").evaluate("node => { node.open = true; }")
+        expect(self.page.locator(f"#{fact}")).not_to_contain_text("…")
         text = self.page.locator(f"#{fact}").text_content() or ""
         found = re.match(r"[\d.]+", text)
         assert found, text

@@ -28,13 +28,14 @@ from service.http.responses import (
     NPY,
     PICTURES,
     PNG,
+    Drawn,
     data,
-    encode_picture,
     json_response,
     negotiate,
     npy_response,
     numbers,
     picture_item,
+    picture_response,
     safetensors_response,
     sheet_response,
     tokens_item,
@@ -45,7 +46,7 @@ from service.models.served import ServedModel
 from service.tokens.edits import Edit, apply_edits, parse_edits
 from service.tokens.pooling import Pooling
 from service.tokens.token_file import SAFETENSORS
-from service.tokens.types import Floats, Pixels
+from service.tokens.types import Floats
 
 router = APIRouter(tags=["images"], route_class=DirectRoute, dependencies=[BEARER])
 
@@ -99,7 +100,7 @@ async def tokens(request: Request, kit: KitDep) -> Response:
 
 @router.post("/reconstruct", summary="Images or tokens to pictures", openapi_extra=RECONSTRUCT_DOCS)
 async def reconstruct(request: Request, kit: KitDep) -> Response:
-    """The picture that tokens stand for, after edits.
+    """The picture that tokens stand for, after edits; of an image, how close it comes to it (PSNR).
 
     Edits: drop, keep, scale, swap, replace, blend, move, paint.
     """
@@ -126,18 +127,19 @@ async def reconstruct(request: Request, kit: KitDep) -> Response:
 
 async def _reconstruct_all(
     work: Work, upload: Upload, given: Sequence[tuple[Floats, Floats]], edits: Sequence[Edit]
-) -> list[Pixels | ServiceError]:
+) -> list[Drawn | ServiceError]:
     """Every image's or token set's picture, or its error."""
     donors = [seen.tokens.semantics for seen in all_good(await work.see_all(upload.donors))]
     if given and upload.images:
         raise BadTokens("Send images or tokens, not both.")
 
-    async def draw(pair: tuple[Floats, Floats]) -> Pixels:
-        return await work.draw(*apply_edits(*pair, work.model.manifest.grid, edits, donors))
+    async def draw(pair: tuple[Floats, Floats]) -> Drawn:
+        return Drawn(await work.draw(*apply_edits(*pair, work.model.manifest.grid, edits, donors)))
 
-    async def redraw(item: Item) -> Pixels:
+    async def redraw(item: Item) -> Drawn:
         seen = await work.see(item)
-        return await draw((seen.tokens.semantics, seen.tokens.localization))
+        drawn = await draw((seen.tokens.semantics, seen.tokens.localization))
+        return drawn._replace(seen=seen.image.pixels)
 
     return await work.settle(draw, given) if given else await work.settle(redraw, upload.images)
 
@@ -197,12 +199,12 @@ def _tokens_response(
 def _pictures_response(
     kind: str,
     model: ServedModel,
-    pictures: Sequence[Pixels | ServiceError],
+    pictures: Sequence[Drawn | ServiceError],
     options: ReconstructOptions,
     request_id: str,
 ) -> Response:
     if kind != JSON:
-        return Response(encode_picture(all_good(pictures)[0], kind, options.quality), media_type=kind)
+        return picture_response(all_good(pictures)[0], kind, options.quality)
     items = [p if isinstance(p, ServiceError) else picture_item(p, options.quality) for p in pictures]
     return json_response({"model": model.id, "data": data(items, request_id)})
 

@@ -53,17 +53,19 @@ async def metrics(request: Request, metrics: MetricsDep) -> Response:
 
 
 @router.get("/models", tags=["models"], summary="What is served", dependencies=[Depends(require_key)])
-async def list_models(models: ModelsDep) -> dict[str, Any]:
+async def list_models(request: Request, models: ModelsDep) -> dict[str, Any]:
     """Every model: sizes, precision, measured quality and deviation, active provider; the vectors that
     /embed has of it (`poolings`), its default first.
 
-    `refused` says, by folder, why the bundle that is there now is not the one that is served.
+    `refused` says, by folder, why the bundle that is there now is not the one that is served; `max_edits`,
+    how many edits `/reconstruct` takes.
     """
     default = models.get(None)
     return {
         "default": default.manifest.name,
         "models": [_describe(model) for model in models],
         "refused": models.refused,
+        "max_edits": request.app.state.settings.max_edits,
     }
 
 

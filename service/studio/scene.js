@@ -1,0 +1,123 @@
+// What is open at a time: a photo as a model saw it, its picture without edits, and photos to take tokens from.
+
+import { Drawing, Photo, markOf, nameOf } from "./photo.js";
+import { Tokens } from "./tokens.js";
+
+/** @typedef {{photo: Photo, tokens: Tokens}} Seen */
+
+/** Only the scene that is shown is awake: the others hold no bitmaps. */
+export class Scene {
+  /** Counts what the session has to write again. */
+  version = 0;
+  /** @type {import("./donors.js").Donor[]} */
+  donors = [];
+  /** @type {(Seen & {index: number}) | null} the photo whose tokens are on offer, and its place among the donors */
+  second = null;
+
+  /** @type {number | null} how close the plain picture comes to the photo, in dB, once it was asked for */
+  psnr = null;
+
+  /** @param {{id: string, name: string}} model @param {Seen} seen @param {Drawing} plain */
+  constructor(model, { photo, tokens }, plain) {
+    this.model = model.name;
+    this.modelId = model.id;
+    this.photo = photo;
+    this.tokens = tokens;
+    this.plain = plain;
+    /** Its name in the session. */
+    this.key = `${Date.now().toString(36)}${Math.random().toString(36).slice(2)}`;
+  }
+
+  /**
+   * Let a model see a photo.
+   * @param {import("./api.js").Api} api @param {any} model its manifest
+   * @param {Blob | null} file null for a sample @param {string} sample @param {AbortSignal} signal
+   * @returns {Promise<Seen>} awake
+   */
+  static async see(api, model, file, sample, signal) {
+    const bytes = file ?? (await api.sample(sample));
+    const { tokens } = await api.tokens(bytes, model.name, signal);
+    const facts = { file: bytes, name: nameOf(bytes), sample, mark: await markOf(bytes), source: tokens.source, side: model.image_size };
+    const photo = new Photo(facts);
+    await photo.wake();
+    return { photo, tokens };
+  }
+
+  /** Open a photo. The arguments are those of `see`. @returns {Promise<Scene>} awake */
+  static async open(api, model, file, sample, signal) {
+    const seen = await Scene.see(api, model, file, sample, signal);
+    return new Scene(model, seen, await Drawing.of(await api.reconstruct(seen.tokens, [], model.name, signal), []));
+  }
+
+  /**
+   * Take in a photo to take tokens from.
+   * @param {Seen} seen @param {number} [slot] where edits wait for it
+   */
+  addSecond({ photo, tokens }, slot = -1) {
+    photo.name = this.#nameFor(photo);
+    const index = slot < 0 ? this.donors.length : slot;
+    const { name, sample, mark } = photo;
+    this.donors[index] = { name, sample, mark, self: false, tokens };
+    this.second?.photo.sleep();
+    this.second = { photo, tokens, index };
+    this.version += 1;
+  }
+
+  /** The place of the photo itself among the donors. */
+  selfDonor() {
+    const found = this.donors.findIndex((donor) => donor.self);
+    if (found >= 0) return found;
+    const { name, sample, mark } = this.photo;
+    this.donors.push({ name, sample, mark, self: true, tokens: this.tokens });
+    this.version += 1;
+    return this.donors.length - 1;
+  }
+
+  /** Another file of the same name gets a number: calls and links tell files by their names. */
+  #nameFor({ name, mark }) {
+    const taken = [this.photo, ...this.donors].filter((file) => file.mark !== mark).map((file) => file.name);
+    const [, stem, end] = /^(.*?)(\.[^.]*)?$/.exec(name);
+    let free = name;
+    for (let i = 2; taken.includes(free); i++) free = `${stem} (${i})${end ?? ""}`;
+    return free;
+  }
+
+  async wake() {
+    await Promise.all([this.photo.wake(), this.plain.wake(), this.second?.photo.wake()]);
+  }
+
+  sleep() {
+    this.photo.sleep();
+    this.plain.sleep();
+    this.second?.photo.sleep();
+  }
+
+  /** What the browser's database can hold of it. */
+  get record() {
+    const numbers = ({ semantics, localization, grid, source }) => ({ semantics, localization, grid, source });
+    const facts = (photo) => ({ ...photo.facts, name: photo.name });
+    const { key, model, modelId, photo, tokens, plain, donors, second } = this;
+    return {
+      key, model, modelId,
+      photo: facts(photo),
+      tokens: numbers(tokens),
+      plain: { blob: plain.blob, timing: plain.timing },
+      donors: donors.map((donor) => ({ ...donor, tokens: donor.tokens && !donor.self ? numbers(donor.tokens) : null })),
+      second: second && { photo: facts(second.photo), index: second.index },
+    };
+  }
+
+  /** The same scene again, asleep. @param {any} record @returns {Scene} */
+  static of(record) {
+    const tokensOf = (kept) => kept && new Tokens(kept.semantics, kept.localization, kept.grid, kept.source);
+    const seen = { photo: new Photo(record.photo), tokens: tokensOf(record.tokens) };
+    const scene = new Scene({ name: record.model, id: record.modelId }, seen, new Drawing(record.plain, []));
+    scene.key = record.key;
+    scene.donors = record.donors.map((donor) => ({ ...donor, tokens: donor.self ? scene.tokens : tokensOf(donor.tokens) }));
+    if (record.second) {
+      const { photo, index } = record.second;
+      scene.second = { photo: new Photo(photo), tokens: scene.donors[index].tokens, index };
+    }
+    return scene;
+  }
+}
