@@ -120,9 +120,9 @@ async function begin() {
 
 /** Show the first sample, and offer what was edited in a tab that is closed. */
 async function arrive() {
-  const latest = await session.latest();
-  await openSample(FIRST_SAMPLE);
-  if (!latest || studio.edits.length) return;
+  const [latest] = await Promise.all([session.latest(), openSample(FIRST_SAMPLE)]);
+  // Somebody may be faster.
+  if (!latest || studio.history.steps.length !== 1) return;
   const { photo } = latest.steps[latest.at].scene;
   studio.suggest(`You edited ${photo.name} in this browser before.`, "Go on with it", () => studio.restore(latest.steps, latest.at, []));
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.service.photos import pixels_of
-from tests.service.server import Server
+from tests.service.server import Server, running
+from tests.studio.conftest import Visit
 from tests.studio.visitor import Visitor, drawn_by_api, home_of
 
 pytestmark = pytest.mark.long
@@ -315,3 +317,150 @@ def test_regions_follow_the_same_rules_as_the_service(visitor: Visitor, coffee: 
     image = visitor.server.client.post("/reconstruct", json={"tokens": edited}).content
     want = drawn_by_api(visitor.server, coffee, edits, coffee).astype(int)
     assert np.abs(pixels_of(image).astype(int) - want).max() <= 1
+
+
+def test_long_lists_are_shortened_and_what_is_too_long_is_refused(
+    visit: Visit, coffee: bytes, tmp_path: Path
+) -> None:
+    """The service takes so many edits: the page tells what becomes of more, and never shows a stale picture."""
+    with running(tmp_path / "log", {"STELLAR_MAX_EDITS": "4"}) as server, visit(server) as visitor:
+        visitor.open()
+        page, offer = visitor.page, visitor.page.locator("#offer p")
+
+        def drop(token: int) -> None:
+            visitor.token(token).click()
+            page.click("#drop-token")
+
+        def move() -> None:
+            page.keyboard.press("Escape")
+            visitor.token(RIM).click()
+            page.get_by_role("button", name="Move right").click()
+
+        for token in (SAUCER, SHADE):
+            move()
+            drop(token)
+        assert len(visitor.edits()) == 4
+        expect(offer).to_be_hidden()
+        move()
+        expect(offer).to_have_text("At most 4 edits are taken: some of the same kind and token became one.")
+        drop(0)
+        assert visitor.edits() == [
+            {"op": "drop", "token": SAUCER},
+            {"op": "drop", "token": SHADE},
+            {"op": "move", "token": RIM, "dx": 3, "dy": 0},
+            {"op": "drop", "token": 0},
+        ]
+        assert_drawn(visitor, coffee)
+        drop(1)
+        visitor.settle()
+        expect(page.locator("#problem p")).to_have_text(
+            "The service takes at most 4 edits. Take one back first."
+        )
+        edits = visitor.edits()
+        assert len(edits) == 4
+        assert_drawn(visitor, coffee)
+        with page.expect_download():
+            page.click("#save-picture")
+
+
+def test_edits_of_one_kind_are_one_where_that_changes_nothing(visitor: Visitor, coffee: bytes) -> None:
+    visitor.page.evaluate(
+        """async (base) => {
+            const { extended } = await import(base + "studio/edits.js");
+            const stroke = (token, ...cells) => ({ op: "paint", token, cells });
+            const shown = (token) => ({ op: "replace", token: 1, with: { donor: 0, token } });
+            const all = [
+                { op: "scale", token: 2, factor: 3 }, stroke(1, [0, 0], [1, 0]), stroke(3, [1, 0], [2, 0]),
+                stroke(1, [2, 0]), shown(4), { op: "drop", token: 5 }, shown(6), { op: "scale", token: 2, factor: 2 },
+            ];
+            window.short = all.reduce(extended, []);
+        }""",
+        visitor.server.url + "/",
+    )
+    assert visitor.page.evaluate("short") == [
+        {"op": "scale", "token": 2, "factor": 2},
+        {"op": "paint", "token": 1, "cells": [[0, 0], [2, 0]]},
+        {"op": "paint", "token": 3, "cells": [[1, 0]]},
+        {"op": "drop", "token": 5},
+        {"op": "replace", "token": 1, "with": {"donor": 0, "token": 6}},
+    ]
+
+
+def test_scale_and_blend_show_what_was_done_before(visitor: Visitor, cat: bytes, coffee: bytes) -> None:
+    visitor.load_second("cat.jpg", cat)
+    visitor.token(RIM).click()
+    visitor.slide("#factor", 2)
+    visitor.page.select_option("#partner", "second 3")
+    visitor.slide("#alpha", 0.5)
+    visitor.token(SAUCER).click()
+    visitor.page.click("#drop-token")
+    visitor.token(RIM).click()
+    assert visitor.page.locator("#factor").input_value() == "2"
+    assert visitor.page.locator("#alpha").input_value() == "0.5"
+    visitor.slide("#factor", 3)
+    blend = {"op": "blend", "token": RIM, "toward": {"donor": 0, "token": 3}, "alpha": 0.5}
+    assert visitor.edits() == [
+        {"op": "scale", "token": RIM, "factor": 3},
+        blend,
+        {"op": "drop", "token": SAUCER},
+    ]
+    assert_drawn(visitor, coffee, cat)
+
+
+def test_fast_strokes_leave_no_gaps(visitor: Visitor) -> None:
+    visitor.token(RIM).click()
+    visitor.page.click("#tool-paint")
+    visitor.page.select_option("#brush", "1")
+    mouse = visitor.page.mouse
+    mouse.move(*visitor.at((1, 2)))
+    mouse.down()
+    mouse.move(*visitor.at((9, 6)))
+    mouse.up()
+    (edit,) = visitor.edits()
+    columns = [x for x, _ in edit["cells"]]
+    assert columns == list(range(1, 10))
+    assert edit["cells"][-1] == [9, 6]
+
+
+def test_several_that_are_selected_move_and_scale_together(
+    visitor: Visitor, server: Server, coffee: bytes
+) -> None:
+    x, y = home_of(server, coffee, RIM)
+    visitor.token(SAUCER).click()
+    visitor.token(RIM).click(modifiers=["Shift"])
+    visitor.drag(visitor.at((x, y)), visitor.at((x - 2, y + 1)))
+    visitor.page.get_by_role("button", name="Move left").click()
+    visitor.slide("#factor", 2)
+    assert visitor.edits() == [
+        {"op": "move", "token": SAUCER, "dx": -3, "dy": 1},
+        {"op": "move", "token": RIM, "dx": -3, "dy": 1},
+        {"op": "scale", "token": SAUCER, "factor": 2},
+        {"op": "scale", "token": RIM, "factor": 2},
+    ]
+    assert_drawn(visitor, coffee)
+
+
+def test_focus_stays_where_one_works(visitor: Visitor) -> None:
+    page = visitor.page
+    for token in (RIM, SAUCER):
+        visitor.token(token).click()
+        page.focus("#drop-token")
+        page.keyboard.press("Enter")
+        expect(visitor.token(token)).to_be_focused()
+    page.get_by_role("button", name=f"Take back: Drop token {RIM}").press("Enter")
+    expect(page.locator("#undo")).to_be_focused()
+    for _ in range(3):
+        page.keyboard.press("Enter")
+    expect(page.locator("#redo")).to_be_focused()
+    page.locator("#redo").press("Enter")
+    page.locator("#reset").press("Enter")
+    expect(page.locator("#undo")).to_be_focused()
+
+
+def test_keys_undo_only_what_is_in_sight(visitor: Visitor) -> None:
+    visitor.token(RIM).click()
+    visitor.page.click("#drop-token")
+    visitor.page.click("#tab-search")
+    visitor.page.keyboard.press("Control+z")
+    visitor.page.click("#tab-edit")
+    assert visitor.edits() == [{"op": "drop", "token": RIM}]

@@ -57,13 +57,14 @@ def test_first_view_is_small_and_comes_from_the_service_alone(visit: Visit, serv
         assert all(url.startswith(server.url) for url in visitor.requests)
 
 
-def test_first_view_shows_a_sample_with_everything(visitor: Visitor) -> None:
+def test_first_view_shows_a_sample_with_everything(visitor: Visitor, coffee: bytes) -> None:
     page = visitor.page
     expect(page.locator("#source-size")).to_have_text("coffee.jpg · 320 × 320")
     expect(page.locator("#strip .token")).to_have_count(16)
     shares = [float(text.split()[0]) for text in page.locator("#strip .share").all_text_contents()]
     assert sum(shares) == pytest.approx(100, abs=4)
-    assert 15 < visitor.number("psnr") < 25
+    told = visitor.server.client.post("/reconstruct", content=coffee).headers["x-stellar-psnr-db"]
+    assert visitor.number("psnr") == pytest.approx(float(told), abs=0.051)
     assert visitor.number("token-bytes") == pytest.approx(4 * (16 * 192 + 144 * 16) / 1000, abs=0.1)
     assert 1 < visitor.number("jpeg-bytes") < 20
     assert visitor.number("file-bytes") == pytest.approx(19.3, abs=0.1)

@@ -17,6 +17,13 @@ from tests.studio.visitor import Visitor, drawn_by_api, run_call
 
 pytestmark = pytest.mark.long
 
+
+def drop(visitor: Visitor, token: int = 8) -> None:
+    visitor.token(token).click()
+    visitor.page.click("#drop-token")
+    visitor.settle()
+
+
 NAME = 'it\'s a "cat"; really, $HOME.jpg'
 """A file name with all that shells, curl and Python take for something else."""
 
@@ -215,3 +222,98 @@ def test_picture_is_saved_when_it_shows_the_edits(visitor: Visitor, coffee: byte
     download.value.save_as(tmp_path / "saved.png")
     want = drawn_by_api(visitor.server, coffee, [{"op": "drop", "token": 8}]).astype(int)
     assert np.abs(pixels_of((tmp_path / "saved.png").read_bytes()) - want).max() <= 1
+
+
+def test_call_touches_no_file_of_the_same_name(visitor: Visitor, cat: bytes, tmp_path: Path) -> None:
+    """One's own coffee.jpg stays what it is, and is not taken for the sample."""
+    (tmp_path / "coffee.jpg").write_bytes(cat)
+    drop(visitor)
+    drawn = pixels_of(run_call("curl", visitor.call("curl"), tmp_path))
+    assert (tmp_path / "coffee.jpg").read_bytes() == cat
+    assert np.abs(drawn.astype(int) - visitor.picture()).max() <= 1
+
+
+@pytest.mark.parametrize("language", ["curl", "python"])
+def test_own_photo_and_sample_of_one_name_are_two_files(
+    visitor: Visitor, cat: bytes, tmp_path: Path, language: str
+) -> None:
+    visitor.load_photo("coffee.jpg", cat)
+    visitor.page.get_by_role("button", name="Second photo: a cup of coffee").click()
+    expect(visitor.page.locator("#second-photo")).to_have_attribute(
+        "aria-label", "Second photo: coffee (2).jpg"
+    )
+    visitor.token(15).click()
+    visitor.page.select_option("#partner", "second 3")
+    visitor.page.click("#take")
+    visitor.settle()
+    (tmp_path / "coffee.jpg").write_bytes(cat)
+    drawn = pixels_of(run_call(language, visitor.call(language), tmp_path))
+    assert np.abs(drawn.astype(int) - visitor.picture()).max() <= 1
+
+
+def test_two_own_photos_of_one_name_are_told_apart(visitor: Visitor, cat: bytes, coffee: bytes) -> None:
+    visitor.load_photo("IMG.jpg", cat)
+    visitor.load("IMG.jpg", coffee, "#second-file")
+    expect(visitor.page.locator("#second-photo")).to_have_attribute(
+        "aria-label", "Second photo: IMG (2).jpg"
+    )
+    visitor.token(15).click()
+    visitor.page.select_option("#partner", "second 3")
+    visitor.page.click("#take")
+    assert "image=@IMG.jpg" in visitor.call("curl")
+    assert "donor=@IMG (2).jpg" in visitor.call("curl")
+    expect(visitor.page.locator("#link-note")).to_contain_text("needs IMG.jpg and IMG (2).jpg too")
+
+
+def test_link_is_not_applied_to_another_photo_unasked(
+    visitor: Visitor, visit: Visit, cat: bytes, coffee: bytes
+) -> None:
+    visitor.load_photo("mine.jpg", cat)
+    drop(visitor)
+    edits = visitor.edits()
+    with visit(visitor.server) as friend:
+        friend.page.goto(visitor.page.url)
+        friend.load_photo("mine.jpg", coffee)
+        expect(friend.page.locator("#offer p")).to_have_text(
+            "The link's edits were made on mine.jpg; this is another photo, so they are not applied."
+        )
+        assert friend.edits() == []
+        friend.page.get_by_role("button", name="Apply them all the same").click()
+        assert friend.edits() == edits
+        friend.page.click("#undo")
+        assert friend.edits() == []
+    with visit(visitor.server) as friend:
+        friend.page.goto(visitor.page.url)
+        friend.load_photo("renamed.jpg", cat)
+        expect(friend.page.locator("#offer")).to_be_hidden()
+        assert friend.edits() == edits
+
+
+def test_link_takes_no_other_second_photo_unasked(
+    visitor: Visitor, visit: Visit, cat: bytes, coffee: bytes
+) -> None:
+    edit_with_a_second_photo(visitor, cat)
+    edits = visitor.edits()
+    with visit(visitor.server) as friend:
+        friend.page.goto(visitor.page.url)
+        friend.settle()
+        friend.load_second("another.jpg", coffee)
+        expect(friend.page.locator("#offer p")).to_contain_text("tokens of the cat.jpg")
+        expect(friend.page.locator("#lacking")).to_be_visible()
+        friend.page.get_by_role("button", name="Use it all the same").click()
+        expect(friend.page.locator("#lacking")).to_be_hidden()
+        assert friend.edits() == edits
+        want = drawn_by_api(friend.server, coffee, edits, coffee, coffee).astype(int)
+        assert np.abs(friend.picture() - want).max() <= 1
+
+
+def test_picture_that_the_service_does_not_draw_is_not_saved_and_told(
+    visitor: Visitor, server: Server
+) -> None:
+    edits = [{"op": "drop", "token": 3}, {"op": "scale", "token": 3, "factor": 2}]
+    shared = {"edits": edits, "donors": [], "model": "stellar-tiny", "sample": "coffee", "name": "coffee.jpg"}
+    visitor.page.goto(f"{server.url}/?again#{visitor.fragment(shared)}")
+    expect(visitor.page.locator("#problem")).to_be_visible()
+    visitor.settle()
+    visitor.page.click("#save-picture")
+    expect(visitor.page.locator("#problem p")).to_contain_text("There is no picture of these edits.")

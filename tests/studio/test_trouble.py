@@ -173,7 +173,7 @@ def test_service_goes_away_and_returns(visit: Visit, coffee: bytes, tmp_path: Pa
 def test_page_works_where_the_browser_keeps_nothing(visit: Visit, server: Server) -> None:
     with visit(server) as visitor:
         visitor.page.add_init_script(
-            """for (const name of ["localStorage", "sessionStorage"]) {
+            """for (const name of ["localStorage", "sessionStorage", "indexedDB"]) {
                 const get = () => { throw new DOMException("no", "SecurityError"); };
                 Object.defineProperty(window, name, { get });
             }"""
@@ -221,3 +221,62 @@ def test_edits_that_do_not_fit_are_told_with_the_way_out(visitor: Visitor, serve
     visitor.page.click("#reset")
     visitor.settle()
     expect(visitor.page.locator("#problem")).to_be_hidden()
+
+
+def test_whoever_cancels_the_key_can_give_it_later(visit: Visit, tmp_path: Path) -> None:
+    with running(tmp_path / "log", {"STELLAR_API_KEYS": "sesame"}) as server, visit(server) as visitor:
+        page = visitor.page
+        page.goto(server.url)
+        page.click("#key-cancel")
+        expect(page.locator("#waiting")).to_have_text("Nothing to show yet.")
+        page.get_by_role("button", name="Open: a cat").click()
+        page.click("#key-cancel")
+        expect(page.locator("#source-size")).to_have_text("")
+        expect(page.locator("#waiting")).to_have_text("Nothing to show yet.")
+        page.get_by_role("button", name="Open: a cat").click()
+        page.fill("#key-value", "sesame")
+        page.keyboard.press("Enter")
+        expect(page.locator("#source-size")).to_contain_text("chelsea.jpg ·")
+        visitor.settle()
+
+
+def test_first_photo_that_can_not_be_had_is_not_waited_for(visit: Visit, server: Server) -> None:
+    with visit(server) as visitor:
+        visitor.page.route("**/samples/coffee.jpg", lambda route: route.fulfill(status=404, body="{}"))
+        visitor.page.goto(server.url)
+        expect(visitor.page.locator("#problem")).to_be_visible()
+        expect(visitor.page.locator("#waiting")).to_have_text("Nothing to show yet.")
+
+
+def test_what_went_wrong_is_told_in_sight_moves_nothing_and_goes_with_its_cause(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.token(8).click()
+    page.click("#keep-token")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    before = page.locator("#edits-title").bounding_box()
+    page.keyboard.press("Delete")
+    problem = page.locator("#problem")
+    expect(problem).to_contain_text("The last token has to stay")
+    expect(problem).to_be_in_viewport(ratio=1)
+    assert page.locator("#edits-title").bounding_box() == before
+    page.keyboard.press("Control+z")
+    expect(problem).to_be_hidden()
+
+
+def test_page_stands_still_while_it_loads(visit: Visit, server: Server) -> None:
+    """Cumulative layout shift: https://web.dev/articles/cls"""
+    shifts = """() => {
+        window.shift = 0;
+        new PerformanceObserver((list) => {
+            for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+        }).observe({ type: "layout-shift", buffered: true });
+    }"""
+    for width in (390, 768, 1280, 1920):
+        with visit(server, viewport={"width": width, "height": 800}) as visitor:
+            visitor.page.add_init_script(f"({shifts})()")
+            visitor.slow_down(150)
+            visitor.open()
+            visitor.token(8).click()
+            visitor.page.click("#drop-token")
+            visitor.settle()
+            assert visitor.page.evaluate("shift") < 0.1, width

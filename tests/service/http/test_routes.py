@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load, save
 
+from service.tokens.pictures import decode_image
 from tests.service.photos import data_uri, plain, png_header
 from tests.service.server import Server, running
 from tests.service.toy import toy_version
@@ -236,6 +237,28 @@ def test_accept_picks_the_pictures_format(client: httpx.Client, photo: bytes, ki
     answer = client.post("/reconstruct", files={"image": photo}, headers={"accept": f"{kind}, */*;q=0.1"})
     assert answer.headers["content-type"] == kind
     assert Image.open(io.BytesIO(answer.content)).format == kind.removeprefix("image/").upper()
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_picture_of_an_image_is_told_how_close_it_comes(
+    client: httpx.Client, photo: bytes, fit: str
+) -> None:
+    fields = {"fit": fit, "edits": json.dumps([{"op": "drop", "token": 1}])}
+    answer = client.post("/reconstruct", files={"image": photo}, data=fields)
+    drawn = pixels(answer)
+    seen = decode_image(photo, drawn.shape[0], "pad" if fit == "pad" else "crop", 10**8).pixels
+    want = 10 * np.log10(255**2 / np.mean((drawn - seen.astype(int)) ** 2))
+    assert float(answer.headers["x-stellar-psnr-db"]) == pytest.approx(want, abs=0.006)
+    accept = {"accept": "application/json"}
+    item = first(client.post("/reconstruct", files={"image": photo}, data=fields, headers=accept))
+    assert item["psnr_db"] == float(answer.headers["x-stellar-psnr-db"])
+
+
+def test_picture_of_tokens_is_compared_with_nothing(client: httpx.Client, photo: bytes) -> None:
+    tokens = first(client.post("/tokens", files={"image": photo}))
+    assert "x-stellar-psnr-db" not in client.post("/reconstruct", json={"tokens": tokens}).headers
+    accept = {"accept": "application/json"}
+    assert "psnr_db" not in first(client.post("/reconstruct", json={"tokens": tokens}, headers=accept))
 
 
 def test_several_pictures_come_in_json(client: httpx.Client, photo: bytes, other_photo: bytes) -> None:
