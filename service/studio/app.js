@@ -1,9 +1,11 @@
 // The studio: what happens in the browser when the page opens.
 
 import { Api } from "./api.js";
+import { Card } from "./card.js";
 import { Compare } from "./compare.js";
 import { Connection } from "./connection.js";
 import { EditList } from "./editlist.js";
+import { Guide } from "./guide.js";
 import { HandOut } from "./handout.js";
 import { Inspector } from "./inspector.js";
 import { Problem } from "./problem.js";
@@ -26,7 +28,9 @@ const connection = new Connection(api);
 const studio = new Studio(api, connection);
 const stage = new Stage(studio);
 const inspector = new Inspector(studio);
-new Result(studio);
+new Result(studio, stage);
+new Card(studio);
+new Guide(studio);
 new Tray(studio, stage, () => inspector.drop());
 new EditList(studio);
 new HandOut(studio);

@@ -1,30 +1,58 @@
-// One token's map as a small picture: the photo in its colour where the token is, dark where it is not.
-
-import { enlarged } from "./regions.js";
-import { rgb } from "./palette.js";
+// One token as a small picture: the photo around the token's places, in shadow where the token is not.
 
 export const HEAT_SIDE = 72;
+const PHOTO_SIDE = 288;
+const SHADOW = 0.3;
+const EDGE_SHARE = 0.5;
+const SMALLEST = 0.34;
 
 /**
  * @param {HTMLCanvasElement} canvas @param {import("./tokens.js").Tokens} tokens @param {number} k
- * @param {Uint8ClampedArray} photo RGBA values, HEAT_SIDE × HEAT_SIDE
+ * @param {import("./photo.js").Photo} photo
  */
 export function drawHeat(canvas, tokens, k, photo) {
   canvas.width = canvas.height = HEAT_SIDE;
-  const fine = enlarged(tokens.map(k), tokens.grid, HEAT_SIDE);
-  const image = new ImageData(HEAT_SIDE, HEAT_SIDE);
-  const ink = rgb(k);
+  const [h, w] = tokens.grid;
+  const map = tokens.map(k);
   // Bright where the token holds as much as it holds anywhere; with 16 tokens a tenth of a place is already a lot.
-  const most = fine.reduce((a, b) => Math.max(a, b), 0.1);
-  fine.forEach((value, i) => {
-    const share = Math.sqrt(value / most);
-    const grey = (photo[4 * i] * 0.3 + photo[4 * i + 1] * 0.59 + photo[4 * i + 2] * 0.11) / 255;
-    for (let c = 0; c < 3; c++) {
-      const dark = 20 + 50 * grey;
-      const light = ink[c] * 0.8 + 110 * grey;
-      image.data[4 * i + c] = dark + (light - dark) * share;
+  const most = map.reduce((a, b) => Math.max(a, b), 0.1);
+  const { left, top, side } = squareAround(map, w, h, EDGE_SHARE * most);
+  const pixels = photo.pixels(PHOTO_SIDE);
+  const image = new ImageData(HEAT_SIDE, HEAT_SIDE);
+  for (let y = 0; y < HEAT_SIDE; y++) {
+    const v = top + (side * (y + 0.5)) / HEAT_SIDE;
+    for (let x = 0; x < HEAT_SIDE; x++) {
+      const u = left + (side * (x + 0.5)) / HEAT_SIDE;
+      const share = SHADOW + (1 - SHADOW) * Math.min(1, valueAt(map, w, h, u, v) / most) ** 0.75;
+      const from = 4 * (Math.floor(v * PHOTO_SIDE) * PHOTO_SIDE + Math.floor(u * PHOTO_SIDE));
+      const to = 4 * (y * HEAT_SIDE + x);
+      for (let c = 0; c < 3; c++) image.data[to + c] = pixels[from + c] * share;
+      image.data[to + 3] = 255;
     }
-    image.data[4 * i + 3] = 255;
-  });
+  }
   canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+/** The smallest square around the places that hold at least so much, in shares of the picture. */
+function squareAround(map, w, h, least) {
+  let [left, top, right, bottom] = [w, h, 0, 0];
+  map.forEach((value, i) => {
+    if (value < least) return;
+    const [x, y] = [i % w, Math.floor(i / w)];
+    [left, top, right, bottom] = [Math.min(left, x), Math.min(top, y), Math.max(right, x + 1), Math.max(bottom, y + 1)];
+  });
+  if (right <= left) return { left: 0, top: 0, side: 1 };
+  const side = Math.min(1, Math.max(SMALLEST, (right - left + 1) / w, (bottom - top + 1) / h));
+  const within = (middle) => Math.min(1 - side, Math.max(0, middle - side / 2));
+  return { left: within((left + right) / 2 / w), top: within((top + bottom) / 2 / h), side };
+}
+
+/** A map's value between the middles of its cells. @param {number} u from 0 to 1, to the right @param {number} v downward */
+function valueAt(map, w, h, u, v) {
+  const [x, y] = [Math.min(w - 1, Math.max(0, u * w - 0.5)), Math.min(h - 1, Math.max(0, v * h - 0.5))];
+  const [i, j] = [Math.floor(x), Math.floor(y)];
+  const [right, below] = [Math.min(w - 1, i + 1), Math.min(h - 1, j + 1)];
+  const above = map[j * w + i] + (map[j * w + right] - map[j * w + i]) * (x - i);
+  const under = map[below * w + i] + (map[below * w + right] - map[below * w + i]) * (x - i);
+  return above + (under - above) * (y - j);
 }

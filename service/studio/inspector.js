@@ -1,6 +1,6 @@
 // The selected token: its map, what it resembles, and what can be done with it.
 
-import { HEAT_SIDE, drawHeat } from "./heat.js";
+import { drawHeat } from "./heat.js";
 import { Problem } from "./problem.js";
 import { alphaOf, factorOf } from "./edits.js";
 import { byId, element, say } from "./element.js";
@@ -66,8 +66,9 @@ export class Inspector {
     this.body = element(
       "div",
       { className: "token-body" },
-      element("div", { className: "token-head" }, this.heat, element("div", {}, this.title, this.share)),
-      element("div", { className: "row wrap" },
+      element("div", { className: "token-head" }, this.heat, element("div", {}, this.title, this.share),
+        act("✕", () => this.#close(), { className: "icon token-close", "aria-label": "Select nothing" })),
+      element("div", { className: "row wrap deeds" },
         act("Drop", () => this.drop(), { id: "drop-token", title: "Delete" }),
         act("Keep only this", () => this.#keep(), { id: "keep-token" })),
       element("div", { className: "field" }, element("label", { htmlFor: "factor" }, "Scale"), this.factorText, this.factor),
@@ -95,7 +96,7 @@ export class Inspector {
     const more = studio.selection.length - 1;
     this.title.textContent = more ? `Token ${k} and ${more} more` : `Token ${k}`;
     byId("keep-token").textContent = more ? "Keep only these" : "Keep only this";
-    drawHeat(this.heat, tokens, k, studio.photo.pixels(HEAT_SIDE));
+    drawHeat(this.heat, tokens, k, studio.photo);
     this.share.textContent = `${percent(tokens.shares()[k])} of the picture`;
     this.#showNearest(tokens, k);
     this.#fillPartners(k);
@@ -153,7 +154,7 @@ export class Inspector {
     const { where, token } = this.#other();
     const [from, photo] = where === "second" ? [studio.second.tokens, studio.second.photo] : [studio.edited.tokens, studio.photo];
     if (where) {
-      drawHeat(this.partnerHeat, from, token, photo.pixels(HEAT_SIDE));
+      drawHeat(this.partnerHeat, from, token, photo);
       this.partnerHeat.style.setProperty("--token", colour(token));
     }
     this.swap.disabled = where !== "self";
@@ -171,6 +172,12 @@ export class Inspector {
     if (event.key !== "Delete" && event.key !== "Backspace") return;
     event.preventDefault();
     this.drop();
+  }
+
+  #close() {
+    const last = this.studio.selected;
+    this.studio.deselect();
+    document.querySelector(`#strip .token[data-token="${last}"]`)?.focus();
   }
 
   #keep() {

@@ -2,7 +2,7 @@
 
 import { Problem } from "./problem.js";
 
-export const VIEW_SIDE = 640;
+export const VIEW_SIDE = 1024;
 
 /**
  * @typedef {object} PhotoFacts

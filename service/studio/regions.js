@@ -5,6 +5,7 @@ import { rgb } from "./palette.js";
 const SIDE = 288;
 const LABEL_SHARE = 0.012;
 const LABEL_ROOM = 18;
+const LIT_OPACITY = 0.45;
 
 /**
  * Between which cells of a row of `cells` the middles of `side` pixels lie, and how far along.
@@ -73,7 +74,8 @@ export class Regions {
   /**
    * Paint the regions over a canvas.
    * @param {CanvasRenderingContext2D} context
-   * @param {{opacity: number, lit: number | null, selected: number[], labels: boolean}} look
+   * @param {{opacity: number, lit: number | null, selected: number[], labels: boolean, only?: boolean}} look `only`: nothing
+   *   but what is lit or selected
    */
   draw(context, look) {
     const { width, height } = context.canvas;
@@ -82,27 +84,29 @@ export class Regions {
     const pixels = new Uint32Array(image.data.buffer);
     const lit = look.lit !== null ? [look.lit] : look.selected;
     const colours = Array.from({ length: this.count }, (_, k) => {
-      const strength = !lit.length ? 1 : lit.includes(k) ? 1.15 : 0.42;
-      return packed(rgb(k), look.opacity * strength);
+      if (lit.includes(k)) return packed(rgb(k), look.only ? 0 : Math.max(LIT_OPACITY, 1.15 * look.opacity));
+      return packed(rgb(k), lit.length ? 0.42 * look.opacity : look.opacity);
     });
     for (let i = 0; i < pixels.length; i++) pixels[i] = colours[this.owner[i]];
-    if (look.opacity > 0 || lit.length) this.#outline(pixels, look.opacity, lit);
+    this.#outline(pixels, lit, look.only ?? false);
     this.canvas.getContext("2d").putImageData(image, 0, 0);
     context.imageSmoothingQuality = "high";
     context.drawImage(this.canvas, 0, 0, width, height);
     if (look.labels) this.#label(context, lit);
   }
 
-  #outline(pixels, opacity, lit) {
+  /** White lines with a dark side, so that they show on any photo. */
+  #outline(pixels, lit, only) {
     const { owner } = this;
     const bright = Array.from({ length: this.count }, (_, k) => lit.includes(k));
-    const [strong, faint] = [packed([255, 255, 255], 1), packed([255, 255, 255], 0.6 * opacity)];
+    const [strong, light, dark] = [packed([255, 255, 255], 1), packed([255, 255, 255], 0.7), packed([0, 0, 0], 0.45)];
     for (let y = 1; y < SIDE - 1; y++) {
       for (let i = y * SIDE + 1; i < (y + 1) * SIDE - 1; i++) {
         const k = owner[i];
         const [right, below, left, above] = [owner[i + 1], owner[i + SIDE], owner[i - 1], owner[i - SIDE]];
         if (right === k && below === k && left === k && above === k) continue;
-        pixels[i] = bright[k] || bright[right] || bright[below] || bright[left] || bright[above] ? strong : faint;
+        if (bright[k] || bright[right] || bright[below] || bright[left] || bright[above]) pixels[i] = strong;
+        else if (!only) pixels[i] = right !== k || below !== k ? light : dark;
       }
     }
   }

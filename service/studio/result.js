@@ -2,6 +2,7 @@
 
 import { Problem } from "./problem.js";
 import { byId, element, say } from "./element.js";
+import { fitToScreen } from "./canvas.js";
 
 /** @param {number} bytes */
 export function bytesText(bytes) {
@@ -16,9 +17,23 @@ export function durationMs(timing) {
 
 /** The right picture. */
 export class Result {
-  /** @param {import("./studio.js").Studio} studio */
-  constructor(studio) {
+  #redrawn = 0;
+
+  /** @param {import("./studio.js").Studio} studio @param {import("./stage.js").Stage} stage knows which token holds a place */
+  constructor(studio, stage) {
     this.studio = studio;
+    this.stage = stage;
+    this.marks = byId("marks");
+    fitToScreen(this.marks, () => this.#mark());
+    this.marks.addEventListener("pointermove", (event) => studio.hover(this.#tokenAt(event)));
+    this.marks.addEventListener("pointerleave", () => studio.hover(null));
+    this.marks.addEventListener("click", (event) => {
+      const token = this.#tokenAt(event);
+      if (token !== null) studio.select(token, event.shiftKey || event.ctrlKey || event.metaKey);
+    });
+    for (const kind of ["selection", "hover", "edits"]) {
+      studio.addEventListener(kind, () => (this.#redrawn ||= requestAnimationFrame(() => this.#mark())));
+    }
     this.frame = byId("result-frame");
     this.split = byId("split");
     this.what = byId("before-what");
@@ -32,6 +47,21 @@ export class Result {
     });
     byId("figures").addEventListener("toggle", () => this.#measure());
     this.#divide();
+  }
+
+  #tokenAt(event) {
+    const box = this.marks.getBoundingClientRect();
+    return this.stage.regions?.at((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height) ?? null;
+  }
+
+  /** Outline what is hovered or selected. */
+  #mark() {
+    this.#redrawn = 0;
+    const { hovered, selection } = this.studio;
+    const lit = hovered !== null && this.studio.remains(hovered) ? hovered : null;
+    const context = this.marks.getContext("2d");
+    if (lit === null && !selection.length) context.clearRect(0, 0, this.marks.width, this.marks.height);
+    else this.stage.regions?.draw(context, { opacity: 0, lit, selected: selection, labels: false, only: true });
   }
 
   #divide() {

@@ -1,6 +1,7 @@
 // The photo with its tokens' regions: hover, select, move and paint on it.
 
 import { byId, say } from "./element.js";
+import { fitToScreen } from "./canvas.js";
 import { Regions } from "./regions.js";
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -31,6 +32,8 @@ export class Stage {
     this.studio = studio;
     this.overlay = byId("overlay");
     this.brush = byId("brush");
+    fitToScreen(byId("photo"), () => this.#drawPhoto());
+    fitToScreen(this.overlay, () => this.#draw());
     studio.addEventListener("photo", () => this.#showPhoto());
     studio.addEventListener("edits", () => {
       this.regions = new Regions(studio.edited.tokens);
@@ -71,11 +74,17 @@ export class Stage {
 
   #showPhoto() {
     const { photo } = this.studio;
-    const context = byId("photo").getContext("2d");
-    context.drawImage(photo.view, 0, 0);
+    this.#drawPhoto();
     byId("waiting").hidden = true;
     this.#showCaption();
     this.overlay.setAttribute("aria-label", `${photo.name} with the regions of its ${this.studio.tokens.count} tokens`);
+  }
+
+  #drawPhoto() {
+    const context = byId("photo").getContext("2d");
+    const { width, height } = context.canvas;
+    context.imageSmoothingQuality = "high";
+    if (this.studio.photo?.view) context.drawImage(this.studio.photo.view, 0, 0, width, height);
   }
 
   #showCaption() {
@@ -223,10 +232,10 @@ export class Stage {
     const shown = byId("show-regions").checked;
     byId("opacity").disabled = !shown;
     const context = this.overlay.getContext("2d");
-    const opacity = shown ? Number(byId("opacity").value) : 0;
+    const opacity = Number(byId("opacity").value);
     const lit = studio.hovered !== null && studio.remains(studio.hovered) ? studio.hovered : null;
     const labels = shown && this.#tool === "move";
-    this.regions.draw(context, { opacity, lit, selected: studio.selection, labels });
+    this.regions.draw(context, { opacity: shown ? opacity : 0, lit, selected: studio.selection, labels, only: !shown });
     if (this.#tool === "paint" && this.#cursor) this.#drawBrush(context);
   }
 

@@ -1,6 +1,6 @@
 // Tokens in a row: each with its map, its number and its share of the picture.
 
-import { HEAT_SIDE, drawHeat } from "./heat.js";
+import { drawHeat } from "./heat.js";
 import { colour } from "./palette.js";
 import { element } from "./element.js";
 
@@ -39,11 +39,10 @@ export class Strip {
    */
   show(tokens, photo, remaining) {
     if (this.#cards.length !== tokens.count) this.#build(tokens.count);
-    const pixels = photo.pixels(HEAT_SIDE);
     const shares = tokens.shares();
     this.#cards.forEach((card, k) => {
       const gone = remaining ? !remaining[k] : false;
-      drawHeat(card.querySelector("canvas"), tokens, k, pixels);
+      drawHeat(card.querySelector("canvas"), tokens, k, photo);
       card.querySelector(".share").textContent = gone ? "gone" : percent(shares[k]);
       const alike = gone ? [] : tokens.nearest(k, tokens.count).filter(({ token }) => remaining?.[token] ?? true).slice(0, ALIKE);
       const dots = card.querySelectorAll(".dot");

@@ -1,11 +1,12 @@
-// Light or dark, before anything is drawn: the visitor's choice, else the system's.
+// What the visitor chose before, before anything is drawn: light or dark, else as the system; no more guide.
 "use strict";
 {
-  let chosen = null;
+  const root = document.documentElement;
   try {
-    chosen = localStorage.getItem("stellar-theme");
+    const chosen = localStorage.getItem("stellar-theme");
+    if (chosen === "light" || chosen === "dark") root.dataset.theme = chosen;
+    if (localStorage.getItem("stellar-guided")) root.dataset.guided = "";
   } catch {
     // The visitor's browser keeps nothing.
   }
-  if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
 }

@@ -1,0 +1,14 @@
+// A canvas with a pixel for each of the screen's.
+
+/**
+ * Keep a canvas as large as it is shown, in device pixels.
+ * @param {HTMLCanvasElement} canvas square @param {() => void} draw what it shows, after each change of its size
+ */
+export function fitToScreen(canvas, draw) {
+  new ResizeObserver(([entry]) => {
+    const shown = entry.devicePixelContentBoxSize?.[0].inlineSize ?? Math.round(entry.contentRect.width * devicePixelRatio);
+    if (!shown || shown === canvas.width) return;
+    canvas.width = canvas.height = shown;
+    draw();
+  }).observe(canvas);
+}
