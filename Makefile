@@ -11,7 +11,7 @@ PEERS := fastapi litserve mosec bentoml ray
 CEILING_PEERS := litserve mosec triton
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos limits fuzz benchmark benchmark-training lint redis-server chromium c++ stellar-tiny calibrate picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving benchmark-scaling benchmark-ceiling soak
+.PHONY: help serve test chaos limits fuzz benchmark benchmark-training lint redis-server chromium firefox c++ stellar-tiny calibrate picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving benchmark-scaling benchmark-ceiling soak
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -29,7 +29,9 @@ $(MODELS)/%/bundle.json:
 	$(MAKE) $(VENV)/train
 	$(VENV)/bin/python -m model.cli download $* --out $(MODELS)
 
-test: $(VENV)/dev $(VENV)/kserve/installed $(VENV)/callers/installed redis-server prometheus helm chromium c++ ## Set everything up and run all checks and tests
+SETUP := $(VENV)/dev $(VENV)/kserve/installed $(VENV)/callers/installed redis-server prometheus helm chromium firefox c++
+
+test: $(SETUP) ## Set everything up and run all checks and tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
@@ -141,6 +143,11 @@ chromium: # the studio's tests look at it with a real browser
 	@test -n "$$CHROMIUM" || command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 \
 	  && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } \
 	  || { echo "the tests need Chromium: apt install chromium, or name one in CHROMIUM"; exit 1; }
+
+firefox: # and with another one
+	@test -n "$$FIREFOX" || command -v firefox-esr firefox >/dev/null || { test "$$(id -u)" = 0 \
+	  && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends firefox-esr; } \
+	  || { echo "the tests need Firefox: apt install firefox-esr, or name one in FIREFOX"; exit 1; }
 
 c++: # torch.compile builds its kernels with it
 	@command -v g++ >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \

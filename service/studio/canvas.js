@@ -6,7 +6,7 @@
  */
 export function fitToScreen(canvas, draw) {
   new ResizeObserver(([entry]) => {
-    const shown = entry.devicePixelContentBoxSize?.[0].inlineSize ?? Math.round(entry.contentRect.width * devicePixelRatio);
+    const shown = Math.round(entry.contentRect.width * devicePixelRatio);
     if (!shown || shown === canvas.width) return;
     canvas.width = canvas.height = shown;
     draw();

@@ -322,7 +322,7 @@ def test_regions_follow_the_same_rules_as_the_service(visitor: Visitor, coffee: 
 def test_long_lists_are_shortened_and_what_is_too_long_is_refused(
     visit: Visit, coffee: bytes, tmp_path: Path
 ) -> None:
-    """The service takes so many edits: the page tells what becomes of more, and never shows a stale picture."""
+    """The page tells what becomes of more edits than the service takes, and never shows a stale picture."""
     with running(tmp_path / "log", {"STELLAR_MAX_EDITS": "4"}) as server, visit(server) as visitor:
         visitor.open()
         page, offer = visitor.page, visitor.page.locator("#offer p")
@@ -371,7 +371,8 @@ def test_edits_of_one_kind_are_one_where_that_changes_nothing(visitor: Visitor, 
             const shown = (token) => ({ op: "replace", token: 1, with: { donor: 0, token } });
             const all = [
                 { op: "scale", token: 2, factor: 3 }, stroke(1, [0, 0], [1, 0]), stroke(3, [1, 0], [2, 0]),
-                stroke(1, [2, 0]), shown(4), { op: "drop", token: 5 }, shown(6), { op: "scale", token: 2, factor: 2 },
+                stroke(1, [2, 0]), shown(4), { op: "drop", token: 5 }, shown(6),
+                { op: "scale", token: 2, factor: 2 },
             ];
             window.short = all.reduce(extended, []);
         }""",

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tests.service.server import Server
 from tests.studio.conftest import Visit
-from tests.studio.visitor import Visitor
+from tests.studio.visitor import Visitor, home_of
 
 STUDIO = Path(__file__).parents[2] / "service/studio"
 
@@ -126,3 +126,93 @@ def test_theme_goes_round_and_is_kept(visitor: Visitor) -> None:
     assert light != dark == page.evaluate(ground)
     page.click("#theme")
     expect(page.locator("#theme")).to_have_attribute("aria-label", "Theme: as the system")
+
+
+def test_result_is_hovered_and_selected_as_the_photo_is(
+    visitor: Visitor, server: Server, coffee: bytes
+) -> None:
+    page = visitor.page
+    x, y = home_of(server, coffee, 8)
+    left, top = visitor.at((x, y))
+    photo, result = (page.locator(name).bounding_box() for name in ("#picture-frame", "#result-frame"))
+    assert photo
+    assert result
+    place = left - photo["x"] + result["x"], top - photo["y"] + result["y"]
+    page.mouse.move(*place)
+    expect(visitor.token(8)).to_have_class("token hovered")
+    page.mouse.click(*place)
+    expect(visitor.token(8)).to_have_attribute("aria-pressed", "true")
+    page.mouse.move(0, 0)
+    page.wait_for_function(
+        "document.querySelector('#marks').getContext('2d').getImageData(0, 0, 400, 400)"
+        ".data.some((value) => value > 0)"
+    )
+
+
+def test_pictures_have_the_pixels_of_the_screen(visit: Visit, server: Server) -> None:
+    with visit(server, device_scale_factor=2) as visitor:
+        visitor.open()
+        width = visitor.page.locator("#photo").evaluate("node => node.clientWidth")
+        assert visitor.page.locator("#photo").evaluate("node => node.width") == pytest.approx(
+            2 * width, abs=2
+        )
+
+
+def test_guide_leads_through_the_first_edit_once(visit: Visit, server: Server) -> None:
+    with visit(server) as visitor:
+        visitor.open()
+        page = visitor.page
+        step = page.locator("#guide [aria-current]")
+        expect(step).to_have_text("Click a thing in one of the pictures.")
+        visitor.token(8).click()
+        expect(step).to_have_text("Press Drop: it goes.")
+        page.click("#drop-token")
+        expect(step).to_have_text("Undo brings it back; nothing is lost.")
+        page.click("#undo")
+        expect(page.locator("#guide")).to_be_hidden()
+        page.reload()
+        visitor.settle()
+        expect(page.locator("#guide")).to_be_hidden()
+
+
+def test_result_says_which_model_drew_it_and_how_good_that_is(visitor: Visitor) -> None:
+    page = visitor.page
+    page.get_by_role("button", name="stellar-tiny, a small demo model").click()
+    card = page.get_by_role("dialog", name=re.compile("^stellar-tiny@"))
+    expect(card).to_contain_text("96 × 96 pixels")
+    expect(card).to_contain_text("20.9 dB PSNR")
+    card.get_by_role("button", name="Close").click()
+    expect(card).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [390, 700, 768, 1024, 1180, 1280])
+def test_selected_token_has_its_controls_in_sight(visitor: Visitor, width: int) -> None:
+    """And nothing is cut off."""
+    visitor.page.set_viewport_size({"width": width, "height": 800})
+    visitor.page.evaluate("scrollTo(0, 0)")
+    visitor.token(8).evaluate("node => node.click()")
+    for control in ("#drop-token", "#keep-token", "#factor"):
+        expect(visitor.page.locator(control)).to_be_in_viewport(ratio=1)
+    cut = visitor.page.evaluate(
+        """() => [...document.querySelectorAll(".share, .number, .tools button, .tools label, #source-size")]
+            .filter((node) => node.checkVisibility() && node.clientWidth)
+            .filter((node) => node.scrollWidth > node.clientWidth + 1)
+            .map((node) => node.outerHTML)"""
+    )
+    assert cut == []
+    heights = visitor.page.locator(".tools").evaluate_all("nodes => nodes.map((node) => node.clientHeight)")
+    assert max(heights) < (60 if width > 640 else 110)
+
+
+def test_donors_are_above_the_fold_of_a_small_window(visitor: Visitor, cat: bytes) -> None:
+    visitor.page.set_viewport_size({"width": 1280, "height": 800})
+    visitor.load_second("cat.jpg", cat)
+    box = visitor.page.locator("#second-strip").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 800
+
+
+def test_zoomed_screen_is_not_filled_by_pictures_that_stay(visitor: Visitor) -> None:
+    visitor.page.set_viewport_size({"width": 640, "height": 400})  # 1280 by 800 at 200 %
+    visitor.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(visitor.page.locator("#picture-frame")).not_to_be_in_viewport()

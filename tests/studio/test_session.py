@@ -1,4 +1,4 @@
-"""Nothing that somebody did is lost: not by a reload, not by another photo, not by a link, not by a closed tab."""
+"""Nothing that somebody did is lost: by no reload, no other photo, no link, no closed tab."""
 
 from __future__ import annotations
 

@@ -254,9 +254,7 @@ def test_own_photo_and_sample_of_one_name_are_two_files(
 def test_two_own_photos_of_one_name_are_told_apart(visitor: Visitor, cat: bytes, coffee: bytes) -> None:
     visitor.load_photo("IMG.jpg", cat)
     visitor.load("IMG.jpg", coffee, "#second-file")
-    expect(visitor.page.locator("#second-photo")).to_have_attribute(
-        "aria-label", "Second photo: IMG (2).jpg"
-    )
+    expect(visitor.page.locator("#second-photo")).to_have_attribute("aria-label", "Second photo: IMG (2).jpg")
     visitor.token(15).click()
     visitor.page.select_option("#partner", "second 3")
     visitor.page.click("#take")

@@ -240,9 +240,7 @@ def test_accept_picks_the_pictures_format(client: httpx.Client, photo: bytes, ki
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad"])
-def test_picture_of_an_image_is_told_how_close_it_comes(
-    client: httpx.Client, photo: bytes, fit: str
-) -> None:
+def test_picture_of_an_image_is_told_how_close_it_comes(client: httpx.Client, photo: bytes, fit: str) -> None:
     fields = {"fit": fit, "edits": json.dumps([{"op": "drop", "token": 1}])}
     answer = client.post("/reconstruct", files={"image": photo}, data=fields)
     drawn = pixels(answer)
