@@ -1,5 +1,7 @@
 // What could not be done because the service was away is done when it is back.
 
+import { Problem } from "./problem.js";
+
 const FIRST_WAIT_MS = 700;
 const LONGEST_WAIT_MS = 5000;
 
@@ -7,7 +9,7 @@ const LONGEST_WAIT_MS = 5000;
 export class Connection extends EventTarget {
   #waiting = new Map();
   #polling = false;
-  /** @type {import("./problem.js").Problem | null} why it waits */
+  /** @type {Problem | null} why it waits */
   problem = null;
 
   /** @param {import("./api.js").Api} api */
@@ -18,13 +20,29 @@ export class Connection extends EventTarget {
 
   /**
    * Do something again when the service is back; of one kind only the newest.
-   * @param {string} kind @param {import("./problem.js").Problem} problem @param {() => unknown} again
+   * @param {string} kind @param {Problem} problem @param {() => unknown} again
    */
   retry(kind, problem, again) {
     this.#waiting.set(kind, again);
     this.problem = problem;
     this.dispatchEvent(new Event("change"));
     if (!this.#polling) void this.#poll();
+  }
+
+  /**
+   * Do something. What fails for a while is done again when the service is back, what is refused is told.
+   * @param {string} kind @param {AbortSignal} signal @param {() => Promise<unknown>} work
+   * @param {() => unknown} again @param {(problem: Problem) => void} refused
+   */
+  async attempt(kind, signal, work, again, refused) {
+    try {
+      await work();
+    } catch (error) {
+      if (signal.aborted || error.name === "AbortError") return;
+      if (!(error instanceof Problem)) throw error;
+      if (error.passes) this.retry(kind, error, again);
+      else refused(error);
+    }
   }
 
   async #poll() {

@@ -37,7 +37,7 @@ export class HandOut {
   async #savePicture() {
     const { studio } = this;
     // The picture may lag behind the edits.
-    const picture = await studio.settled();
+    const picture = await studio.picture.settled();
     if (!picture) return studio.report(new Problem("There is no picture of these edits.", { code: "bad_edit" }));
     const kind = picture.edits.length ? "edited" : "reconstructed";
     save(picture.blob, `${this.#stem()}-${kind}.png`);

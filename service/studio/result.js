@@ -40,10 +40,11 @@ export class Result {
     this.split.addEventListener("input", () => this.#divide());
     this.what.addEventListener("change", () => this.#drawBefore());
     studio.addEventListener("photo", () => this.#showPhoto());
-    studio.addEventListener("picture", () => this.#showPicture());
-    studio.addEventListener("busy", () => {
-      this.frame.setAttribute("aria-busy", String(studio.busy));
-      this.frame.toggleAttribute("data-stale", studio.failed);
+    const { picture } = studio;
+    picture.addEventListener("picture", () => this.#showPicture());
+    picture.addEventListener("busy", () => {
+      this.frame.setAttribute("aria-busy", String(picture.busy));
+      this.frame.toggleAttribute("data-stale", picture.failed);
     });
     byId("figures").addEventListener("toggle", () => this.#measure());
     this.#divide();
@@ -108,17 +109,17 @@ export class Result {
   }
 
   #showPicture() {
-    const { picture } = this.studio;
+    const { bitmap, edits, timing } = this.studio.picture.drawing;
     const canvas = byId("after");
-    canvas.width = picture.bitmap.width;
-    canvas.height = picture.bitmap.height;
-    canvas.getContext("2d").drawImage(picture.bitmap, 0, 0);
-    this.frame.dataset.edits = JSON.stringify(picture.edits);
-    const many = picture.edits.length;
+    canvas.width = bitmap.width;
+    canvas.height = bitmap.height;
+    canvas.getContext("2d").drawImage(bitmap, 0, 0);
+    this.frame.dataset.edits = JSON.stringify(edits);
+    const many = edits.length;
     const edited = many && `${many} edit${many > 1 ? "s" : ""}`;
     byId("result-note").textContent = edited ? `after ${edited}` : "from the tokens alone";
     byId("result-time").title = "in the service";
-    byId("result-time").textContent = `${Math.max(1, Math.round(durationMs(picture.timing)))} ms`;
+    byId("result-time").textContent = `${Math.max(1, Math.round(durationMs(timing)))} ms`;
     canvas.setAttribute("aria-label", edited ? `Reconstruction after ${edited}` : "Reconstruction");
     say(edited ? `The reconstruction shows ${edited}.` : "The reconstruction shows the tokens without edits.");
     this.what.options[1].disabled = !edited;
@@ -134,6 +135,6 @@ export class Result {
     canvas.height = picture.height;
     canvas.getContext("2d").drawImage(picture, 0, 0);
     byId("tag-before").textContent = this.what.value === "plain" ? "No edits" : "Photo";
-    byId("tag-after").textContent = this.studio.picture.edits.length ? "With edits" : "Reconstruction";
+    byId("tag-after").textContent = this.studio.picture.drawing.edits.length ? "With edits" : "Reconstruction";
   }
 }

@@ -1,20 +1,19 @@
 // The state of the editor. Views listen to its events and call its methods; it alone talks to the service.
 
-import { Drawing, nameOf } from "./photo.js";
 import { History } from "./history.js";
-import { Latest } from "./latest.js";
+import { Picture } from "./picture.js";
 import { Problem } from "./problem.js";
 import { Scene } from "./scene.js";
 import { applyEdits, extended, shortened } from "./edits.js";
-import { compacted, isFile, missing, renumbered, spelledOut } from "./donors.js";
+import { compacted, isFile, missing, renumbered } from "./donors.js";
+import { nameOf } from "./photo.js";
 
 /** @typedef {{text: string, label: string, deed: () => void}} Offer what may be done about what just happened */
 
 /**
- * Events: "models", "opening", "photo", "edits", "selection", "hover", "donors", "picture", "busy", "problem", "offer".
+ * Events: "models", "opening", "photo", "edits", "selection", "hover", "donors", "problem", "offer"; the picture has its own.
  */
 export class Studio extends EventTarget {
-  #latest = new Latest();
   #turn = new AbortController();
   #secondTurn = new AbortController();
   #frame = 0;
@@ -32,18 +31,12 @@ export class Studio extends EventTarget {
   selection = [];
   /** @type {number | null} */
   hovered = null;
-  /** @type {Drawing | null} what the edited tokens show */
-  picture = null;
   /** The file that is on its way to be shown, or "". */
   opening = "";
   /** The same for the second photo. */
   openingSecond = "";
   /** @type {import("./donors.js").Donor[]} photos that edits need and that are not open: nothing is edited until they are */
   lacking = [];
-  /** Whether the picture does not show the edits yet. */
-  busy = false;
-  /** Whether it never will: the service does not draw them. */
-  failed = false;
   /** @type {Problem | null} */
   problem = null;
   /** @type {Offer | null} */
@@ -56,6 +49,7 @@ export class Studio extends EventTarget {
     super();
     this.api = api;
     this.connection = connection;
+    this.picture = new Picture(api, connection);
   }
 
   /** Ask what is served. @throws {Problem} */
@@ -76,7 +70,7 @@ export class Studio extends EventTarget {
     return this.scene?.tokens ?? null;
   }
 
-  /** @type {Drawing | null} what the tokens without edits show */
+  /** @type {import("./photo.js").Drawing | null} what the tokens without edits show */
   get plain() {
     return this.scene?.plain ?? null;
   }
@@ -123,16 +117,21 @@ export class Studio extends EventTarget {
     this.#secondTurn.abort();
     const { signal } = (this.#turn = new AbortController());
     this.#clear();
-    this.#setBusy(true);
+    this.picture.wait();
     this.opening = file ? nameOf(file) : `${sample}.jpg`;
     this.#tell("opening");
     try {
-      await this.#try("open", () => this.open(file, sample, model), signal, async () => {
+      const open = async () => {
         if (!this.models.length) await this.start();
         const scene = await Scene.open(this.api, this.#served(model), file, sample, signal);
         if (signal.aborted) scene.sleep();
         else this.#opened(scene);
-      });
+      };
+      const refused = (problem) => {
+        this.picture.stay();
+        this.report(problem);
+      };
+      await this.connection.attempt("open", signal, open, () => this.open(file, sample, model), refused);
     } finally {
       if (!signal.aborted) {
         this.opening = "";
@@ -150,7 +149,7 @@ export class Studio extends EventTarget {
     this.openingSecond = file ? nameOf(file) : `${sample}.jpg`;
     this.#tell("opening");
     try {
-      await this.#try("second", () => this.openSecond(file, sample), signal, async () => {
+      const open = async () => {
         const seen = await Scene.see(this.api, this.manifest, file, sample, signal);
         if (signal.aborted || scene !== this.scene) return seen.photo.sleep();
         this.#clear();
@@ -164,7 +163,9 @@ export class Studio extends EventTarget {
         }
         this.#tell("donors");
         this.#changed();
-      });
+      };
+      const again = () => this.openSecond(file, sample);
+      await this.connection.attempt("second", signal, open, again, (problem) => this.report(problem));
     } finally {
       if (!signal.aborted) this.openingSecond = "";
       this.#tell("opening");
@@ -292,12 +293,6 @@ export class Studio extends EventTarget {
     return compacted(this.edits, this.donors);
   }
 
-  /** The picture as soon as it shows the edits, or null where it never will. @returns {Promise<Drawing | null>} */
-  async settled() {
-    while (this.busy) await new Promise((done) => this.addEventListener("busy", done, { once: true }));
-    return this.failed ? null : this.picture;
-  }
-
   /** The description of a model, or of the default one where it is not served. @param {string} name */
   #served(name) {
     return this.models.find((model) => model.name === name) ?? this.models.find((model) => model.name === this.defaultModel);
@@ -363,11 +358,9 @@ export class Studio extends EventTarget {
       if (scene !== this.scene) scene.sleep();
       return;
     }
-    this.#latest.cancel();
-    this.#show(null);
+    this.picture.show(null);
     if (scene !== this.scene) this.scene?.sleep();
     this.scene = scene;
-    this.#show(scene.plain);
     Object.assign(this, { model: scene.model, selection: [], hovered: null });
     this.#changed(["models", "photo", "donors"]);
   }
@@ -380,7 +373,6 @@ export class Studio extends EventTarget {
     if (!this.scene || this.scene !== this.history.scene) return;
     const { edits, donors } = this;
     const lacking = (this.lacking = missing(edits, donors));
-    this.failed = false;
     let problem = null;
     try {
       this.edited = applyEdits(this.tokens, lacking.length ? [] : edits, donors.map((donor) => donor.tokens));
@@ -390,64 +382,15 @@ export class Studio extends EventTarget {
     }
     this.selection = this.selection.filter((k) => this.remains(k));
     this.#tell(...others, "edits", "selection");
-    if (problem) {
-      this.#latest.cancel();
-      this.#fail(problem);
-    } else if (!edits.length || lacking.length) {
-      this.#latest.cancel();
-      this.#show(this.plain);
-      this.#tell("picture");
-      this.#setBusy(false);
-    } else {
-      this.#setBusy(true);
-      this.#latest.schedule((signal) => this.#draw(edits, signal));
-    }
-  }
-
-  async #draw(edits, signal) {
-    await this.#try("draw", () => this.#changed(), signal, async () => {
-      const spelled = spelledOut(edits, this.donors);
-      const drawing = await Drawing.of(await this.api.reconstruct(this.tokens, spelled, this.model, signal), edits);
-      if (signal.aborted) return drawing.sleep();
-      this.#show(drawing);
-      this.#tell("picture");
-      this.#setBusy(false);
-    });
-  }
-
-  /** Do something; what fails is told, and tried again where that may help. */
-  async #try(kind, again, signal, work) {
-    try {
-      await work();
-    } catch (error) {
-      if (signal.aborted || error.name === "AbortError") return;
-      if (!(error instanceof Problem)) throw error;
-      if (error.passes) {
-        this.connection.retry(kind, error, again);
-      } else if (kind === "draw") {
-        this.#fail(error);
-      } else {
-        if (kind === "open") this.#setBusy(false);
-        this.report(error);
-      }
-    }
+    if (problem) this.#refuse(problem);
+    else if (!edits.length || lacking.length) this.picture.show(this.plain);
+    else this.picture.draw(this.scene, edits, (refusal) => this.#refuse(refusal));
   }
 
   /** The edits are not drawn, and will not be. @param {Problem} problem */
-  #fail(problem) {
-    this.failed = true;
+  #refuse(problem) {
+    this.picture.fail();
     this.report(problem);
-    this.#setBusy(false);
-  }
-
-  #show(drawing) {
-    if (this.picture !== drawing && this.picture !== this.plain) this.picture?.sleep();
-    this.picture = drawing;
-  }
-
-  #setBusy(busy) {
-    this.busy = busy;
-    this.#tell("busy");
   }
 
   /** What was told before is over when something else is done. */

@@ -19,7 +19,9 @@ ENCODED = 'stellar_images_total{model="stellar-tiny",stage="encode"}'
 def test_health_models_docs_and_metrics(client: httpx.Client, photo: bytes) -> None:
     assert client.get("/healthz/live").json() == {"status": "live"}
     assert client.get("/healthz/ready").json()["models"][0].startswith("stellar-tiny@")
-    model = client.get("/models").json()["models"][0]
+    served = client.get("/models").json()
+    assert served["max_edits"] == 64
+    model = served["models"][0]
     assert model["provider"] == "CPUExecutionProvider"
     assert model["parity"]["localization_max_abs"] <= 1e-4
     assert client.get("/docs").status_code == 200
