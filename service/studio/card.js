@@ -24,6 +24,7 @@ export class Card {
     const { manifest } = this.studio;
     if (!manifest) return;
     const { name } = manifest;
+    byId("token-count").textContent = manifest.num_sparse_tokens;
     byId("drawn-by").replaceChildren(...(this.#bytes < SMALL_BYTES ? [element("span", { className: "wide" }, `${name}, a `), "small demo model"] : [name]));
     byId("drawn-by").hidden = false;
   }
@@ -40,7 +41,7 @@ export class Card {
       ["Size", `${bytesText(this.#bytes)}, ${precision}`],
       ["Runs on", provider.replace("ExecutionProvider", "")],
       ["Licence", licence],
-      ...(quality.psnr_db ? [["Drawing", `${quality.psnr_db.toFixed(1)} dB PSNR on photos that it never saw`]] : []),
+      ...(quality.psnr_db ? [["Drawing", `${quality.psnr_db.toFixed(1)} dB PSNR where it was judged`]] : []),
     ];
     byId("card-facts").replaceChildren(...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
     this.dialog.showModal();
