@@ -5,6 +5,11 @@ import { Tokens } from "./tokens.js";
 
 /** @typedef {{photo: Photo, tokens: Tokens}} Seen */
 
+/** A name that nothing else has. */
+export function freshKey() {
+  return `${Date.now().toString(36)}${Math.random().toString(36).slice(2)}`;
+}
+
 /** Only the scene that is shown is awake: the others hold no bitmaps. */
 export class Scene {
   /** Counts what the session has to write again. */
@@ -25,7 +30,7 @@ export class Scene {
     this.tokens = tokens;
     this.plain = plain;
     /** Its name in the session. */
-    this.key = `${Date.now().toString(36)}${Math.random().toString(36).slice(2)}`;
+    this.key = freshKey();
   }
 
   /**

@@ -1,7 +1,7 @@
 // What this tab has open, in the browser's database: steps with their photos. Visitors may forbid it: then a
 // session lasts as long as the page.
 
-import { Scene } from "./scene.js";
+import { Scene, freshKey } from "./scene.js";
 import { keep, kept } from "./kept.js";
 
 const DATABASE = "stellar-studio";
@@ -30,7 +30,7 @@ export class Session {
 
   constructor() {
     this.tab = kept("sessionStorage", TAB);
-    if (!this.tab) keep("sessionStorage", TAB, (this.tab = `${Date.now().toString(36)}${Math.random().toString(36).slice(2)}`));
+    if (!this.tab) keep("sessionStorage", TAB, (this.tab = freshKey()));
     this.#database = this.#open().catch(() => null);
   }
 
@@ -53,7 +53,11 @@ export class Session {
 
   /** The newest session of a tab that edited something. @returns {Promise<Kept | null>} */
   async latest() {
-    return this.#read((tabs) => tabs.filter(({ steps }) => steps.some(({ edits }) => edits.length)).toSorted((a, b) => b.time - a.time)[0]);
+    const edited = ({ steps }) => steps.some(({ edits }) => edits.length);
+    const found = await this.#read((tabs) => tabs.filter(edited).toSorted((a, b) => b.time - a.time)[0]);
+    // The other tab may be open still, and writes its own.
+    for (const { scene } of found?.steps ?? []) scene.key = freshKey();
+    return found;
   }
 
   /** @param {(tabs: any[]) => any} choose @returns {Promise<Kept | null>} */

@@ -201,7 +201,13 @@ export class Studio extends EventTarget {
     const usable = steps.filter(({ scene }) => this.models.some((model) => model.id === scene.modelId));
     this.history = new History(usable, usable.includes(wanted) ? usable.indexOf(wanted) : usable.length - 1);
     if (usable.includes(wanted)) {
-      await this.#enter();
+      try {
+        await this.#enter();
+      } catch (error) {
+        if (!(error instanceof Problem)) throw error;
+        this.history = new History();
+        return false;
+      }
       this.selection = selection.filter((k) => this.remains(k));
       this.#tell("selection");
       return true;

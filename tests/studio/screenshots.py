@@ -36,6 +36,7 @@ def screenshot(browser: Browser, server: Server, scheme: Literal["light", "dark"
     with browser.new_context(viewport=WINDOW, color_scheme=scheme) as context:
         visitor = Visitor(context, server)
         visitor.open()
+        visitor.page.click("#guide-close")
         visitor.load_second("cat.jpg", photo("chelsea"))
         visitor.token(9).click()
         visitor.slide("#factor", 2.0)
