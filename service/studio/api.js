@@ -44,11 +44,11 @@ export class Api {
 
   /**
    * An image's tokens.
-   * @param {Blob} file @param {string} model @param {AbortSignal} [signal]
+   * @param {Blob} file @param {string} model @param {string} fit how it becomes square @param {AbortSignal} [signal]
    * @returns {Promise<{tokens: Tokens, timing: string}>}
    */
-  async tokens(file, model, signal) {
-    const answer = await this.#sendImage(file, "tokens", { model, encoding_format: "base64" }, "application/json", signal);
+  async tokens(file, model, fit, signal) {
+    const answer = await this.#sendImage(file, "tokens", { model, fit, encoding_format: "base64" }, "application/json", signal);
     const told = await answer.json();
     const [item] = told.data;
     return {
@@ -57,9 +57,9 @@ export class Api {
     };
   }
 
-  /** An image's tokens as a safetensors file. @param {Blob} file @param {string} model */
-  async safetensors(file, model) {
-    return (await this.#sendImage(file, "tokens", { model }, "application/vnd.safetensors")).blob();
+  /** An image's tokens as a safetensors file. @param {Blob} file @param {string} model @param {string} fit */
+  async safetensors(file, model, fit) {
+    return (await this.#sendImage(file, "tokens", { model, fit }, "application/vnd.safetensors")).blob();
   }
 
   /**
@@ -80,24 +80,24 @@ export class Api {
 
   /**
    * A photo as a model draws it, and how close that comes to the square that the model saw of it, in dB.
-   * @param {Blob} file @param {string} model @param {AbortSignal} [signal]
+   * @param {Blob} file @param {string} model @param {string} fit @param {AbortSignal} [signal]
    * @returns {Promise<Drawn & {psnr: number}>}
    */
-  async redraw(file, model, signal) {
-    const answer = await this.#sendImage(file, "reconstruct", { model }, "image/png", signal);
+  async redraw(file, model, fit, signal) {
+    const answer = await this.#sendImage(file, "reconstruct", { model, fit }, "image/png", signal);
     const { headers } = answer;
     return { blob: await answer.blob(), timing: headers.get("server-timing") ?? "", psnr: Number(headers.get("x-stellar-psnr-db")) };
   }
 
   /**
    * Vectors of several images, not normalized: D numbers for each, r × D with some poolings, or its problem.
-   * @param {Blob[]} files @param {string} model @param {string} pooling @param {AbortSignal} [signal]
+   * @param {Blob[]} files @param {string} model @param {string} fit @param {string} pooling @param {AbortSignal} [signal]
    * @returns {Promise<(Float32Array | Problem)[]>}
    */
-  async embed(files, model, pooling, signal) {
+  async embed(files, model, fit, pooling, signal) {
     const body = new FormData();
     for (const file of files) body.append("image", file);
-    const options = { model, pooling, normalize: "false", encoding_format: "base64" };
+    const options = { model, fit, pooling, normalize: "false", encoding_format: "base64" };
     for (const [name, value] of Object.entries(options)) body.append(name, value);
     const answer = await this.#send("embed", { method: "POST", body, signal });
     const { data } = await answer.json();

@@ -74,7 +74,7 @@ export class Compare {
     }
     const { about } = studio.api;
     const files = [["image", studio.photo]];
-    this.box.show(this.#columns.map(({ select }) => ({ ...about, route: "reconstruct", files, fields: { model: select.value }, out: `${select.value}.png` })));
+    this.box.show(this.#columns.map(({ select }) => ({ ...about, route: "reconstruct", files, fields: { model: select.value, fit: studio.namedFit }, out: `${select.value}.png` })));
     try {
       this.note.textContent = "Drawing…";
       const drawn = await Promise.all(this.#columns.map((column) => this.#column(column, signal)));
@@ -94,8 +94,8 @@ export class Compare {
   async #column({ select, regions, picture, facts }, signal) {
     const { api, photo, models } = this.studio;
     const manifest = models.find((model) => model.name === select.value);
-    const seen = await api.tokens(photo.file, manifest.name, signal);
-    const redrawn = await api.redraw(photo.file, manifest.name, signal);
+    const seen = await api.tokens(photo.file, manifest.name, photo.fit, signal);
+    const redrawn = await api.redraw(photo.file, manifest.name, photo.fit, signal);
     const drawing = await Drawing.of(redrawn, []);
     const same = new Photo({ ...photo.facts, source: seen.tokens.source, side: manifest.image_size });
     await same.wake();
@@ -124,7 +124,7 @@ export class Compare {
     const times = this.#columns.map(() => []);
     for (let run = 0; run < RUNS; run++) {
       for (const [i, { select, facts }] of this.#columns.entries()) {
-        const { timing } = await api.redraw(photo.file, select.value, signal);
+        const { timing } = await api.redraw(photo.file, select.value, photo.fit, signal);
         if (signal.aborted) return;
         times[i].push(durationMs(timing));
         const sorted = times[i].toSorted((a, b) => a - b);

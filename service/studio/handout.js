@@ -50,7 +50,8 @@ export class HandOut {
     const { edits, donors } = studio.compact();
     const files = [["image", studio.photo], ...donors.map((donor) => ["donor", donor])];
     const model = studio.namedModel;
-    this.box.show([{ ...studio.api.about, route: "reconstruct", files, fields: { model, edits }, out: "out.png" }]);
+    const fit = studio.namedFit;
+    this.box.show([{ ...studio.api.about, route: "reconstruct", files, fields: { model, fit, edits }, out: "out.png" }]);
     const shared = {
       edits,
       donors: donors.map(({ name, sample, mark, self }) => ({ name, sample, mark, self })),
@@ -58,10 +59,11 @@ export class HandOut {
       sample: studio.photo.sample,
       name: studio.photo.name,
       mark: studio.photo.mark,
+      fit: studio.photo.fit,
     };
     // Browsers let pages change their address so often only.
     if (!studio.history.drafting) {
-      const linked = edits.length || (shared.sample && (shared.sample !== FIRST_SAMPLE || model));
+      const linked = edits.length || (shared.sample && (shared.sample !== FIRST_SAMPLE || model || fit));
       history.replaceState(null, "", linked ? `#${fragmentOf(shared)}` : location.pathname + location.search);
     }
     byId("link-note").textContent = noteOf(studio.photo, donors, edits.length);
@@ -70,7 +72,7 @@ export class HandOut {
   async #saveTokens() {
     const { studio } = this;
     try {
-      save(await studio.api.safetensors(studio.photo.file, studio.model), `${this.#stem()}.safetensors`);
+      save(await studio.api.safetensors(studio.photo.file, studio.model, studio.photo.fit), `${this.#stem()}.safetensors`);
     } catch (problem) {
       studio.report(problem);
     }

@@ -1,5 +1,6 @@
 // The state of an edit as a link. It holds no image: only which sample it was, or the file's name.
 
+import { FITS } from "./photo.js";
 import { base64Of, bytesOf } from "./base64.js";
 
 /**
@@ -8,6 +9,7 @@ import { base64Of, bytesOf } from "./base64.js";
  * @property {{name: string, sample: string, mark: string, self: boolean}[]} donors
  * @property {string} model
  * @property {string} sample the photo among the samples, or ""
+ * @property {string} fit how it becomes square
  * @property {string} name the photo's file name
  * @property {string} mark what tells its bytes from others; "" in links of before
  */
@@ -24,8 +26,8 @@ export function sharedIn(fragment) {
   if (!text) return null;
   try {
     const bytes = bytesOf(text.replaceAll("-", "+").replaceAll("_", "/"));
-    const { edits, donors, model, sample, name, mark = "" } = JSON.parse(new TextDecoder().decode(bytes));
-    if (!Array.isArray(edits) || !edits.every((edit) => typeof edit?.op === "string")) throw new TypeError();
+    const { edits, donors, model, sample, name, mark = "", fit = "crop" } = JSON.parse(new TextDecoder().decode(bytes));
+    if (!(fit in FITS) || !Array.isArray(edits) || !edits.every((edit) => typeof edit?.op === "string")) throw new TypeError();
     return {
       edits,
       donors: Array.from(donors, (donor) => ({
@@ -37,6 +39,7 @@ export function sharedIn(fragment) {
       model: String(model),
       sample: String(sample),
       name: String(name),
+      fit,
       mark: String(mark),
     };
   } catch {

@@ -4,11 +4,18 @@ import { Problem } from "./problem.js";
 
 export const VIEW_SIDE = 1024;
 
+/** How a photo becomes square, in the service's words and in people's. */
+export const FITS = { crop: "the middle", pad: "all, with margins", stretch: "all, stretched" };
+
+/** Of margins, as the service has them. */
+const MARGIN = "rgb(124 116 104)";
+
 /**
  * @typedef {object} PhotoFacts
  * @property {Blob & {name?: string}} file the bytes that go to the service
  * @property {string} name what the page calls it: no other file beside it has that name
  * @property {string} sample its name among the samples, or ""
+ * @property {string} fit how it becomes square: one of FITS
  * @property {string} mark what tells its bytes from others
  * @property {import("./tokens.js").Source} source what the model sees of it
  * @property {number} side the model's
@@ -30,8 +37,11 @@ export async function squareOf(whole, cut, side) {
   const square = await createImageBitmap(whole, left, top, width, height, options);
   const canvas = new OffscreenCanvas(side, side);
   const context = canvas.getContext("2d");
-  context.fillStyle = "#fff";
+  context.fillStyle = MARGIN;
   context.fillRect(0, 0, side, side);
+  context.fillStyle = "#fff";
+  const [across, down] = [side / width, side / height];
+  context.fillRect(-left * across, -top * down, whole.width * across, whole.height * down);
   context.drawImage(square, 0, 0);
   square.close();
   return canvas.transferToImageBitmap();

@@ -100,7 +100,7 @@ export class Result {
     const { api, photo, scene, model } = this.studio;
     if (!byId("figures").open || !scene) return;
     try {
-      scene.psnr ??= (await api.redraw(photo.file, model)).psnr;
+      scene.psnr ??= (await api.redraw(photo.file, model, photo.fit)).psnr;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       return;

@@ -36,21 +36,21 @@ export class Scene {
   /**
    * Let a model see a photo.
    * @param {import("./api.js").Api} api @param {any} model its manifest
-   * @param {Blob | null} file null for a sample @param {string} sample @param {AbortSignal} signal
+   * @param {Blob | null} file null for a sample @param {string} sample @param {string} fit @param {AbortSignal} signal
    * @returns {Promise<Seen>} awake
    */
-  static async see(api, model, file, sample, signal) {
+  static async see(api, model, file, sample, fit, signal) {
     const bytes = file ?? (await api.sample(sample));
-    const { tokens } = await api.tokens(bytes, model.name, signal);
-    const facts = { file: bytes, name: nameOf(bytes), sample, mark: await markOf(bytes), source: tokens.source, side: model.image_size };
+    const { tokens } = await api.tokens(bytes, model.name, fit, signal);
+    const facts = { file: bytes, name: nameOf(bytes), sample, fit, mark: await markOf(bytes), source: tokens.source, side: model.image_size };
     const photo = new Photo(facts);
     await photo.wake();
     return { photo, tokens };
   }
 
   /** Open a photo. The arguments are those of `see`. @returns {Promise<Scene>} awake */
-  static async open(api, model, file, sample, signal) {
-    const seen = await Scene.see(api, model, file, sample, signal);
+  static async open(api, model, file, sample, fit, signal) {
+    const seen = await Scene.see(api, model, file, sample, fit, signal);
     return new Scene(model, seen, await Drawing.of(await api.reconstruct(seen.tokens, [], model.name, signal), []));
   }
 

@@ -20,7 +20,7 @@ const LIT = 12; // results on which the found token's region is drawn
  * @typedef {object} Item a photo to search
  * @property {File} file
  * @property {string} sample its name among the samples, or ""
- * @property {string} model what the vectors come from
+ * @property {string} seenAs by which model, and how it became square: what the vectors come from
  * @property {Map<string, Float32Array | null>} vectors by their pooling: D or r × D numbers, null where the file can't be read
  * @property {import("./tokens.js").Tokens | null} tokens fetched for the best results only
  * @property {HTMLCanvasElement} canvas
@@ -53,7 +53,7 @@ function firstOf(items) {
 export class Search {
   /** @type {Item[]} */
   #items = [];
-  /** @type {Pick<Item, "file" | "model" | "vectors"> | null} the photo that is searched for */
+  /** @type {Pick<Item, "file" | "seenAs" | "vectors"> | null} the photo that is searched for */
   #asked = null;
   /** @type {Set<string>} files that are no pictures */
   #refused = new Set();
@@ -77,15 +77,20 @@ export class Search {
     return manifest.poolings.includes("concepts") ? "concepts" : "tokens";
   }
 
+  /** The model and the fit, as photos are to be seen. Names have no spaces. */
+  get #way() {
+    return `${this.studio.model} ${this.studio.photo?.fit}`;
+  }
+
   /** Whether vectors of the model that is chosen are there, or can't be. @param {Item} item @param {string} pooling */
   #has(item, pooling) {
-    return item.model === this.studio.model && item.vectors.has(pooling);
+    return item.seenAs === this.#way && item.vectors.has(pooling);
   }
 
   /** All photos, the one that is searched for first. */
   get #all() {
     const { photo } = this.studio;
-    if (this.#asked?.file !== photo.file) this.#asked = { file: photo.file, model: "", vectors: new Map() };
+    if (this.#asked?.file !== photo.file) this.#asked = { file: photo.file, seenAs: "", vectors: new Map() };
     return [this.#asked, ...this.#items];
   }
 
@@ -107,7 +112,7 @@ export class Search {
       const canvas = element("canvas", { width: THUMB, height: THUMB, "aria-hidden": "true" });
       const card = element("li", { className: "found" });
       const sample = sampled ? file.name.replace(/\.jpg$/, "") : "";
-      this.#items.push({ file, sample, model: "", vectors: new Map(), tokens: null, canvas, card });
+      this.#items.push({ file, sample, seenAs: "", vectors: new Map(), tokens: null, canvas, card });
     }
     await this.#embed();
   }
@@ -189,14 +194,14 @@ export class Search {
     this.#working = true;
     try {
       for (;;) {
-        const { model } = studio;
+        const way = this.#way;
         const pooling = this.#pooling;
         const left = this.#all.filter((item) => !this.#has(item, pooling));
         if (!left.length) break;
         this.note.textContent = `Reading ${left.length} photo${left.length > 1 ? "s" : ""}…`;
         const batch = firstOf(left);
-        const answers = await this.#vectorsOf(batch.map((item) => item.file), model, pooling);
-        await Promise.all(batch.map((item, i) => this.#take(item, answers[i], model, pooling)));
+        const answers = await this.#vectorsOf(batch.map((item) => item.file), way, pooling);
+        await Promise.all(batch.map((item, i) => this.#take(item, answers[i], way, pooling)));
         if (this.#shown) this.#rank();
       }
     } catch (error) {
@@ -210,25 +215,25 @@ export class Search {
   }
 
   /** Vectors of each file, or its problem. What is too much at once goes one by one. */
-  async #vectorsOf(files, model, pooling) {
+  async #vectorsOf(files, way, pooling) {
     const { api } = this.studio;
     try {
-      return await api.embed(files, model, pooling);
+      return await api.embed(files, ...way.split(" "), pooling);
     } catch (error) {
       if (!(error instanceof Problem) || error.passes || error.status === 401) throw error;
       if (files.length === 1) return [error];
       const answers = [];
-      for (const file of files) answers.push(...(await this.#vectorsOf([file], model, pooling)));
+      for (const file of files) answers.push(...(await this.#vectorsOf([file], way, pooling)));
       return answers;
     }
   }
 
-  async #take(item, answer, model, pooling) {
-    if (item.model !== model) {
+  async #take(item, answer, way, pooling) {
+    if (item.seenAs !== way) {
       item.vectors.clear();
-      item.tokens = null;
+      item.tokens = item.thumb = null;
     }
-    item.model = model;
+    item.seenAs = way;
     item.vectors.set(pooling, answer instanceof Problem ? null : answer);
     if (item.canvas && item.vectors.get(pooling)) await drawThumb(item).catch(() => undefined);
   }
@@ -268,7 +273,7 @@ export class Search {
     const left = studio.selected === null
       ? "Results are ranked by the cosine of their vector and the first one."
       : `Results are ranked by the highest cosine of any of their tokens and token ${studio.selected} of the first image.`;
-    const fields = { model: studio.namedModel, pooling: this.#pooling };
+    const fields = { model: studio.namedModel, fit: studio.namedFit, pooling: this.#pooling };
     this.box.show([{ ...studio.api.about, route: "embed", files: [["image", studio.photo], ...others], fields, out: "vectors.json" }], left);
   }
 
@@ -287,9 +292,9 @@ export class Search {
   async #light(item, token) {
     item.lit = token;
     if (token !== null && !item.tokens) {
-      const { model } = item;
-      const answer = await this.studio.api.tokens(item.file, model).catch(() => null);
-      if (item.model === model) item.tokens = answer?.tokens ?? null;
+      const { seenAs } = item;
+      const answer = await this.studio.api.tokens(item.file, ...seenAs.split(" ")).catch(() => null);
+      if (item.seenAs === seenAs) item.tokens = answer?.tokens ?? null;
     }
     if (item.lit !== token) return;
     await drawThumb(item).catch(() => undefined);
@@ -297,11 +302,13 @@ export class Search {
   }
 }
 
-/** The middle square, as the model sees it. @param {Item} item */
+/** The square that the model sees. @param {Item} item */
 async function drawThumb(item) {
   item.thumb ??= await createImageBitmap(item.file).then(async (whole) => {
-    const side = Math.min(whole.width, whole.height);
-    const cut = [(whole.width - side) / 2, (whole.height - side) / 2, side, side];
+    const { width, height } = whole;
+    const fit = item.seenAs.split(" ")[1];
+    const side = fit === "pad" ? Math.max(width, height) : Math.min(width, height);
+    const cut = fit === "stretch" ? [0, 0, width, height] : [(width - side) / 2, (height - side) / 2, side, side];
     const small = await squareOf(whole, cut, THUMB);
     whole.close();
     return small;

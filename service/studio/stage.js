@@ -1,7 +1,8 @@
 // The photo with its tokens' regions: hover, select, move and paint on it.
 
-import { byId, say } from "./element.js";
+import { byId, element, say } from "./element.js";
 import { fitToScreen } from "./canvas.js";
+import { FITS } from "./photo.js";
 import { Regions } from "./regions.js";
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -42,6 +43,8 @@ export class Stage {
     studio.addEventListener("opening", () => this.#showCaption());
     for (const kind of ["selection", "hover"]) studio.addEventListener(kind, () => this.#redraw());
     for (const id of ["show-regions", "opacity"]) byId(id).addEventListener("input", () => this.#redraw());
+    byId("fit").append(...Object.entries(FITS).map(([value, words]) => element("option", { value }, words)));
+    byId("fit").addEventListener("change", (event) => studio.useFit(event.target.value));
     for (const tool of ["move", "paint"]) byId(`tool-${tool}`).addEventListener("click", () => this.#use(tool));
     this.overlay.addEventListener("pointerdown", (event) => this.#begin(event));
     this.overlay.addEventListener("pointermove", (event) => this.#follow(event));
@@ -93,6 +96,8 @@ export class Stage {
     if (opening) say(`Opening ${opening}…`);
     if (!photo) byId("waiting").textContent = opening ? "Opening…" : "Nothing to show yet.";
     byId("waiting").hidden ||= photo !== null && Boolean(opening);
+    byId("fit-label").hidden = !photo || tokens.source.width === tokens.source.height;
+    byId("fit").value = photo?.fit ?? "crop";
     const size = photo && `${photo.name} · ${tokens.source.width} × ${tokens.source.height}`;
     byId("source-size").title = photo?.name ?? "";
     byId("source-size").textContent = opening ? `Opening ${opening}…` : size;

@@ -93,6 +93,11 @@ export class Studio extends EventTarget {
     return this.model === this.defaultModel ? "" : this.model;
   }
 
+  /** How the photo becomes square, for calls; "" for the default way. */
+  get namedFit() {
+    return this.photo.fit === "crop" ? "" : this.photo.fit;
+  }
+
   get edits() {
     return this.history.present;
   }
@@ -104,15 +109,21 @@ export class Studio extends EventTarget {
 
   /** Show the photo as another model sees it. @param {string} name */
   async useModel(name) {
-    if (this.photo) await this.open(this.photo.file, this.photo.sample, name);
+    if (this.photo) await this.open(this.photo.file, this.photo.sample, name, this.photo.fit);
     else this.model = name;
+  }
+
+  /** Make the photo square in another way. @param {string} fit */
+  async useFit(fit) {
+    await this.open(this.photo.file, this.photo.sample, this.model, fit);
   }
 
   /**
    * Show another photo; undo brings back what was there.
    * @param {Blob | null} file null for a sample @param {string} [sample] its name among the samples @param {string} [model]
+   * @param {string} [fit] how it becomes square
    */
-  async open(file, sample = "", model = this.model) {
+  async open(file, sample = "", model = this.#wanted.model, fit = this.#wanted.fit) {
     this.#turn.abort();
     this.#secondTurn.abort();
     const { signal } = (this.#turn = new AbortController());
@@ -123,7 +134,7 @@ export class Studio extends EventTarget {
     try {
       const open = async () => {
         if (!this.models.length) await this.start();
-        const scene = await Scene.open(this.api, this.#served(model), file, sample, signal);
+        const scene = await Scene.open(this.api, this.#served(model), file, sample, fit, signal);
         if (signal.aborted) scene.sleep();
         else this.#opened(scene);
       };
@@ -131,7 +142,7 @@ export class Studio extends EventTarget {
         this.picture.stay();
         this.report(problem);
       };
-      await this.connection.attempt("open", signal, open, () => this.open(file, sample, model), refused);
+      await this.connection.attempt("open", signal, open, () => this.open(file, sample, model, fit), refused);
     } finally {
       if (!signal.aborted) {
         this.opening = "";
@@ -150,7 +161,7 @@ export class Studio extends EventTarget {
     this.#tell("opening");
     try {
       const open = async () => {
-        const seen = await Scene.see(this.api, this.manifest, file, sample, signal);
+        const seen = await Scene.see(this.api, this.manifest, file, sample, scene.photo.fit, signal);
         if (signal.aborted || scene !== this.scene) return seen.photo.sleep();
         this.#clear();
         // A link may have named the photo already.
@@ -185,9 +196,10 @@ export class Studio extends EventTarget {
     this.pending = shared;
     const model = this.#served(shared.model).name;
     const here = this.photo !== null && isFile(shared, this.photo);
-    if (here && model === this.model) this.#applyPending();
-    else if (here) await this.open(this.photo.file, shared.sample, model);
-    else if (shared.sample) await this.open(null, shared.sample, model);
+    const { fit } = shared;
+    if (here && model === this.model && fit === this.photo.fit) this.#applyPending();
+    else if (here) await this.open(this.photo.file, shared.sample, model, fit);
+    else if (shared.sample) await this.open(null, shared.sample, model, fit);
     for (const donor of shared.donors) if (donor.sample && !donor.self && !this.pending) await this.openSecond(null, donor.sample);
   }
 
@@ -213,7 +225,8 @@ export class Studio extends EventTarget {
       return true;
     }
     if (!wanted) return false;
-    await this.open(wanted.scene.photo.file, wanted.scene.photo.sample);
+    const { file, sample, fit } = wanted.scene.photo;
+    await this.open(file, sample, this.model, fit);
     if (wanted.edits.length) this.report(new Problem("The model has been replaced since: what was edited for the old one is not shown."));
     return true;
   }
@@ -299,6 +312,13 @@ export class Studio extends EventTarget {
     return compacted(this.edits, this.donors);
   }
 
+  /** How the next photo is to be seen: as a link says that waits for it, else by the same model. */
+  get #wanted() {
+    const { pending } = this;
+    if (!pending || pending.sample) return { model: this.model, fit: "crop" };
+    return { model: this.#served(pending.model)?.name ?? this.model, fit: pending.fit };
+  }
+
   /** The description of a model, or of the default one where it is not served. @param {string} name */
   #served(name) {
     return this.models.find((model) => model.name === name) ?? this.models.find((model) => model.name === this.defaultModel);
@@ -315,7 +335,9 @@ export class Studio extends EventTarget {
       const text = `The link's edits were made on ${pending.name}; this is another photo, so they are not applied.`;
       this.suggest(text, "Apply them all the same", () => this.#applyPending());
     } else if (before && edits.length) {
-      this.suggest(`${scene.photo.name} took the place of ${before.name} and its edits.`, "Undo", () => this.undo());
+      const { name, mark } = scene.photo;
+      const text = mark === before.mark ? `${name} is seen anew, without its edits.` : `${name} took the place of ${before.name} and its edits.`;
+      this.suggest(text, "Undo", () => this.undo());
     }
   }
 

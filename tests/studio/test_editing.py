@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
-from tests.service.photos import pixels_of
+from tests.service.photos import encoded, photo, pixels_of
 from tests.service.server import Server, running
 from tests.studio.conftest import Visit
 from tests.studio.visitor import Visitor, drawn_by_api, home_of
 
 pytestmark = pytest.mark.long
 
+PSNR = "x-stellar-psnr-db"
 RIM, SAUCER, SHADE = 8, 10, 15  # of the first sample
 
 
@@ -307,7 +310,7 @@ def test_regions_follow_the_same_rules_as_the_service(visitor: Visitor, coffee: 
             const { applyEdits } = await import(base + "studio/edits.js");
             const { base64OfFloats } = await import(base + "studio/base64.js");
             const file = await (await fetch(base + "studio/samples/coffee.jpg")).blob();
-            const { tokens } = await new Api().tokens(file, "stellar-tiny");
+            const { tokens } = await new Api().tokens(file, "stellar-tiny", "crop");
             const after = applyEdits(tokens, edits, [tokens]).tokens;
             const [semantics, localization] = [after.semantics, after.localization].map(base64OfFloats);
             return { semantics, localization };
@@ -465,3 +468,43 @@ def test_keys_undo_only_what_is_in_sight(visitor: Visitor) -> None:
     visitor.page.keyboard.press("Control+z")
     visitor.page.click("#tab-edit")
     assert visitor.edits() == [{"op": "drop", "token": RIM}]
+
+
+def test_panorama_is_seen_whole_where_one_wants_it(visitor: Visitor, visit: Visit) -> None:
+    """The middle, all with margins, or all stretched: in the picture, calls, links, a reload, and undo."""
+    page = visitor.page
+    expect(page.locator("#fit")).to_be_hidden()  # the sample is square
+    wide = encoded(Image.fromarray(pixels_of(photo("rocket"))).resize((900, 220)), "JPEG")
+    visitor.load_photo("wide.jpg", wide)
+    visitor.token(RIM).click()
+    page.click("#drop-token")
+    for fit in ("pad", "stretch"):
+        page.select_option("#fit", fit)
+        expect(page.locator("#edit-list li")).to_have_count(0)
+        visitor.token(RIM).click()
+        page.click("#drop-token")
+        edits = visitor.edits()
+        answer = visitor.server.client.post(
+            "/reconstruct", files={"image": wide}, data={"edits": json.dumps(edits), "fit": fit}
+        )
+        assert np.abs(visitor.picture().astype(int) - pixels_of(answer.content)).max() <= 1
+        assert f"fit={fit}" in visitor.call("curl")
+        told = float(
+            visitor.server.client.post("/reconstruct", content=wide, params={"fit": fit}).headers[PSNR]
+        )
+        assert visitor.number("psnr") == pytest.approx(told, abs=0.051)
+    with visit(visitor.server) as friend:
+        friend.page.goto(page.url)
+        friend.load("wide.jpg", wide)
+        expect(friend.page.locator("#result-note")).to_have_text("after 1 edit")
+        assert (friend.picture() == visitor.picture()).all()
+        expect(friend.page.locator("#fit")).to_have_value("stretch")
+    page.reload()
+    expect(page.locator("#result-note")).to_have_text("after 1 edit")
+    expect(page.locator("#fit")).to_have_value("stretch")
+    page.click("#undo")
+    page.click("#undo")
+    expect(page.locator("#fit")).to_have_value("pad")
+    assert len(visitor.edits()) == 1
+    corner = visitor.picture("#photo")[3, 3].tolist()
+    assert corner == [124, 116, 104]
