@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from model import StellarConfig
+from model.stellar import IMAGENET_MEAN, IMAGENET_STD
 from service.tokens.names import escaped
 
 
@@ -40,6 +41,16 @@ class LossWeights:
     """CLS of the local crops predicts the CLS assignment."""
     sharpness: float = 0.0
     """Patches of the reference view belong to few tokens; not of the paper."""
+    numbering: float = 0.0
+    """How much of the reference view's tokens their number explains; not of the paper."""
+    distil_mean: float = 0.0
+    """The mean of the reference view's tokens tells what a pretrained teacher sees in the picture."""
+    distil_cls: float = 0.0
+    """The reference view's CLS tells the same."""
+    distil_dense: float = 0.0
+    """Z = L S tells what the teacher sees in each place."""
+    distil_tokens: float = 0.0
+    """Each token tells what the teacher sees where the token lies."""
 
     def __post_init__(self) -> None:
         for loss in fields(self):
@@ -54,6 +65,34 @@ class LossWeights:
     def want(self, *names: str) -> bool:
         """Whether any of these losses has a weight above 0."""
         return any(getattr(self, name) > 0 for name in names)
+
+
+DISTILLED = ("distil_mean", "distil_cls", "distil_dense", "distil_tokens")
+"""The losses that need a pretrained teacher."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationConfig:
+    """A pretrained teacher, which sees the reference view: the very crop that the model sees."""
+
+    teacher: str | None = None
+    """An ONNX file, or a function that makes a torch module, as package.module:function."""
+    size: int = 224
+    """Side of the teacher's input, in pixels."""
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    """What the teacher wants subtracted from RGB in [0, 1]."""
+    std: tuple[float, float, float] = IMAGENET_STD
+    """What it wants the rest divided by."""
+    momentum: float = 0.99
+    """Share of the running mean of its features that a step keeps, in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        _expect("distillation.size", self.size, "a positive integer", low=1, whole=True)
+        _expect("distillation.momentum", self.momentum, "a number in [0, 1]", low=0, high=1)
+        if not all(math.isfinite(value) for value in self.mean):
+            raise ValueError(f"distillation.mean: expected finite numbers, got {self.mean}")
+        if not all(math.isfinite(value) and value > 0 for value in self.std):
+            raise ValueError(f"distillation.std: expected numbers above 0, got {self.std}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +119,8 @@ class TrainingConfig:
     """Largest norm of the whole gradient."""
     losses: LossWeights = field(default_factory=LossWeights)
     """Weights of the losses."""
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    """What the losses called distil_… learn from."""
     masked_views: int = 8
     """V, masked views of each picture."""
     mask_ratio: float = 0.8
@@ -96,6 +137,10 @@ class TrainingConfig:
     """Smallest and largest share of the picture's area in a local crop."""
     colour_strength: float = 1.0
     """How far colours of masked views and local crops are changed, in [0, 1]: 0 keeps them."""
+    reference_colour_strength: float = 0.0
+    """The same of the reference view, which is reconstructed with its changed colours."""
+    mixing: float = 0.0
+    """Share of the reference views that are mixed with another picture's, in [0, 1]."""
     objective: Literal["stellar", "mae"] = "stellar"
     """What is learnt: STELLAR's losses, or masked autoencoding with a dense grid, to compare with."""
     teacher: bool = False
@@ -130,7 +175,9 @@ class TrainingConfig:
             _expect(name, getattr(self, name), "an integer, 0 or more", low=0, whole=True)
         for name in ("learning_rate", "final_learning_rate", "weight_decay"):
             _expect(name, getattr(self, name), "a finite number, 0 or more", low=0)
-        for name in ("warmup_share", "beta2", "mask_ratio", "colour_strength", "teacher_momentum"):
+        for name in ("warmup_share", "beta2", "mask_ratio", "teacher_momentum", "mixing"):
+            _expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
+        for name in ("colour_strength", "reference_colour_strength"):
             _expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
         if not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip: expected a number above 0, got {self.gradient_clip}")
@@ -144,6 +191,21 @@ class TrainingConfig:
             raise ValueError(
                 f"masked_views: a teacher sees the second one; expected 2 or more, got {self.masked_views}"
             )
+        if self.distils and self.distillation.teacher is None:
+            raise ValueError(
+                "distillation.teacher: the losses called distil_… learn from one; expected an ONNX file or "
+                "package.module:function, got none"
+            )
+        if self.distillation.teacher is not None and not self.distils:
+            raise ValueError(
+                f"losses: nothing learns from distillation.teacher; expected one of {', '.join(DISTILLED)} "
+                f"above 0 and objective 'stellar', got none above 0 or objective {self.objective!r}"
+            )
+
+    @property
+    def distils(self) -> bool:
+        """Whether a loss wants a pretrained teacher."""
+        return self.objective == "stellar" and self.losses.want(*DISTILLED)
 
     @property
     def num_masked_views(self) -> int:

@@ -16,10 +16,11 @@ from pydantic import TypeAdapter, ValidationError
 from tomlkit.items import Table
 
 from model import StellarConfig, get_preset
-from training.config import LossWeights, RunConfig, TrainingConfig, get_recipe
+from training.config import DistillationConfig, LossWeights, RunConfig, TrainingConfig, get_recipe
 
 CONFIG_FILE = "config.toml"
 PATHS = ("pictures", "init", "vit_mae", "vqgan")
+"""Settings that are paths; a teacher of `training.distillation` is one where it ends with .onnx."""
 KEPT = (
     *(("model", field.name) for field in fields(StellarConfig)),
     ("training", "objective"),
@@ -27,7 +28,7 @@ KEPT = (
 )
 """What the weights of a run depend on."""
 
-Config = TypeVar("Config", RunConfig, TrainingConfig, LossWeights, StellarConfig)
+Config = TypeVar("Config", RunConfig, TrainingConfig, LossWeights, DistillationConfig, StellarConfig)
 Changes = dict[str, Any]
 """Fields and their values; a part's are a mapping of their own, as in TOML."""
 
@@ -102,14 +103,11 @@ def read_changes(path: Path) -> Changes:
         changes = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from error
-    for name in PATHS:
-        if isinstance(changes.get(name), str) and "://" not in changes[name]:
-            changes[name] = str(path.parent.resolve() / changes[name])
-    return changes
+    return _absolute(changes, path.parent)
 
 
 def parse_changes(settings: Iterable[str]) -> Changes:
-    """Settings of a command line, such as `training.losses.koleo=0.2`.
+    """Settings of a command line, such as `training.losses.koleo=0.2`; paths are relative to where it is.
 
     Raises `ValueError` where one is not of this form.
     """
@@ -127,6 +125,19 @@ def parse_changes(settings: Iterable[str]) -> Changes:
         for part in parts:
             table = table.setdefault(part, {})
         table[last] = value
+    return _absolute(changes, Path())
+
+
+def _absolute(changes: Changes, folder: Path) -> Changes:
+    """The changes with their paths, which are relative to a folder, made absolute."""
+    for name in PATHS:
+        if isinstance(changes.get(name), str) and "://" not in changes[name]:
+            changes[name] = str(folder.resolve() / changes[name])
+    table: Any = changes
+    for name in ("training", "distillation"):
+        table = table.get(name) if isinstance(table, Mapping) else None
+    if isinstance(table, dict) and str(table.get("teacher")).endswith(".onnx"):
+        table["teacher"] = str(folder.resolve() / table["teacher"])
     return changes
 
 

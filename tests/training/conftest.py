@@ -36,10 +36,11 @@ def unit(fixtures: Path) -> dict[str, Tensor]:
 
 @pytest.fixture
 def views() -> Views:
-    """Views of three pictures for the debug model: two masked views, two local crops."""
+    """Views of three pictures for the debug model: two masked views, two local crops, a teacher's."""
     draw = torch.Generator().manual_seed(5)
     return Views(
         reference=torch.rand(3, 3, 32, 32, generator=draw),
         masked=torch.rand(3, 2, 3, 32, 32, generator=draw),
         local=torch.rand(3, 2, 3, 16, 16, generator=draw),
+        taught=torch.rand(3, 3, 16, 16, generator=draw),
     )

@@ -199,11 +199,15 @@ def test_mistakes_are_one_sentence_and_no_trace(pictures: Path, tmp_path: Path) 
     checkpoint = tmp_path / "debug.safetensors"
     save_checkpoint(Stellar(get_preset("debug")), checkpoint)
     resume = ("run", "--out", tmp_path / "begun", "--resume", "--set")
+    taught = (*run, "--pictures", pictures, "--set", "training.losses.distil_mean=1")
+    nowhere = ("--set", f"training.distillation.teacher={tmp_path}/none.onnx")
     for arguments, expected in (
         (run, "pictures: expected a folder, or a pattern of shards, got none"),
         ((*run, "--pictures", tmp_path / "nowhere"), "pictures: expected a folder with pictures"),
         ((*run, "--pictures", pictures, "--steps", "0"), "steps: expected a positive integer, got 0"),
         ((*run, "--pictures", pictures, "--init", tmp_path / "none"), "no file"),
+        (taught, "distillation.teacher: the losses called distil_… learn from one; expected"),
+        ((*taught, *nowhere), f"distillation.teacher: no file is called {tmp_path}/none.onnx"),
         (("run", "--out", tmp_path / "nothing", "--resume"), "holds no run"),
         (("run", "--out", tmp_path / "taken", "--pictures", pictures), "already holds a run"),
         ((*resume, "model.depth=3"), "model.depth: a run goes on with what it began with, 2; got 3"),

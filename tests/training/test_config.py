@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from model import PRESETS, get_preset
-from training.config import TRAINING_PRESETS, LossWeights, RunConfig, TrainingConfig, get_recipe
+from training.config import (
+    TRAINING_PRESETS,
+    DistillationConfig,
+    LossWeights,
+    RunConfig,
+    TrainingConfig,
+    get_recipe,
+)
 
 
 def run_config(**overrides: object) -> RunConfig:
@@ -33,11 +40,33 @@ def test_every_model_has_a_recipe_that_fits_it() -> None:
         ("global_scale", (0.9, 0.2)),
         ("save_every", True),
         ("accumulation", 0),
+        ("mixing", 1.5),
+        ("reference_colour_strength", -0.5),
     ],
 )
 def test_an_impossible_value_is_refused_with_its_name(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"^{name}: expected .* got"):
         get_recipe("debug", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("size", 0), ("momentum", 2.0), ("mean", (0.0, float("nan"), 0.0)), ("std", (1.0, 0.0, 1.0))],
+)
+def test_an_impossible_teacher_is_refused_with_the_settings_name(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"^distillation\.{name}: expected .* got"):
+        DistillationConfig(**{name: value})  # type: ignore[arg-type]
+
+
+def test_losses_of_distillation_and_a_teacher_need_each_other() -> None:
+    with pytest.raises(ValueError, match=r"^distillation\.teacher: .*expected an ONNX file or .*, got none"):
+        TrainingConfig(losses=LossWeights(distil_dense=1.0))
+    teacher = DistillationConfig(teacher="teacher.onnx")
+    with pytest.raises(ValueError, match=r"^losses: nothing learns from distillation\.teacher; expected"):
+        TrainingConfig(distillation=teacher)
+    with pytest.raises(ValueError, match=r"objective 'mae'"):
+        TrainingConfig(distillation=teacher, losses=LossWeights(distil_cls=1.0), objective="mae")
+    assert TrainingConfig(losses=LossWeights(distil_cls=1.0), distillation=teacher).distils
 
 
 def test_a_negative_loss_weight_is_refused_with_its_name() -> None:

@@ -74,6 +74,17 @@ def test_paths_in_a_file_are_relative_to_it_and_addresses_stay(tmp_path: Path) -
     assert read_changes(tmp_path / "run.toml") == {"pictures": "s3://bucket/*.parquet"}
 
 
+def test_a_teachers_file_is_relative_to_the_settings_and_a_function_stays(tmp_path: Path) -> None:
+    setting = "training.distillation.teacher"
+    (tmp_path / "run.toml").write_text(f'{setting} = "nets/teacher.onnx"\n')
+    expected = {"training": {"distillation": {"teacher": str(tmp_path / "nets" / "teacher.onnx")}}}
+    assert read_changes(tmp_path / "run.toml") == expected
+    here = str(Path.cwd() / "teacher.onnx")
+    assert parse_changes([f"{setting}=teacher.onnx"])["training"]["distillation"]["teacher"] == here
+    assert parse_changes([f"{setting}=nets:teacher"])["training"]["distillation"]["teacher"] == "nets:teacher"
+    assert parse_changes(["init=first.safetensors"]) == {"init": str(Path.cwd() / "first.safetensors")}
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

@@ -80,6 +80,22 @@ def gaussian(sigma: Float[Tensor, "B V"], size: int) -> Float[Tensor, "B V s s"]
     return weights / weights.sum(dim=3, keepdim=True)
 
 
+def cut(
+    pictures: Float[Tensor, "B 3 S S"],
+    boxes: Boxes,
+    mirrored: Bool[Tensor, "B V"],
+    size: int,
+    blur: Float[Tensor, "B V s s"] | None = None,
+) -> Float[Tensor, "B V 3 s s"]:
+    """The crops in these boxes as squares of `size` pixels, some mirrored, and blurred along both axes."""
+    source_size = pictures.shape[3]
+    rows = resampling(boxes.top, boxes.height, torch.zeros_like(mirrored), source_size, size)
+    columns = resampling(boxes.left, boxes.width, mirrored, source_size, size)
+    if blur is not None:
+        rows, columns = blur @ rows, blur @ columns
+    return apply(pictures, rows, columns)
+
+
 def apply(
     pictures: Float[Tensor, "B 3 S S"], rows: Float[Tensor, "B V s S"], columns: Float[Tensor, "B V s S"]
 ) -> Float[Tensor, "B V 3 s s"]:

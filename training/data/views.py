@@ -1,7 +1,7 @@
 """The views of a picture that the objective compares, cut and coloured in batches on the device.
 
 B batch · S side of the stored picture · H, W a global view's pixels · h, w a local crop's · V masked views ·
-M local crops
+M local crops · t a pretrained teacher's pixels
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class Views(NamedTuple):
     """Cropped, mirrored and recoloured; the encoder will see a part of the patches."""
     local: Float[Tensor, "B M 3 h w"]
     """Small crops, mirrored and recoloured."""
+    taught: Float[Tensor, "B 3 t t"] | None = None
+    """The reference view at the size that a pretrained teacher sees."""
 
 
 def make_views(
@@ -45,10 +47,39 @@ def make_views(
     """
     pictures = pixels.float() / 255
     global_scale, local_scale, strength = config.global_scale, config.local_scale, config.colour_strength
-    plain = _crops(pictures, aspect, 1, image_size, global_scale, draws)
+    reference, taught = _reference(pictures, aspect, image_size, config, draws)
     masked = _crops(pictures, aspect, config.num_masked_views, image_size, global_scale, draws, strength)
     local = _crops(pictures, aspect, config.num_local_crops, config.local_size, local_scale, draws, strength)
-    return Views(plain[:, 0], masked, local)
+    return Views(reference, masked, local, taught)
+
+
+def _reference(
+    pictures: Float[Tensor, "B 3 S S"],
+    aspect: Float[Tensor, " B"],
+    image_size: int,
+    config: TrainingConfig,
+    draws: Draws,
+) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 3 t t"] | None]:
+    """The same crops at the model's size and, where there is one, at the teacher's.
+
+    Views are mixed by twos, so that a step has the same however many processes share it (mixup, Zhang et al.
+    2018, with weights uniform in [0, 1], as Beyer et al. 2022 mix for a teacher, arXiv:2106.05237).
+    """
+    sizes = [image_size] + [config.distillation.size] * config.distils
+    boxes, mirrored = crops.draw_boxes(aspect, 1, config.global_scale, draws), draws.chance(1)
+    views = [crops.cut(pictures, boxes, mirrored, size) for size in sizes]
+    if config.reference_colour_strength:
+        mean = views[0].mean(dim=(3, 4))
+        change = colour.draw_colour(mean, draws, config.reference_colour_strength)
+        views = [colour.recolour(images, *change) for images in views]
+    flat = [images[:, 0].clamp_(0, 1) for images in views]
+    if config.mixing:
+        mixed = draws.chance(1, 1, 1, probability=config.mixing)
+        share = torch.where(mixed, draws.uniform(1, 1, 1), 0.0)
+        partner = torch.arange(len(pictures), device=pictures.device) ^ 1
+        partner = partner.clamp(max=len(pictures) - 1)
+        flat = [images.lerp(images[partner], share) for images in flat]
+    return flat[0], flat[1] if config.distils else None
 
 
 def _crops(
@@ -58,21 +89,14 @@ def _crops(
     size: int,
     scale: tuple[float, float],
     draws: Draws,
-    colour_strength: float | None = None,
+    colour_strength: float,
 ) -> Float[Tensor, "B V 3 s s"]:
-    """Crops, mirrored by chance; without a colour strength neither recoloured nor blurred."""
+    """Crops, mirrored by chance, blurred by chance and recoloured."""
     if num_views == 0:
         return pictures.new_zeros(pictures.shape[0], 0, 3, size, size)
-    boxes = crops.draw_boxes(aspect, num_views, scale, draws)
-    mirrored = draws.chance(num_views)
-    source_size = pictures.shape[3]
-    rows = crops.resampling(boxes.top, boxes.height, torch.zeros_like(mirrored), source_size, size)
-    columns = crops.resampling(boxes.left, boxes.width, mirrored, source_size, size)
-    if colour_strength is None:
-        return crops.apply(pictures, rows, columns).clamp_(0, 1)
+    boxes, mirrored = crops.draw_boxes(aspect, num_views, scale, draws), draws.chance(num_views)
     # Blur is linear along each axis with weights that sum to 1: it commutes with an affine change of colour.
-    blur = _blur(num_views, size, draws)
-    images = crops.apply(pictures, blur @ rows, blur @ columns)
+    images = crops.cut(pictures, boxes, mirrored, size, _blur(num_views, size, draws))
     return colour.recolour(images, *colour.draw_colour(images.mean(dim=(3, 4)), draws, colour_strength))
 
 

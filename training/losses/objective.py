@@ -16,9 +16,12 @@ from training.config import TrainingConfig
 from training.data.views import Views
 from training.losses.autoencoding import MaskedAutoencoding
 from training.losses.clustering import assign, cross_entropy
+from training.losses.distillation import Distillation
 from training.losses.koleo import koleo
 from training.losses.matching import match
 from training.losses.named import Losses
+from training.losses.numbering import numbering
+from training.losses.pretrained import Pretrained
 from training.losses.sharpness import sharpness
 from training.losses.teacher import Teacher
 
@@ -35,6 +38,13 @@ class Objective(nn.Module):
         self.model = model
         self.weights = config.losses
         self.teacher = Teacher(model, config.teacher_momentum) if config.teacher else None
+        self.distillation = None
+        if config.distils:
+            device = model.mean.device
+            pretrained = Pretrained(config.distillation, device)
+            self.distillation = Distillation(
+                pretrained, model.config.width, config.losses, config.distillation.momentum
+            ).to(device)
 
     def forward(
         self,
@@ -52,10 +62,17 @@ class Objective(nn.Module):
         source = reference if self.teacher is None else self.teacher.average.encode(views.masked[:, 1])
 
         named: dict[str, Tensor] = {}
-        if self.weights.want("reconstruction", "sharpness"):
-            named |= self._picture_losses(views.reference, reference)
+        if self.weights.want("reconstruction", "sharpness", "distil_dense", "distil_tokens"):
+            localization = self.model.localize(reference.dense, reference.sparse)
+            named |= self._picture_losses(views.reference, reference.sparse, localization)
+        else:
+            localization = None
+        if self.distillation is not None and views.taught is not None:
+            named |= self.distillation(views.taught, reference, localization)
         if self.weights.want("koleo"):
             named["koleo"] = koleo(reference.sparse)
+        if self.weights.want("numbering"):
+            named["numbering"] = numbering(reference.sparse)
         if masked is not None and self.weights.want("masked_koleo"):
             named["masked_koleo"] = koleo(masked.sparse)
         if self.weights.want("clustering", "masked"):
@@ -82,15 +99,17 @@ class Objective(nn.Module):
         return self.model.encode(images.flatten(0, 1))
 
     def _picture_losses(
-        self, image: Float[Tensor, "B 3 H W"], encoding: Encoding
+        self,
+        image: Float[Tensor, "B 3 H W"],
+        sparse: Float[Tensor, "B r D"],
+        localization: Float[Tensor, "B N r"],
     ) -> dict[str, Float[Tensor, ""]]:
         """Of the reference view's localization, and of the picture that it gives."""
-        localization = self.model.localize(encoding.dense, encoding.sparse)
         losses: dict[str, Tensor] = {}
         if self.weights.want("sharpness"):
             losses["sharpness"] = sharpness(localization)
         if self.weights.want("reconstruction"):
-            losses["reconstruction"] = self._reconstruction(image, encoding.sparse, localization)
+            losses["reconstruction"] = self._reconstruction(image, sparse, localization)
         return losses
 
     def _reconstruction(

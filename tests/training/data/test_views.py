@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+from dataclasses import replace
 
-from training.config import LossWeights, TrainingConfig, get_recipe
+import pytest
+import torch
+import torch.nn.functional as F
+
+from training.config import DistillationConfig, LossWeights, TrainingConfig, get_recipe
 from training.data.draws import Draws
 from training.data.views import Views, make_views
 
@@ -25,7 +29,8 @@ def test_sizes_and_range() -> None:
     assert views.reference.shape == (4, 3, 32, 32)
     assert views.masked.shape == (4, 3, 3, 32, 32)
     assert views.local.shape == (4, 2, 3, 16, 16)
-    for images in views:
+    assert views.taught is None
+    for images in views[:3]:
         assert images.dtype == torch.float32
         assert images.min() >= 0
         assert images.max() <= 1
@@ -33,8 +38,8 @@ def test_sizes_and_range() -> None:
 
 def test_a_seed_repeats_its_views() -> None:
     first, again, other = (views_of(random_pixels(), seed=seed) for seed in (3, 3, 4))
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(first[:3], again[:3], strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first[:3], other[:3], strict=True))
 
 
 def test_only_the_reference_keeps_its_colours() -> None:
@@ -52,3 +57,58 @@ def test_views_that_no_loss_looks_at_are_not_cut() -> None:
     views = views_of(random_pixels(), config)
     assert views.masked.shape == (4, 0, 3, 32, 32)
     assert views.local.shape == (4, 0, 3, 16, 16)
+
+
+TAUGHT = get_recipe(
+    "debug",
+    losses=LossWeights(distil_mean=1.0),
+    distillation=DistillationConfig(teacher="teacher.onnx", size=64),
+)
+
+
+def smooth_pixels() -> torch.Tensor:
+    coarse = torch.rand(4, 3, 3, 3, generator=torch.Generator().manual_seed(1))
+    return (255 * F.interpolate(coarse, size=40, mode="bilinear")).to(torch.uint8)
+
+
+@pytest.mark.parametrize("change", [{}, {"reference_colour_strength": 1.0}, {"mixing": 1.0}])
+def test_a_teacher_sees_the_very_crop_at_its_own_size(change: dict[str, float]) -> None:
+    views = views_of(smooth_pixels(), replace(TAUGHT, **change))  # type: ignore[arg-type]
+    assert views.taught is not None
+    assert views.taught.shape == (4, 3, 64, 64)
+    smaller = F.interpolate(views.taught, size=32, mode="bilinear", antialias=True)
+    assert (smaller - views.reference).abs().max() < 0.03
+
+
+def test_a_teacher_changes_no_other_view() -> None:
+    alone = views_of(random_pixels(), replace(CONFIG, losses=LossWeights()))
+    taught = views_of(random_pixels(), replace(TAUGHT, masked_views=3))
+    assert all(torch.equal(a, b) for a, b in zip(alone[:3], taught[:3], strict=True))
+
+
+def test_the_reference_view_is_recoloured_where_that_is_wanted() -> None:
+    colour = torch.tensor([200, 90, 30], dtype=torch.uint8)
+    pixels = colour[None, :, None, None].expand(4, 3, 40, 40).contiguous()
+    views = views_of(pixels, replace(CONFIG, reference_colour_strength=1.0))
+    expected = (colour.float() / 255)[None, :, None, None]
+    assert (views.reference - expected).abs().amax((1, 2, 3)).max() > 0.05
+
+
+def test_views_are_mixed_by_twos_and_the_last_of_an_odd_batch_stays() -> None:
+    grey = (torch.tensor([0, 200, 100, 240, 50], dtype=torch.uint8))[:, None, None, None]
+    pixels = grey.expand(5, 3, 40, 40).contiguous()
+    mixed = views_of(pixels, replace(CONFIG, mixing=1.0)).reference
+    levels = 255 * mixed.mean(dim=(1, 2, 3))
+    assert (mixed.amax((1, 2, 3)) - mixed.amin((1, 2, 3))).max() < 1e-4
+    for first, second, low, high in ((0, 1, 0, 200), (2, 3, 100, 240)):
+        for level in (levels[first], levels[second]):
+            assert low < level < high
+    assert levels[4].item() == pytest.approx(50, abs=0.01)
+
+
+def test_mixing_by_chance_leaves_the_other_views_as_they_are() -> None:
+    pixels = random_pixels().repeat(8, 1, 1, 1)
+    plain = views_of(pixels).reference
+    mixed = views_of(pixels, replace(CONFIG, mixing=0.5)).reference
+    same = sum(torch.equal(a, b) for a, b in zip(plain, mixed, strict=True))
+    assert 4 < same < 28

@@ -11,7 +11,14 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from model import Stellar, get_preset, load_checkpoint
-from training.config import VQ_LOSSES, LossWeights, TrainingConfig, get_recipe
+from training.config import (
+    DISTILLED,
+    VQ_LOSSES,
+    DistillationConfig,
+    LossWeights,
+    TrainingConfig,
+    get_recipe,
+)
 from training.data.draws import Draws
 from training.data.masking import draw_kept
 from training.data.views import Views
@@ -39,11 +46,12 @@ def debug_model(seed: int = 0) -> Stellar:
     return Stellar(get_preset("debug"))
 
 
-EVERY_LOSS = LossWeights(sharpness=1.0)
+EVERY_LOSS = LossWeights(sharpness=1.0, numbering=1.0, **dict.fromkeys(DISTILLED, 1.0))
+TEACHER = DistillationConfig(teacher="tests.training.teachers:map_teacher", size=16)
 
 
 def config(**overrides: object) -> TrainingConfig:
-    return get_recipe("debug", **{"losses": EVERY_LOSS} | overrides)
+    return get_recipe("debug", **{"losses": EVERY_LOSS, "distillation": TEACHER} | overrides)
 
 
 def reference_view(image: torch.Tensor) -> Views:
@@ -141,8 +149,10 @@ def test_total_is_the_weighted_sum_of_all_named_losses(views: Views) -> None:
 @pytest.mark.parametrize("name", [loss.name for loss in fields(LossWeights)])
 def test_a_loss_of_weight_zero_is_left_out_and_the_others_stay(views: Views, name: str) -> None:
     kept = draw_kept(Draws(0, 3), 2, (4, 4), 0.8)
-    every = Objective(debug_model(), config())(views, kept).named
-    fewer = Objective(debug_model(), config(losses=replace(EVERY_LOSS, **{name: 0.0})))(views, kept).named
+    whole = Objective(debug_model(), config())
+    parted = Objective(debug_model(), config(losses=replace(EVERY_LOSS, **{name: 0.0})))
+    parted.load_state_dict(whole.state_dict(), strict=False)  # heads are drawn one after the other
+    every, fewer = whole(views, kept).named, parted(views, kept).named
     assert set(every) - set(fewer) == {name}
     for other, loss in fewer.items():
         torch.testing.assert_close(loss, every[other], msg=other)
@@ -158,7 +168,9 @@ def test_each_kind_of_view_may_be_missing_by_itself(views: Views, missing: str, 
 
 
 def test_views_without_any_wanted_loss_are_refused(views: Views) -> None:
-    objective = Objective(debug_model(), config(losses=LossWeights().only("local_cls")))
+    objective = Objective(
+        debug_model(), config(losses=LossWeights().only("local_cls"), distillation=DistillationConfig())
+    )
     with pytest.raises(ValueError, match="views: expected"):
         objective(views._replace(local=views.local[:, :0]))
 

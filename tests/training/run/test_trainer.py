@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from model import Stellar, Vqgan, get_preset, load_checkpoint, save_checkpoint
-from training.config import RunConfig, get_recipe
+from training.config import DISTILLED, DistillationConfig, LossWeights, RunConfig, get_recipe
 from training.run.processes import Processes
 from training.run.trainer import DivergedError, Trainer
 
@@ -54,11 +54,29 @@ def test_losses_fall(pictures: Path, tmp_path: Path) -> None:
     assert last["reconstruction"] < 0.5 * first["reconstruction"]
 
 
-@pytest.mark.parametrize("teacher", [False, True])
+TAUGHT = {
+    "losses": LossWeights(numbering=0.5, **dict.fromkeys(DISTILLED, 1.0)),
+    "distillation": DistillationConfig(teacher="tests.training.teachers:map_teacher", size=16),
+    "mixing": 0.5,
+    "reference_colour_strength": 0.5,
+}
+
+
+def test_a_teachers_heads_learn_and_are_no_part_of_the_checkpoint(pictures: Path, tmp_path: Path) -> None:
+    config = run_config(pictures, steps=60, log_every=59, save_every=60, learning_rate=3e-3, **TAUGHT)
+    Trainer(config, tmp_path, CPU).run()
+    first, last = metrics(tmp_path)
+    for name in DISTILLED:
+        assert last[name] < 0.8 * first[name], name
+    checkpoint = load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert set(checkpoint.state_dict()) == set(Stellar(get_preset("debug")).state_dict())
+
+
+@pytest.mark.parametrize("options", [{}, {"teacher": True}, TAUGHT], ids=["alone", "average", "pretrained"])
 def test_a_run_that_lost_its_last_steps_repeats_them_exactly(
-    pictures: Path, tmp_path: Path, teacher: bool
+    pictures: Path, tmp_path: Path, options: dict[str, object]
 ) -> None:
-    config = run_config(pictures, teacher=teacher)
+    config = run_config(pictures, **options)
     Trainer(config, tmp_path, CPU).run()
     whole = metrics(tmp_path)
     weights = load_checkpoint(tmp_path / "checkpoint.safetensors").state_dict()
