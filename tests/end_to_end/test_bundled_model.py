@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -103,11 +104,11 @@ def test_dropping_a_token_changes_its_region_most(engine: Engine) -> None:
 
 
 def test_card_names_every_source(bundle: Bundle) -> None:
-    from training.data.sources import SOURCES
+    from training.data.sources import SOURCES, TEACHER
 
     card = (BUNDLED_MODELS.parents[1] / "training/cards/stellar-tiny.md").read_text()
-    for source in SOURCES:
-        name, _, version = source.package.partition("@")
+    for source in (*SOURCES, *TEACHER):
+        name, version = re.fullmatch(r"([^@=]+)[@=]*(.*)", source.package).groups()  # type: ignore[union-attr]
         assert name in card
         assert version in card
     assert json.loads((bundle.folder / "bundle.json").read_text())["name"] == "stellar-tiny"

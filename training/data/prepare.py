@@ -1,7 +1,8 @@
 """From unpacked sources to folders of small pictures: crops of photos, cut-outs on varied backgrounds.
 
 `DIR/train` is what the model sees; `DIR/labelled` holds drawings on white for evaluation, in folders
-`SET/LABEL/NAME.png`: `noto` and `stamps-gallery` were trained on, `twemoji` and `stamps-query` never.
+`SET/LABEL/NAME.png`: `noto`, `stamps-gallery` and `clipart-gallery` were trained on, `twemoji`,
+`stamps-query` and `clipart-query` never.
 `DIR/label-maps` holds emoji on photos with maps of where they are, `noto` in `train` and `twemoji` in `test`.
 """
 
@@ -13,6 +14,7 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageFilter
@@ -28,12 +30,32 @@ CROP_SIDE = 160
 CROPS_PER_PHOTO = 90
 LABELLED_SIDE = 128
 PARTS = ("train", "labelled", "label-maps")
-STAMP_COPIES = 3
-EMOJI_COPIES = 2
+COPIES = {"stamps": 3, "emoji": 2, "clipart": 2}
+"""Pictures that are made of a drawing, by its source's kind."""
 QUERY_SHARE = 5
 """One stamp in this many is held out."""
 WITHOUT_OBJECTS = {"symbols"}
 """Stamp folders with letters and signs, which are no pictures."""
+
+HELD_OUT_TOPICS = {
+    "animals/birds",
+    "animals/bugs",
+    "buildings/homes",
+    "food/beverages",
+    "food/breads_and_carbs",
+    "food/desserts",
+    "food/fruit",
+    "recreation/music",
+    "recreation/sports",
+    "tools",
+    "tools/weapons",
+    "transportation/boating",
+}
+"""Topics of clipart that are only judged on: things that folders tell apart."""
+WITHOUT_THINGS = {"buttons", "logos", "shapes", "signs_and_symbols", "recreation/games/cards"}
+"""Topics of clipart that are left out: signs, and what has a thousand like it."""
+LEAST_SIDE = 96
+"""Smaller cliparts are icons."""
 
 WITHOUT_LICENCE = {"Arc-Colors-Transparent-Wallpaper.png"}
 """Their package's copyright file lists them among its build files, without an author who gave the licence."""
@@ -68,8 +90,8 @@ def prepare(folder: Path) -> dict[str, int]:
             backgrounds += photos
             jobs += [(crop_photo, (photo, folder / "train" / source.name)) for photo in photos]
             continue
-        drawings = stamps(unpacked) if source.kind == "stamps" else emoji(unpacked)
-        for drawing in drawings:
+        drawings = {"stamps": stamps, "emoji": emoji, "clipart": clipart}[source.kind]
+        for drawing in drawings(unpacked):
             photo = backgrounds[seed_of(drawing.name) % len(backgrounds)]
             jobs.append((place_drawing, (drawing, source, folder, photo)))
             if source.kind == "emoji":
@@ -142,13 +164,33 @@ def emoji(unpacked: Path) -> Iterator[Drawing]:
             yield Drawing(path=path, label=label, name=path.stem, held_out=False)
 
 
+def clipart(unpacked: Path) -> Iterator[Drawing]:
+    """Drawings of many hands; the label is the topic, and some topics are held out."""
+    root = next(unpacked.rglob("openclipart/png"))
+    for path in sorted(root.rglob("*.png")):
+        parts = path.relative_to(root).parts
+        topics = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
+        if path.is_symlink() or topics & WITHOUT_THINGS:
+            continue
+        with Image.open(path) as image:
+            if min(image.size) < LEAST_SIDE:
+                continue
+        topic = "/".join(parts[:2] if len(parts) > 2 else parts[:1])
+        yield Drawing(
+            path=path,
+            label=topic.replace("/", "-"),
+            name="-".join(parts).removesuffix(".png"),
+            held_out=topic in HELD_OUT_TOPICS,
+        )
+
+
 def place_drawing(drawing: Drawing, source: Source, folder: Path, photo: Path) -> None:
     """Write one drawing for evaluation, on white; unless held out, copies on other grounds for training.
 
     The one for evaluation comes last: where it is, all are.
     """
     part = "query" if drawing.held_out else "gallery"
-    labelled_set = source.name if source.kind == "emoji" else f"stamps-{part}"
+    labelled_set = source.name if source.kind == "emoji" else f"{source.kind}-{part}"
     labelled = folder / "labelled" / labelled_set / drawing.label / f"{drawing.name}.png"
     if labelled.exists():
         return
@@ -167,7 +209,7 @@ def place_drawing(drawing: Drawing, source: Source, folder: Path, photo: Path) -
 def _place_copies(drawing: Drawing, cutout: Image.Image, source: Source, out: Path, photo: Path) -> None:
     rng = random.Random(seed_of(drawing.name))
     out.mkdir(parents=True, exist_ok=True)
-    for i in range(STAMP_COPIES if source.kind == "stamps" else EMOJI_COPIES):
+    for i in range(COPIES[source.kind]):
         ground = _ground(rng, photo)
         _paste(ground, cutout, rng.uniform(0.5, 1.0), (rng.random(), rng.random()))
         ground.save(out / f"{drawing.name}-{i}.jpg", quality=92)
@@ -212,8 +254,7 @@ def _ground(rng: random.Random, photo: Path) -> Image.Image:
     colours = [f"#{rng.randrange(1 << 24):06x}" for _ in range(2)]
     kind = rng.choice(("white", "plain", "gradient", "photo"))
     if kind == "photo":
-        image = open_picture(photo, short_side=640, max_pixels=MAX_PIXELS)
-        image = image.resize((2 * CROP_SIDE, CROP_SIDE), Image.Resampling.BOX)
+        image = _broad(photo)
         left = rng.randint(0, CROP_SIDE)
         piece = image.crop((left, 0, left + CROP_SIDE, CROP_SIDE))
         return piece.filter(ImageFilter.GaussianBlur(rng.uniform(1, 6)))
@@ -221,6 +262,13 @@ def _ground(rng: random.Random, photo: Path) -> Image.Image:
         ramp = Image.linear_gradient("L").resize(size).rotate(rng.choice((0, 90, 180, 270)))
         return Image.composite(Image.new("RGB", size, colours[0]), Image.new("RGB", size, colours[1]), ramp)
     return Image.new("RGB", size, "white" if kind == "white" else colours[0])
+
+
+@cache
+def _broad(photo: Path) -> Image.Image:
+    """A photo as two squares side by side: large ones take a second to decode."""
+    image = open_picture(photo, short_side=640, max_pixels=MAX_PIXELS)
+    return image.resize((2 * CROP_SIDE, CROP_SIDE), Image.Resampling.BOX)
 
 
 def _piece(photo: Image.Image, rng: random.Random) -> Image.Image:

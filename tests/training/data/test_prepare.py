@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from training.data.prepare import (
+    COPIES,
     CROP_SIDE,
     CROPS_PER_PHOTO,
+    HELD_OUT_TOPICS,
     LABELLED_SIDE,
-    STAMP_COPIES,
     Drawing,
+    clipart,
     crop_photo,
     distinct_photos,
     emoji,
@@ -98,8 +101,29 @@ def test_emoji_are_labelled_by_group_without_skin_tones(tmp_path: Path) -> None:
     assert [(d.label, d.name) for d in emoji(tmp_path)] == [("animals-nature", "1f431")]
 
 
+def test_clipart_is_labelled_by_topic_some_topics_are_held_out_and_icons_and_signs_left_out(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "usr/share/openclipart/png"
+    for name in (
+        "people/jo.png",
+        "animals/mammals/cats/tom.png",
+        "food/fruit/fig.png",
+        "shapes/stars/star.png",
+    ):
+        photo(root / name, (100, 120), "red")
+    photo(root / "office/pin.png", (64, 200), "red")
+    (root / "office/link.png").symlink_to(root / "people/jo.png")
+    assert [(d.label, d.name, d.held_out) for d in clipart(tmp_path)] == [
+        ("animals-mammals", "animals-mammals-cats-tom", False),
+        ("food-fruit", "food-fruit-fig", True),
+        ("people", "people-jo", False),
+    ]
+    assert "food/fruit" in HELD_OUT_TOPICS
+
+
 @pytest.mark.parametrize(
-    ("held_out", "copies", "part"), [(False, STAMP_COPIES, "gallery"), (True, 0, "query")]
+    ("held_out", "copies", "part"), [(False, COPIES["stamps"], "gallery"), (True, 0, "query")]
 )
 def test_held_out_drawings_never_reach_training(
     tmp_path: Path, held_out: bool, copies: int, part: str
@@ -137,10 +161,11 @@ def test_a_whole_hand_is_held_out() -> None:
     assert sorted(hands.values()) == ["holdout", "train"]
 
 
-def test_a_package_that_is_not_there_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("registry", ["debian", "pypi"])
+def test_a_package_that_is_not_there_is_named(tmp_path: Path, registry: Literal["debian", "pypi"]) -> None:
     missing = Source(
         name="missing",
-        registry="debian",
+        registry=registry,
         package="no-such-package-of-pictures",
         kind="photos",
         use="train",
