@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
 from model import CheckpointError, load_checkpoint
@@ -20,6 +21,7 @@ from training.config_file import (
     read_changes,
     resumed,
 )
+from training.losses.pretrained import Pretrained
 from training.run.processes import joined
 from training.run.state import CHECKPOINT_FILE
 from training.run.trainer import DivergedError, Trainer
@@ -170,6 +172,9 @@ def evaluate(
     probe_steps: Annotated[
         int, typer.Option(help="Steps that a decoder or a segmentation probe learns.", min=1)
     ] = 1000,
+    teacher_of: Annotated[
+        Path | None, typer.Option(help="Folder of a run whose teacher is judged on PICTURES, too.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and grid.png.")] = None,
 ) -> None:
     """Measure reconstruction, edits and, on the pictures that are named, what frozen features are worth."""
@@ -187,7 +192,8 @@ def evaluate(
     shown = None
     try:
         model = load_checkpoint(checkpoint).eval()
-        figures = measure(model, pictures / "labelled" if pictures else None)
+        teacher = _teacher(teacher_of) if teacher_of else None
+        figures = measure(model, pictures / "labelled" if pictures else None, teacher)
         if labelled is not None:
             of_labelled = measure_labelled(model, labelled, probe_steps=probe_steps)
             figures, missing = figures | of_labelled.figures, of_labelled.missing
@@ -200,6 +206,14 @@ def evaluate(
     if out is not None:
         save_evaluation(model, figures, out, missing=missing, images=shown)
         typer.echo(f"done: {out / 'evaluation.json'} and {out / 'grid.png'}")
+
+
+def _teacher(run: Path) -> Pretrained:
+    """The pretrained teacher of a run. Raises `ValueError` where it has none."""
+    distillation = load_config(run).training.distillation
+    if distillation.teacher is None:
+        raise ValueError(f"--teacher-of: {run} has no teacher in training.distillation")
+    return Pretrained(distillation, torch.device("cpu"))
 
 
 @app.command()

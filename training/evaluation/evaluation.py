@@ -28,14 +28,21 @@ from training.evaluation.features import features
 from training.evaluation.grid import draw_grid
 from training.evaluation.knn import chance, knn_accuracy
 from training.evaluation.locality import locality
+from training.evaluation.numbers import same_number
 from training.evaluation.reconstruction import Likeness, likeness, reconstructed
 from training.evaluation.semantics import labelled_semantics
+from training.losses.pretrained import Pretrained
 
 BATCH_SIZE = 64
 RAW_SIDE = 32
 """Pixels are compared at 32×32: finer ones only make alignment matter more."""
 
-LABELLED_SETS = ("noto", "twemoji", "stamps-gallery", "stamps-query")
+COLOUR_BINS = 4
+"""Of each channel, in a histogram of 64 colours."""
+NUMBERED_PICTURES = 500
+"""Each token of as many held-out pictures is compared with all tokens of the others."""
+
+LABELLED_SETS = ("noto", "twemoji", "stamps-gallery", "stamps-query", "clipart-query")
 
 
 class LabelledSet(NamedTuple):
@@ -58,15 +65,18 @@ class LabelledSet(NamedTuple):
         return cls(images, [path.parent.name for path in paths], [path.stem for path in paths])
 
 
-def measure(model: Stellar, labelled: Path | None = None) -> dict[str, float]:
+def measure(
+    model: Stellar, labelled: Path | None = None, teacher: Pretrained | None = None
+) -> dict[str, float]:
     """Every figure by its name; accuracies in [0, 1].
 
-    kNN needs the labelled drawings that `stellar-train fetch` prepares: `labelled` is their folder.
+    kNN needs the labelled drawings that `stellar-train fetch` prepares: `labelled` is their folder. A teacher
+    is judged on them, too.
     """
     model = model.eval()
     figures = reconstruction(model) | locality(model)
     if labelled is not None:
-        figures |= semantics(model, labelled)
+        figures |= semantics(model, labelled, teacher)
     return figures
 
 
@@ -86,15 +96,21 @@ def reconstruction(model: Stellar) -> dict[str, float]:
     return {"psnr_db": float(psnr.mean()), "ssim": float(np.mean(ssim)), **each}
 
 
-def semantics(model: Stellar, labelled: Path) -> dict[str, float]:
-    """kNN accuracies of mean token, all tokens and CLS, beside an untrained model's and raw pixels.
+def semantics(model: Stellar, labelled: Path, teacher: Pretrained | None = None) -> dict[str, float]:
+    """kNN accuracies of mean token, all tokens and CLS, beside an untrained model's, raw pixels and colours.
 
     `emoji_group` (k = 20) and `emoji_concept` (k = 1, the same code point): gallery `noto`, which was
     trained on, queries `twemoji`, another hand's drawings, which were not. `stamp_folder` (k = 5): gallery
-    stamps that were trained on, queries held-out ones. All features are less the mean over their set.
+    stamps that were trained on, queries held-out ones. `clipart_topic` (k = 5): topics that were held out,
+    each picture asked of all the others. All features are less the mean over their set.
+
+    `token_same_number` tells of `twemoji` how often tokens carry their number (`same_number`),
+    `token_same_number_centred` the same of tokens less their number's mean.
     """
     sets = {name: LabelledSet.read(labelled / name, model.config.image_size) for name in LABELLED_SETS}
-    embedded = {"_pixels": _pixels(sets)}
+    embedded = {"_pixels": _pixels(sets), "_colours": _colours(sets)}
+    if teacher is not None:
+        embedded["_teacher"] = _taught(labelled, teacher)
     for judged, suffix in ((model, ""), (untrained_like(model), "_untrained")):
         embedded |= {suffix + kind: found for kind, found in _features(judged, sets).items()}
     figures: dict[str, float] = {}
@@ -102,13 +118,16 @@ def semantics(model: Stellar, labelled: Path) -> dict[str, float]:
         ("emoji_group", "noto", "twemoji", 20),
         ("emoji_concept", "noto", "twemoji", 1),
         ("stamp_folder", "stamps-gallery", "stamps-query", 5),
+        ("clipart_topic", "clipart-query", "clipart-query", 5),
     ):
         by_name = task == "emoji_concept"
         known, asked = _ids(*(sets[x].names if by_name else sets[x].labels for x in (gallery, query)))
         figures[f"{task}_chance"] = chance(known, asked)
         for suffix, found in embedded.items():
-            figures[f"{task}_knn{suffix}"] = knn_accuracy(found[gallery], known, found[query], asked, k)
-    return figures
+            figures[f"{task}_knn{suffix}"] = knn_accuracy(
+                found[gallery], known, found[query], asked, k, leave_one_out=gallery == query
+            )
+    return figures | _numbers(model, sets["twemoji"])
 
 
 def measure_labelled(model: Stellar, pictures: Path, *, probe_steps: int) -> Likeness:
@@ -193,6 +212,38 @@ def _pixels(sets: dict[str, LabelledSet]) -> Features:
     return {
         name: _centred(F.interpolate(labelled.images, size=size, mode="bilinear", antialias=True).flatten(1))
         for name, labelled in sets.items()
+    }
+
+
+def _colours(sets: dict[str, LabelledSet]) -> Features:
+    """Roots of the shares of 64 colours, whose distance is Hellinger's."""
+    found = {}
+    for name, labelled in sets.items():
+        bins = (labelled.images * COLOUR_BINS).long().clamp(max=COLOUR_BINS - 1).flatten(2)  # (M, 3, S S)
+        colours = (bins[:, 0] * COLOUR_BINS + bins[:, 1]) * COLOUR_BINS + bins[:, 2]
+        counts = torch.zeros(len(colours), COLOUR_BINS**3)
+        counts.scatter_add_(1, colours, torch.ones(colours.shape))
+        found[name] = _centred((counts / colours.shape[1]).sqrt())
+    return found
+
+
+def _taught(labelled: Path, teacher: Pretrained) -> Features:
+    """What a teacher sees in whole pictures."""
+    found = {}
+    for name in LABELLED_SETS:
+        images = LabelledSet.read(labelled / name, teacher.size).images
+        found[name] = _centred(torch.cat([teacher(batch).whole for batch in torch.split(images, BATCH_SIZE)]))
+    return found
+
+
+@torch.no_grad()
+def _numbers(model: Stellar, labelled: LabelledSet) -> dict[str, float]:
+    order = torch.randperm(len(labelled.images), generator=torch.Generator().manual_seed(0))
+    images = labelled.images[order[:NUMBERED_PICTURES]]
+    tokens = torch.cat([model.encode(batch).sparse for batch in torch.split(images, BATCH_SIZE)])
+    return {
+        "token_same_number": same_number(tokens),
+        "token_same_number_centred": same_number(tokens - tokens.mean(dim=0)),
     }
 
 

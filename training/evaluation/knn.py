@@ -21,20 +21,25 @@ def knn_accuracy(
     queries: Float[Tensor, "Q D"],
     query_labels: Int[Tensor, " Q"],
     k: int,
+    *,
+    leave_one_out: bool = False,
 ) -> float:
     """Share of queries whose label wins the vote of the k most similar gallery pictures, in [0, 1].
 
-    Similarity is the cosine; a vote weighs exp(cosine / 0.07).
+    Similarity is the cosine; a vote weighs exp(cosine / 0.07). With `leave_one_out` the queries are the
+    gallery, and nobody votes for themselves.
     """
     known = F.normalize(gallery, dim=1)
     num_labels = int(torch.cat([gallery_labels, query_labels]).max()) + 1
     right = 0
-    parts = torch.split(queries, QUERIES_AT_ONCE), torch.split(query_labels, QUERIES_AT_ONCE)
-    for asked, wanted in zip(*parts, strict=True):
+    of_all = torch.arange(len(queries)), queries, query_labels
+    for index, asked, wanted in zip(*(torch.split(part, QUERIES_AT_ONCE) for part in of_all), strict=True):
         similarity = F.normalize(asked, dim=1) @ known.T  # (q, M)
-        nearest, index = similarity.topk(min(k, len(known)), dim=1)
+        if leave_one_out:
+            similarity[torch.arange(len(asked)), index] = -torch.inf
+        nearest, voters = similarity.topk(min(k, len(known) - leave_one_out), dim=1)
         weights = ((nearest - nearest[:, :1]) / TEMPERATURE).exp()
-        votes = weights.new_zeros(len(asked), num_labels).scatter_add_(1, gallery_labels[index], weights)
+        votes = weights.new_zeros(len(asked), num_labels).scatter_add_(1, gallery_labels[voters], weights)
         right += int((votes.argmax(dim=1) == wanted).sum())
     return right / len(queries)
 

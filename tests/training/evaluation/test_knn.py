@@ -35,3 +35,14 @@ def test_nearer_neighbours_weigh_more() -> None:
 
 def test_chance_is_the_most_frequent_labels_share() -> None:
     assert chance(torch.tensor([0, 1, 1]), torch.tensor([1, 1, 0, 0, 0])) == pytest.approx(0.4)
+
+
+def test_left_out_one_by_one_nobody_votes_for_themselves() -> None:
+    torch.manual_seed(0)
+    features, labels = torch.randn(60, 6), torch.randint(4, (60,))
+    right = 0.0
+    for i in range(60):
+        others = torch.arange(60) != i
+        right += knn_accuracy(features[others], labels[others], features[i][None], labels[i][None], k=5)
+    assert knn_accuracy(features, labels, features, labels, k=5, leave_one_out=True) == right / 60
+    assert knn_accuracy(features, labels, features, labels, k=1) == 1
