@@ -18,10 +18,11 @@ class Tokens(nn.Module):
         super().__init__()
         self.extra, self.map = extra, map_teacher()
 
-    def forward(self, image: Tensor) -> tuple[Tensor, str]:
+    def forward(self, image: Tensor) -> dict[str, Tensor] | tuple[Tensor, str]:
         patches = self.map(image).flatten(2).transpose(1, 2)
         extra = patches.new_full((len(image), self.extra, CHANNELS), 7.0)
-        return torch.cat([extra, patches], dim=1), "whatever comes second is left alone"
+        tokens = torch.cat([extra, patches], dim=1)
+        return {"tokens": tokens, "extra": extra} if self.extra else (tokens, "whatever comes second")
 
 
 def map_teacher() -> nn.Module:

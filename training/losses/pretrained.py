@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,8 +61,8 @@ class Pretrained:
         """What it sees in RGB pictures in [0, 1]; in float32."""
         with torch.autocast(images.device.type, enabled=False):
             answer = self.network((images - self.mean) / self.std)
-        while isinstance(answer, list | tuple):
-            answer = answer[0]
+        while isinstance(answer, list | tuple | Mapping):
+            answer = next(iter(answer.values() if isinstance(answer, Mapping) else answer), None)
         if not isinstance(answer, Tensor) or answer.ndim not in (2, 3, 4):
             got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
             raise ValueError(f"expected (B, C, h, w), (B, T, C) or (B, C) from it, got {got}")
