@@ -65,7 +65,7 @@ def stages(teacher: DistillationConfig) -> dict[str, TrainingConfig]:
         "taught": replace(taught, steps=1500, warmup_share=0.02, losses=TAUGHT),
         "refined": replace(
             taught,
-            steps=1000,
+            steps=1200,
             learning_rate=4e-4,
             losses=replace(TAUGHT, reconstruction=150.0, sharpness=0.15),
         ),
