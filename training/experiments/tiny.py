@@ -1,8 +1,9 @@
-"""`stellar-tiny` from nothing: fetch pictures and a teacher, train in five stages, evaluate, export, calibrate.
+"""`stellar-tiny` from nothing: fetch pictures and a teacher, train in stages, evaluate, export, calibrate.
 
 The first stage only reconstructs, at a fraction of the cost of a full step; the second has the whole
 objective; the third weighs reconstruction more, for the detail that the second lost; the fourth learns from a
-pretrained teacher what pictures show. Every part goes on where an interrupted call left it.
+pretrained teacher what pictures show, the fifth goes on with that and weighs reconstruction more. Every part
+goes on where an interrupted call left it.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def stages(teacher: DistillationConfig) -> dict[str, TrainingConfig]:
             learning_rate=6e-4,
             losses=replace(LOSSES, reconstruction=200.0, sharpness=0.3),
         ),
-        "taught": replace(taught, steps=1500, warmup_share=0.02, losses=TAUGHT),
+        "taught": replace(taught, steps=1500, warmup_share=0.02),
         "refined": replace(
             taught,
             steps=1200,
