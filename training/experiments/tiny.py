@@ -2,8 +2,8 @@
 
 The first stage only reconstructs, at a fraction of the cost of a full step; the second has the whole
 objective; the third weighs reconstruction more, for the detail that the second lost; the fourth learns from a
-pretrained teacher what pictures show, the fifth goes on with that and weighs reconstruction more. Every part
-goes on where an interrupted call left it.
+pretrained teacher what pictures show, the fifth goes on with that and weighs reconstruction more; the last
+gives tokens the sharp places again that this cost. Every part goes on where an interrupted call left it.
 """
 
 from __future__ import annotations
@@ -69,6 +69,14 @@ def stages(teacher: DistillationConfig) -> dict[str, TrainingConfig]:
             steps=1200,
             learning_rate=4e-4,
             losses=replace(TAUGHT, reconstruction=150.0, sharpness=0.15),
+        ),
+        "sharpened": replace(
+            recipe,
+            steps=150,
+            learning_rate=2e-4,
+            picture_size=160,
+            global_scale=(0.2, 1.0),
+            losses=replace(TAUGHT, reconstruction=150.0, sharpness=0.45, **dict.fromkeys(DISTILLED, 0.0)),
         ),
     }
 
