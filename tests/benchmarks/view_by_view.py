@@ -29,7 +29,8 @@ class ViewByView(Objective):
     def forward(self, views: Views, kept: Tensor | None = None) -> Losses:
         assert kept is not None
         model, reference = self.model, self.model.encode(views.reference)
-        named = self._picture_losses(views.reference, reference)
+        localization = model.localize(reference.dense, reference.sparse)
+        named = self._picture_losses(views.reference, reference.sparse, localization)
         named["koleo"] = koleo(reference.sparse)
         named["clustering"] = self._clustered(model.clustering_head, reference.sparse, reference.sparse)
         named["cls_clustering"] = self._clustered(model.cls_cluster_head, reference.cls, reference.cls)
