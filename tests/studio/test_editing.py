@@ -19,7 +19,7 @@ from tests.studio.visitor import Visitor, drawn_by_api, home_of
 pytestmark = pytest.mark.long
 
 PSNR = "x-stellar-psnr-db"
-RIM, SAUCER, SHADE = 8, 10, 15  # of the first sample
+RIM, SAUCER, SHADE = 2, 11, 15  # of the first sample
 
 
 def assert_drawn(visitor: Visitor, photo: bytes, *donors: bytes) -> None:

@@ -12,7 +12,7 @@ from tests.service.server import Server
 from tests.studio.firefox import Firefox
 from tests.studio.visitor import drawn_by_api, home_of
 
-RIM = 8  # of the first sample
+RIM = 2  # of the first sample
 CONTROL = "\ue009"
 DROPPED = [{"op": "drop", "token": RIM}]
 

@@ -14,7 +14,7 @@ from tests.service.server import Server, running
 from tests.studio.conftest import Visit
 from tests.studio.visitor import Visitor, drawn_by_api
 
-RIM, SAUCER, SHADE = 8, 10, 15  # of the first sample
+RIM, SAUCER, SHADE = 2, 11, 15  # of the first sample
 DROPPED = [{"op": "drop", "token": RIM}]
 
 

@@ -11,7 +11,7 @@ from tests.service.server import Server
 from tests.studio.conftest import Visit
 from tests.studio.visitor import Visitor, home_of
 
-RIM, SAUCER = 8, 10  # of the first sample
+RIM, SAUCER = 2, 11  # of the first sample
 STEPS = 10
 
 
