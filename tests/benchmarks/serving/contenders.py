@@ -117,6 +117,10 @@ def _bentoml(place: Place) -> list[str]:
     ]
 
 
+MEAN = "/embed?pooling=mean"
+"""Of ours: what all others answer."""
+
+
 def fleet(
     workers: int = 1,
     threads: int = 0,
@@ -132,6 +136,7 @@ def fleet(
     own = {"STELLAR_THREADS": str(threads), "SERVICE": shlex.join(service)}
     return Contender(
         command=lambda _: [*honcho, str(HERE / "redis.Procfile"), *count, *names],
+        path=MEAN,
         environment=lambda place: _redis_settings(place) | own,
         code=code,
         apis=apis,
@@ -147,7 +152,9 @@ def ours(
 ) -> Contender:
     """One process with everything in it, or several with an engine that they share."""
     command = [*service, "serve", *(("--processes", str(processes)) if processes > 1 else ())]
-    return Contender(command=lambda _: command, environment=_settings, precision=precision, code=code)
+    return Contender(
+        command=lambda _: command, path=MEAN, environment=_settings, precision=precision, code=code
+    )
 
 
 BARES = {
