@@ -99,7 +99,7 @@ class Child:
 
     @property
     def silent_s(self) -> float:
-        """Seconds since it told anything, of those that it was asked in; 0 before it serves."""
+        """Seconds since it told anything, as it does when it is asked for its metrics; 0 before it serves."""
         return time.monotonic() - self._heard if self.is_up else 0.0
 
     async def ask_metrics(self, within_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ViewportSize, expect, sync_playwright
 
+from service.settings import BUNDLED_MODELS
 from tests.service.photos import photo as sample
 from tests.service.server import Server, running
 from tests.studio.visitor import Visitor
@@ -52,6 +54,18 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         yield started
         started.close()
+
+
+@contextmanager
+def two_models(folder: Path) -> Iterator[Server]:
+    """A server with the bundled model twice, once called `another`."""
+    models = folder / "models"
+    for name in ("stellar-tiny", "another"):
+        shutil.copytree(BUNDLED_MODELS / "stellar-tiny", models / name)
+    manifest = models / "another/bundle.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"name": "another"}))
+    with running(folder / "log", {}, "--models", str(models)) as started:
+        yield started
 
 
 @pytest.fixture(scope="package")

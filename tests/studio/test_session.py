@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 from playwright.sync_api import expect
 
-from service.settings import BUNDLED_MODELS
 from tests.service.server import Server, running
-from tests.studio.conftest import Visit
+from tests.studio.conftest import Visit, two_models
 from tests.studio.visitor import Visitor, drawn_by_api
 
 RIM, SAUCER, SHADE = 2, 11, 15  # of the first sample
@@ -113,12 +110,7 @@ def test_search_result_is_opened_and_undone(visitor: Visitor) -> None:
 
 
 def test_another_model_is_undone(visit: Visit, tmp_path: Path) -> None:
-    models = tmp_path / "models"
-    for name in ("stellar-tiny", "another"):
-        shutil.copytree(BUNDLED_MODELS / "stellar-tiny", models / name)
-    manifest = models / "another/bundle.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"name": "another"}))
-    with running(tmp_path / "log", {}, "--models", str(models)) as server, visit(server) as visitor:
+    with two_models(tmp_path) as server, visit(server) as visitor:
         visitor.open()
         page = visitor.page
         first = page.locator("#model").input_value()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from service.settings import BUNDLED_MODELS
 from tests.service.photos import photo as sample
 from tests.service.photos import pixels_of
 from tests.service.server import running
-from tests.studio.conftest import Visit
+from tests.studio.conftest import Visit, two_models
 from tests.studio.visitor import Visitor, run_call
 
 COLUMN = ("select", "canvas >> nth=0", "canvas >> nth=1")
@@ -116,12 +114,7 @@ def test_samples_can_be_searched_and_cleared(visitor: Visitor) -> None:
 
 
 def test_two_models_are_compared_side_by_side(visit: Visit, tmp_path: Path) -> None:
-    models = tmp_path / "models"
-    for name in ("stellar-tiny", "another"):
-        shutil.copytree(BUNDLED_MODELS / "stellar-tiny", models / name)
-    manifest = models / "another/bundle.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"name": "another"}))
-    with running(tmp_path / "log", {}, "--models", str(models)) as server, visit(server) as visitor:
+    with two_models(tmp_path) as server, visit(server) as visitor:
         visitor.open()
         page = visitor.page
         page.click("#tab-compare")

@@ -216,7 +216,7 @@ def test_sigterm_lets_all_finish_and_nobody_stays(server: Server) -> None:
 
 def test_second_signal_ends_at_once(server: Server) -> None:
     with ThreadPoolExecutor() as pool, clients_of(server) as clients:
-        old = pool.submit(embed, clients["api-0"], *[SLOW] * 16)
+        old = pool.submit(embed, clients["api-0"], *[SLOWEST] * 16)
         server.wait_until(lambda: at_work(server))
         server.send(signal.SIGTERM)
         server.wait_until(lambda: [line["process"] for line in server.logged("stopped")] == ["api-1"])
