@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 
@@ -19,6 +19,7 @@ from tests.service.server import Server
 
 START_TIMEOUT_S = 60
 WORK = ("-m", "service.cli", "worker")
+T = TypeVar("T")
 
 
 def free_port() -> int:
@@ -28,11 +29,13 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = START_TIMEOUT_S) -> None:
+def wait_until(condition: Callable[[], T | None], timeout_s: float = START_TIMEOUT_S) -> T:
+    """What the condition says once that is true."""
     end = time.monotonic() + timeout_s
-    while not condition():
+    while not (met := condition()):
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
+    return met
 
 
 class RedisServer:
@@ -162,10 +165,7 @@ class Cluster:
 
     def held(self) -> WorkerProcess:
         """Wait until a worker has an item."""
-        wait_until(self.holder)
-        worker = self.holder()
-        assert worker is not None
-        return worker
+        return wait_until(self.holder)
 
     def streams(self) -> list[str]:
         names = [name for name in self.redis.names("stellar:2:*") if "@" in name]

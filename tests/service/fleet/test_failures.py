@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import redis
 
 from service.batching.layout import pack
 from service.fleet.wire import Request
@@ -46,6 +47,12 @@ def ask_soon(
 def right(answer: httpx.Response, colour: tuple[int, int, int] = QUICK) -> bool:
     assert answer.status_code == 200, answer.text
     return is_right(answer, colour)
+
+
+def passed(proxy: Proxy) -> None:
+    """Wait until what Redis has written so far is through the wire: this answer comes after it."""
+    with redis.Redis(port=proxy.port) as client:
+        client.ping()
 
 
 def only_right(tally: Tally) -> bool:
@@ -148,6 +155,7 @@ def test_cut_network_makes_requests_fail_fast_and_heals(cluster: Cluster, pool: 
         server = cluster.ready()
         waiting = ask_soon(pool, server, SLOW)
         cluster.held()
+        passed(proxy)
         proxy.cut()
         server.wait_until(lambda: server.answers("/healthz/ready", 503))
         assert ask(server).json()["code"] == "queue_unavailable"
@@ -244,6 +252,7 @@ def test_replica_takes_over_at_the_same_address(
         wait_until(lambda: replica.client.info("replication")["master_link_status"] == "up")
         waiting = ask_soon(pool, server, SLOW)
         cluster.held()
+        passed(proxy)
         cluster.redis.kill()
         proxy.cut()
         server.wait_until(lambda: server.answers("/healthz/ready", 503))
