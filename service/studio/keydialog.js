@@ -12,7 +12,7 @@ export function askKey(reason) {
     const done = (key) => {
       dialog.removeEventListener("submit", submit);
       dialog.removeEventListener("close", close);
-      byId("key-cancel").removeEventListener("click", close);
+      byId("key-cancel").removeEventListener("click", cancel);
       if (dialog.open) dialog.close();
       value.value = "";
       resolve(key);
@@ -21,10 +21,13 @@ export function askKey(reason) {
       event.preventDefault();
       done(value.value.trim());
     };
-    const close = () => done(null);
+    const cancel = () => done(null);
+    const close = () => {
+      if (!dialog.open) cancel(); // else this is late, of the time before
+    };
     dialog.addEventListener("submit", submit);
     dialog.addEventListener("close", close);
-    byId("key-cancel").addEventListener("click", close);
+    byId("key-cancel").addEventListener("click", cancel);
     dialog.showModal();
   });
 }
