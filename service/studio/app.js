@@ -40,7 +40,7 @@ const session = new Session();
 const KEPT_CONTROLS = ["show-regions", "opacity", "brush", "split"];
 let view = "edit";
 
-showNotices(studio, connection);
+showNotices(studio.messages, connection);
 switchThemes();
 const openView = switchViews((name) => {
   view = name;
@@ -49,10 +49,10 @@ const openView = switchViews((name) => {
   if (name === "compare") compare.open();
 });
 
-const openSample = (name) => studio.open(null, name);
-const openSecondSample = (name) => studio.openSecond(null, name);
-chooseFiles("choose", "file", ([file]) => studio.open(file));
-chooseFiles("second-choose", "second-file", ([file]) => studio.openSecond(file));
+const openSample = (name) => studio.arrivals.open(null, name);
+const openSecondSample = (name) => studio.arrivals.openSecond(null, name);
+chooseFiles("choose", "file", ([file]) => studio.arrivals.open(file));
+chooseFiles("second-choose", "second-file", ([file]) => studio.arrivals.openSecond(file));
 offerSamples(byId("samples"), "Open", openSample);
 offerSamples(byId("second-samples"), "Second photo", openSecondSample);
 takeFilesAnywhere(async (coming, over) => {
@@ -61,16 +61,18 @@ takeFilesAnywhere(async (coming, over) => {
   if (view === "search" || files.length > 1) {
     openView("search");
     void search.add(files);
-  } else if (over.closest("#second")) void studio.openSecond(files[0]);
-  else void studio.open(files[0]);
+  } else if (over.closest("#second")) void studio.arrivals.openSecond(files[0]);
+  else void studio.arrivals.open(files[0]);
 });
-byId("model").addEventListener("change", (event) => studio.useModel(event.target.value));
-studio.addEventListener("models", () => {
-  const options = studio.models.map((model) => element("option", { value: model.name }, `${model.name} · ${model.precision}`));
+byId("model").addEventListener("change", (event) => studio.arrivals.useModel(event.target.value));
+const showModels = () => {
+  const options = studio.models.all.map((model) => element("option", { value: model.name }, `${model.name} · ${model.precision}`));
   byId("model").replaceChildren(...options);
   byId("model").value = studio.model;
   byId("model").parentElement.hidden = options.length < 2;
-});
+};
+studio.addEventListener("models", showModels);
+studio.arrivals.addEventListener("change", showModels);
 document.querySelector(".skip").addEventListener("click", (event) => {
   // The address is the edit's link: it stays.
   event.preventDefault();
@@ -113,7 +115,7 @@ async function begin() {
     if (!(error instanceof Problem)) throw error;
     byId("waiting").textContent = "Nothing to show yet.";
     if (error.passes) connection.retry("start", error, begin);
-    else studio.report(error);
+    else studio.messages.report(error);
     return;
   }
   const before = studio.photo ? null : await session.load();
@@ -128,7 +130,7 @@ async function arrive() {
   // Somebody may be faster.
   if (!latest || studio.history.steps.length !== 1) return;
   const { photo } = latest.steps[latest.at].scene;
-  studio.suggest(`You edited ${photo.name} in this browser before.`, "Go on with it", () => studio.restore(latest.steps, latest.at, []));
+  studio.messages.suggest(`You edited ${photo.name} in this browser before.`, "Go on with it", () => studio.restore(latest.steps, latest.at, []));
 }
 
 /** Show what a link brings. @param {string} address what stands behind # */
@@ -138,17 +140,17 @@ async function follow(address) {
     shared = sharedIn(address);
   } catch (error) {
     if (!studio.photo) await openSample(FIRST_SAMPLE);
-    studio.report(new Problem(error.message));
+    studio.messages.report(new Problem(error.message));
     return;
   }
-  await studio.follow(shared);
-  if (studio.pending) {
+  await studio.arrivals.follow(shared);
+  if (studio.arrivals.pending) {
     const many = shared.edits.length;
     byId("waiting").textContent = `This link brings ${many} edit${many > 1 ? "s" : ""}. Open ${shared.name} to see ${many > 1 ? "them" : "it"}.`;
     byId("waiting").hidden = false;
   }
-  if (!studio.models.some((model) => model.name === shared.model)) {
-    studio.report(new Problem(`The link was made with the model ${shared.model}, which is not served here: ${studio.model} shows something else.`));
+  if (!studio.models.has(shared.model)) {
+    studio.messages.report(new Problem(`The link was made with the model ${shared.model}, which is not served here: ${studio.model} shows something else.`));
   }
 }
 

@@ -25,7 +25,7 @@ export class Compare {
 
   /** The view comes into sight, or what it shows has changed. */
   open() {
-    const { models } = this.studio;
+    const models = this.studio.models.all;
     const alone = models.length === 1;
     byId("compare-alone").hidden = !alone;
     byId("compare-columns").hidden = alone;
@@ -93,7 +93,7 @@ export class Compare {
   /** @returns {Promise<Drawing>} */
   async #column({ select, regions, picture, facts }, signal) {
     const { api, photo, models } = this.studio;
-    const manifest = models.find((model) => model.name === select.value);
+    const manifest = models.named(select.value);
     const seen = await api.tokens(photo.file, manifest.name, photo.fit, signal);
     const redrawn = await api.redraw(photo.file, manifest.name, photo.fit, signal);
     const drawing = await Drawing.of(redrawn, []);

@@ -38,7 +38,7 @@ export class HandOut {
     const { studio } = this;
     // The picture may lag behind the edits.
     const picture = await studio.picture.settled();
-    if (!picture) return studio.report(new Problem("There is no picture of these edits.", { code: "bad_edit" }));
+    if (!picture) return studio.messages.report(new Problem("There is no picture of these edits.", { code: "bad_edit" }));
     const kind = picture.edits.length ? "edited" : "reconstructed";
     save(picture.blob, `${this.#stem()}-${kind}.png`);
   }
@@ -74,7 +74,7 @@ export class HandOut {
     try {
       save(await studio.api.safetensors(studio.photo.file, studio.model, studio.photo.fit), `${this.#stem()}.safetensors`);
     } catch (problem) {
-      studio.report(problem);
+      studio.messages.report(problem);
     }
   }
 }

@@ -27,7 +27,7 @@ export class Inspector {
     const tokens = this.studio.selection;
     if (!tokens.length) return;
     if (this.studio.edited.remaining.every((remains, k) => !remains || tokens.includes(k))) {
-      this.studio.report(new Problem("The last token has to stay: without it there is nothing to draw."));
+      this.studio.messages.report(new Problem("The last token has to stay: without it there is nothing to draw."));
       return;
     }
     const focused = this.node.contains(document.activeElement);

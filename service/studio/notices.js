@@ -2,27 +2,27 @@
 
 import { byId } from "./element.js";
 
-/** @param {import("./studio.js").Studio} studio @param {import("./connection.js").Connection} connection */
-export function showNotices(studio, connection) {
+/** @param {import("./messages.js").Messages} messages @param {import("./connection.js").Connection} connection */
+export function showNotices(messages, connection) {
   const [problem, offer, away] = ["problem", "offer", "away"].map(byId);
-  studio.addEventListener("problem", () => {
-    problem.hidden = !studio.problem;
-    problem.querySelector("p").textContent = studio.problem?.sentence ?? "";
+  messages.addEventListener("problem", () => {
+    problem.hidden = !messages.problem;
+    problem.querySelector("p").textContent = messages.problem?.sentence ?? "";
   });
-  problem.querySelector("button").addEventListener("click", () => studio.report(null));
+  problem.querySelector("button").addEventListener("click", () => messages.report(null));
   const [take, close] = offer.querySelectorAll("button");
-  studio.addEventListener("offer", () => {
-    offer.hidden = !studio.offer;
-    if (!studio.offer) return;
-    offer.querySelector("p").textContent = studio.offer.text;
-    take.textContent = studio.offer.label;
+  messages.addEventListener("offer", () => {
+    offer.hidden = !messages.offer;
+    if (!messages.offer) return;
+    offer.querySelector("p").textContent = messages.offer.text;
+    take.textContent = messages.offer.label;
   });
   take.addEventListener("click", () => {
-    const { deed } = studio.offer;
-    studio.decline();
+    const { deed } = messages.offer;
+    messages.decline();
     deed();
   });
-  close.addEventListener("click", () => studio.decline());
+  close.addEventListener("click", () => messages.decline());
   connection.addEventListener("change", () => {
     const { problem: why } = connection;
     away.hidden = !why;

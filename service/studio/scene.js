@@ -78,6 +78,14 @@ export class Scene {
     return this.donors.length - 1;
   }
 
+  /** Let the second photo stand in for one that edits need. @param {import("./donors.js").Donor} donor */
+  standIn(donor) {
+    const slot = this.donors.indexOf(donor);
+    this.donors[slot] = this.donors[this.second.index];
+    this.second.index = slot;
+    this.version += 1;
+  }
+
   /** Another file of the same name gets a number: calls and links tell files by their names. */
   #nameFor({ name, mark }) {
     const taken = [this.photo, ...this.donors].filter((file) => file.mark !== mark).map((file) => file.name);

@@ -153,7 +153,7 @@ export class Search {
       await this.add(files, true);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      this.studio.report(error);
+      this.studio.messages.report(error);
     }
   }
 
@@ -208,7 +208,7 @@ export class Search {
       if (!(error instanceof Problem)) throw error;
       this.note.textContent = error.sentence;
       if (error.passes) studio.connection.retry("search", error, () => this.#embed());
-      else studio.report(error);
+      else studio.messages.report(error);
     } finally {
       this.#working = false;
     }
@@ -281,7 +281,7 @@ export class Search {
     const { card, canvas, file, sample } = item;
     const text = token === null ? "" : ` · token ${token}`;
     const name = element("span", {}, file.name);
-    const open = element("button", { type: "button", title: `Open ${file.name}`, onclick: () => this.studio.open(file, sample) }, canvas, name);
+    const open = element("button", { type: "button", title: `Open ${file.name}`, onclick: () => this.studio.arrivals.open(file, sample) }, canvas, name);
     card.replaceChildren(open, element("p", { className: "minor" }, `${score.toFixed(3)}${text}`));
     card.dataset.score = score.toFixed(6);
     if (i < LIT) void this.#light(item, token);

@@ -40,11 +40,11 @@ export class Stage {
       this.regions = new Regions(studio.edited.tokens);
       this.#redraw();
     });
-    studio.addEventListener("opening", () => this.#showCaption());
+    studio.arrivals.addEventListener("change", () => this.#showCaption());
     for (const kind of ["selection", "hover"]) studio.addEventListener(kind, () => this.#redraw());
     for (const id of ["show-regions", "opacity"]) byId(id).addEventListener("input", () => this.#redraw());
     byId("fit").append(...Object.entries(FITS).map(([value, words]) => element("option", { value }, words)));
-    byId("fit").addEventListener("change", (event) => studio.useFit(event.target.value));
+    byId("fit").addEventListener("change", (event) => studio.arrivals.useFit(event.target.value));
     for (const tool of ["move", "paint"]) byId(`tool-${tool}`).addEventListener("click", () => this.#use(tool));
     this.overlay.addEventListener("pointerdown", (event) => this.#begin(event));
     this.overlay.addEventListener("pointermove", (event) => this.#follow(event));
@@ -91,7 +91,8 @@ export class Stage {
   }
 
   #showCaption() {
-    const { opening, photo, tokens } = this.studio;
+    const { photo, tokens } = this.studio;
+    const opening = this.studio.arrivals.photo;
     byId("picture-frame").setAttribute("aria-busy", String(Boolean(opening)));
     if (opening) say(`Opening ${opening}…`);
     if (!photo) byId("waiting").textContent = opening ? "Opening…" : "Nothing to show yet.";

@@ -1,29 +1,24 @@
 // The state of the editor. Views listen to its events and call its methods; it alone talks to the service.
 
+import { Arrivals } from "./arrivals.js";
 import { History } from "./history.js";
+import { Messages } from "./messages.js";
+import { Models } from "./models.js";
 import { Picture } from "./picture.js";
 import { Problem } from "./problem.js";
-import { Scene } from "./scene.js";
 import { applyEdits, extended, shortened } from "./edits.js";
-import { compacted, isFile, missing, renumbered } from "./donors.js";
-import { nameOf } from "./photo.js";
+import { compacted, missing } from "./donors.js";
 
-/** @typedef {{text: string, label: string, deed: () => void}} Offer what may be done about what just happened */
-
-/**
- * Events: "models", "opening", "photo", "edits", "selection", "hover", "donors", "problem", "offer"; the picture has its own.
- */
+/** Events: "models", "photo", "edits", "selection", "hover", "donors"; its parts have their own. */
 export class Studio extends EventTarget {
-  #turn = new AbortController();
-  #secondTurn = new AbortController();
   #frame = 0;
+  arrivals = new Arrivals(this);
   history = new History();
-  /** @type {any[]} */
-  models = [];
-  defaultModel = "";
+  messages = new Messages();
+  models = new Models();
+  /** The name of the model that sees the photo. */
   model = "";
-  maxEdits = Infinity;
-  /** @type {Scene | null} what is shown */
+  /** @type {import("./scene.js").Scene | null} what is shown */
   scene = null;
   /** @type {import("./edits.js").Edited | null} after the edits */
   edited = null;
@@ -31,18 +26,8 @@ export class Studio extends EventTarget {
   selection = [];
   /** @type {number | null} */
   hovered = null;
-  /** The file that is on its way to be shown, or "". */
-  opening = "";
-  /** The same for the second photo. */
-  openingSecond = "";
   /** @type {import("./donors.js").Donor[]} photos that edits need and that are not open: nothing is edited until they are */
   lacking = [];
-  /** @type {Problem | null} */
-  problem = null;
-  /** @type {Offer | null} */
-  offer = null;
-  /** @type {import("./link.js").Shared | null} what a link brought and a photo is still missing for */
-  pending = null;
 
   /** @param {import("./api.js").Api} api @param {import("./connection.js").Connection} connection */
   constructor(api, connection) {
@@ -54,9 +39,8 @@ export class Studio extends EventTarget {
 
   /** Ask what is served. @throws {Problem} */
   async start() {
-    const { default: name, models, max_edits } = await this.api.models();
-    Object.assign(this, { models, defaultModel: name, maxEdits: max_edits });
-    this.model = this.#served(this.model).name;
+    await this.models.load(this.api);
+    this.model = this.manifest.name;
     this.#tell("models");
   }
 
@@ -85,12 +69,12 @@ export class Studio extends EventTarget {
 
   /** The model's description, as /models tells it. */
   get manifest() {
-    return this.#served(this.model);
+    return this.models.named(this.model);
   }
 
   /** The model's name for calls, "" for the default one. */
   get namedModel() {
-    return this.model === this.defaultModel ? "" : this.model;
+    return this.model === this.models.default ? "" : this.model;
   }
 
   /** How the photo becomes square, for calls; "" for the default way. */
@@ -107,100 +91,15 @@ export class Studio extends EventTarget {
     return this.selection.at(-1) ?? null;
   }
 
-  /** Show the photo as another model sees it. @param {string} name */
-  async useModel(name) {
-    if (this.photo) await this.open(this.photo.file, this.photo.sample, name, this.photo.fit);
-    else this.model = name;
-  }
-
-  /** Make the photo square in another way. @param {string} fit */
-  async useFit(fit) {
-    await this.open(this.photo.file, this.photo.sample, this.model, fit);
-  }
-
-  /**
-   * Show another photo; undo brings back what was there.
-   * @param {Blob | null} file null for a sample @param {string} [sample] its name among the samples @param {string} [model]
-   * @param {string} [fit] how it becomes square
-   */
-  async open(file, sample = "", model = this.#wanted.model, fit = this.#wanted.fit) {
-    this.#turn.abort();
-    this.#secondTurn.abort();
-    const { signal } = (this.#turn = new AbortController());
-    this.#clear();
-    this.picture.wait();
-    this.opening = file ? nameOf(file) : `${sample}.jpg`;
-    this.#tell("opening");
-    try {
-      const open = async () => {
-        if (!this.models.length) await this.start();
-        const scene = await Scene.open(this.api, this.#served(model), file, sample, fit, signal);
-        if (signal.aborted) scene.sleep();
-        else this.#opened(scene);
-      };
-      const refused = (problem) => {
-        this.picture.stay();
-        this.report(problem);
-      };
-      await this.connection.attempt("open", signal, open, () => this.open(file, sample, model, fit), refused);
-    } finally {
-      if (!signal.aborted) {
-        this.opening = "";
-        this.#tell("opening", "models");
-      }
-    }
-  }
-
-  /** Open a photo to take tokens from. @param {Blob | null} file null for a sample @param {string} [sample] */
-  async openSecond(file, sample = "") {
-    const { scene } = this;
-    if (!scene) return this.report(new Problem("Open the photo that is to be edited first."));
-    this.#secondTurn.abort();
-    const { signal } = (this.#secondTurn = new AbortController());
-    this.openingSecond = file ? nameOf(file) : `${sample}.jpg`;
-    this.#tell("opening");
-    try {
-      const open = async () => {
-        const seen = await Scene.see(this.api, this.manifest, file, sample, scene.photo.fit, signal);
-        if (signal.aborted || scene !== this.scene) return seen.photo.sleep();
-        this.#clear();
-        // A link may have named the photo already.
-        const waiting = scene.donors.findIndex((donor) => !donor.tokens && isFile(donor, seen.photo));
-        scene.addSecond(seen, waiting);
-        const [needed] = this.lacking;
-        if (needed && waiting < 0) {
-          const text = `The edits take tokens of ${needed.name}, and ${seen.photo.name} is another photo.`;
-          this.suggest(text, "Use it all the same", () => this.#standIn(scene.donors.indexOf(needed)));
-        }
-        this.#tell("donors");
-        this.#changed();
-      };
-      const again = () => this.openSecond(file, sample);
-      await this.connection.attempt("second", signal, open, again, (problem) => this.report(problem));
-    } finally {
-      if (!signal.aborted) this.openingSecond = "";
-      this.#tell("opening");
-    }
+  /** Put another scene in the place of what is shown; undo brings that back. @param {import("./scene.js").Scene} scene @param {any[]} edits */
+  show(scene, edits) {
+    this.history.open(scene, edits);
+    void this.#enter();
   }
 
   /** The place of the photo itself among the donors. */
   selfDonor() {
     return this.scene.selfDonor();
-  }
-
-  /**
-   * Show what a link brings: at once where its photo is here, else as soon as that is opened.
-   * @param {import("./link.js").Shared} shared
-   */
-  async follow(shared) {
-    this.pending = shared;
-    const model = this.#served(shared.model).name;
-    const here = this.photo !== null && isFile(shared, this.photo);
-    const { fit } = shared;
-    if (here && model === this.model && fit === this.photo.fit) this.#applyPending();
-    else if (here) await this.open(this.photo.file, shared.sample, model, fit);
-    else if (shared.sample) await this.open(null, shared.sample, model, fit);
-    for (const donor of shared.donors) if (donor.sample && !donor.self && !this.pending) await this.openSecond(null, donor.sample);
   }
 
   /**
@@ -210,7 +109,7 @@ export class Studio extends EventTarget {
    */
   async restore(steps, at, selection) {
     const wanted = steps[at];
-    const usable = steps.filter(({ scene }) => this.models.some((model) => model.id === scene.modelId));
+    const usable = steps.filter(({ scene }) => this.models.all.some((model) => model.id === scene.modelId));
     this.history = new History(usable, usable.includes(wanted) ? usable.indexOf(wanted) : usable.length - 1);
     if (usable.includes(wanted)) {
       try {
@@ -226,8 +125,8 @@ export class Studio extends EventTarget {
     }
     if (!wanted) return false;
     const { file, sample, fit } = wanted.scene.photo;
-    await this.open(file, sample, this.model, fit);
-    if (wanted.edits.length) this.report(new Problem("The model has been replaced since: what was edited for the old one is not shown."));
+    await this.arrivals.open(file, sample, this.model, fit);
+    if (wanted.edits.length) this.messages.report(new Problem("The model has been replaced since: what was edited for the old one is not shown."));
     return true;
   }
 
@@ -238,7 +137,7 @@ export class Studio extends EventTarget {
 
   /** Show edits while a gesture lasts; none takes them back. @param {...any} edits */
   draft(...edits) {
-    const drafted = shortened(edits.reduce(extended, this.history.committed), this.maxEdits);
+    const drafted = shortened(edits.reduce(extended, this.history.committed), this.models.maxEdits);
     this.history.draft(edits.length ? drafted : null);
     // Gestures come faster than frames.
     this.#frame ||= requestAnimationFrame(() => this.#changed());
@@ -251,12 +150,12 @@ export class Studio extends EventTarget {
 
   /** Put another list in the place of the edits. @param {any[]} edits */
   replaceEdits(edits) {
-    this.#clear();
-    const fitting = shortened(edits, this.maxEdits);
+    this.messages.clear();
+    const fitting = shortened(edits, this.models.maxEdits);
     this.history.push(fitting ?? this.history.committed);
-    if (!fitting) this.report(new Problem(`The service takes at most ${this.maxEdits} edits.`, { code: "too_many_edits" }));
+    if (!fitting) this.messages.report(new Problem(`The service takes at most ${this.models.maxEdits} edits.`, { code: "too_many_edits" }));
     else if (fitting !== edits) {
-      this.suggest(`At most ${this.maxEdits} edits are taken: some of the same kind and token became one.`, "Undo", () => this.undo());
+      this.messages.suggest(`At most ${this.models.maxEdits} edits are taken: some of the same kind and token became one.`, "Undo", () => this.undo());
     }
     this.#changed();
   }
@@ -295,85 +194,21 @@ export class Studio extends EventTarget {
     return this.edited?.remaining[k] ?? false;
   }
 
-  /** @param {Problem | null} problem */
-  report(problem) {
-    this.problem = problem;
-    this.#tell("problem");
-  }
-
-  /** Withdraw the offer. */
-  decline() {
-    this.offer = null;
-    this.#tell("offer");
-  }
-
   /** The edits and the donors that they use, as links and calls tell them. */
   compact() {
     return compacted(this.edits, this.donors);
   }
 
-  /** How the next photo is to be seen: as a link says that waits for it, else by the same model. */
-  get #wanted() {
-    const { pending } = this;
-    if (!pending || pending.sample) return { model: this.model, fit: "crop" };
-    return { model: this.#served(pending.model)?.name ?? this.model, fit: pending.fit };
-  }
-
-  /** The description of a model, or of the default one where it is not served. @param {string} name */
-  #served(name) {
-    return this.models.find((model) => model.name === name) ?? this.models.find((model) => model.name === this.defaultModel);
-  }
-
-  /** A photo was opened: show it, and say what became of what was there. @param {Scene} scene */
-  #opened(scene) {
-    const { photo: before, edits } = this;
-    const { pending } = this;
-    const meant = pending !== null && isFile(pending, scene.photo);
-    this.history.open(scene, meant ? this.#brought(scene) : []);
-    void this.#enter();
-    if (pending && !meant) {
-      const text = `The link's edits were made on ${pending.name}; this is another photo, so they are not applied.`;
-      this.suggest(text, "Apply them all the same", () => this.#applyPending());
-    } else if (before && edits.length) {
-      const { name, mark } = scene.photo;
-      const text = mark === before.mark ? `${name} is seen anew, without its edits.` : `${name} took the place of ${before.name} and its edits.`;
-      this.suggest(text, "Undo", () => this.undo());
-    }
-  }
-
-  /** What the link brought, for this scene. @param {Scene} scene @returns {any[]} its edits */
-  #brought(scene) {
-    const { edits, donors } = this.pending;
-    const first = scene.donors.length;
-    scene.donors.push(...donors.map((donor) => ({ ...donor, tokens: donor.self ? scene.tokens : null })));
-    scene.version += 1;
-    this.pending = null;
-    return renumbered(edits, (donor) => first + donor);
-  }
-
-  #applyPending() {
-    this.replaceEdits(this.#brought(this.scene));
-  }
-
-  /** Let the second photo stand in for one that edits need. @param {number} slot its place among the donors */
-  #standIn(slot) {
-    const { scene } = this;
-    const { index } = scene.second;
-    scene.donors[slot] = scene.donors[index];
-    scene.second.index = slot;
-    scene.version += 1;
-    this.#changed();
+  /** The scene has something new. @param {string[]} kinds what has changed beside the edits */
+  refresh(...kinds) {
+    this.#changed(kinds);
   }
 
   /** Go through what was done. @param {() => void} step */
   #go(step) {
-    this.#clear();
-    const opening = this.opening !== "";
-    this.#turn.abort();
-    this.opening = "";
-    this.#tell("opening");
+    this.messages.clear();
     // Who takes back what has not come yet takes back nothing else.
-    if (!opening) step();
+    if (!this.arrivals.cancel()) step();
     if (this.history.scene === this.scene) this.#changed();
     else void this.#enter();
   }
@@ -418,19 +253,7 @@ export class Studio extends EventTarget {
   /** The edits are not drawn, and will not be. @param {Problem} problem */
   #refuse(problem) {
     this.picture.fail();
-    this.report(problem);
-  }
-
-  /** What was told before is over when something else is done. */
-  #clear() {
-    this.report(null);
-    this.decline();
-  }
-
-  /** Offer something. @param {string} text @param {string} label of the button @param {() => void} deed what it does */
-  suggest(text, label, deed) {
-    this.offer = { text, label, deed };
-    this.#tell("offer");
+    this.messages.report(problem);
   }
 
   #tell(...kinds) {

@@ -29,7 +29,8 @@ export class Tray {
       studio.addEventListener(kind, () => this.own.mark(studio.selection, studio.hovered));
     }
     studio.addEventListener("donors", () => this.#showSecond());
-    for (const kind of ["opening", "edits", "selection"]) studio.addEventListener(kind, () => this.#advise());
+    studio.arrivals.addEventListener("change", () => this.#advise());
+    for (const kind of ["edits", "selection"]) studio.addEventListener(kind, () => this.#advise());
   }
 
   #showSecond() {
@@ -43,10 +44,10 @@ export class Tray {
 
   /** Say what can be done with the second photo, or what it waits for. */
   #advise() {
-    const { openingSecond, lacking, second } = this.studio;
+    const { arrivals, lacking, second } = this.studio;
     const hint = second ? "Drag a token onto the picture, or click one." : "Its tokens can be used in this picture.";
     const needed = lacking.length ? `The edits need ${lacking[0].name}: choose it here.` : hint;
-    byId("second-note").textContent = openingSecond ? `Opening ${openingSecond}…` : needed;
+    byId("second-note").textContent = arrivals.second ? `Opening ${arrivals.second}…` : needed;
   }
 
   /** Make a foreign token the partner of the selected one. */

@@ -1,0 +1,177 @@
+// What is on its way into the editor: a photo, a second one, and the edits that a link brings for them.
+
+import { Problem } from "./problem.js";
+import { Scene } from "./scene.js";
+import { isFile, renumbered } from "./donors.js";
+import { nameOf } from "./photo.js";
+
+/** Fires "change" when something sets out or ends. Of photos that are opened one after the other only the newest arrives. */
+export class Arrivals extends EventTarget {
+  #turn = new AbortController();
+  #secondTurn = new AbortController();
+  /** The file that is on its way to be shown, or "". */
+  photo = "";
+  /** The same for the second photo. */
+  second = "";
+  /** @type {import("./link.js").Shared | null} what a link brought and a photo is still missing for */
+  pending = null;
+
+  /** @param {import("./studio.js").Studio} studio where they arrive */
+  constructor(studio) {
+    super();
+    this.studio = studio;
+  }
+
+  /** Show the photo as another model sees it. @param {string} name */
+  async useModel(name) {
+    const { photo } = this.studio;
+    if (photo) await this.open(photo.file, photo.sample, name, photo.fit);
+    else this.studio.model = name;
+  }
+
+  /** Make the photo square in another way. @param {string} fit */
+  async useFit(fit) {
+    const { photo, model } = this.studio;
+    await this.open(photo.file, photo.sample, model, fit);
+  }
+
+  /**
+   * Show another photo; undo brings back what was there.
+   * @param {Blob | null} file null for a sample @param {string} [sample] its name among the samples @param {string} [model]
+   * @param {string} [fit] how it becomes square
+   */
+  async open(file, sample = "", model = this.#wanted.model, fit = this.#wanted.fit) {
+    const { studio } = this;
+    this.#secondTurn.abort();
+    const { signal } = (this.#turn = renewed(this.#turn));
+    studio.messages.clear();
+    studio.picture.wait();
+    this.#become({ photo: file ? nameOf(file) : `${sample}.jpg` });
+    const open = async () => {
+      if (!studio.models.all.length) await studio.start();
+      const scene = await Scene.open(studio.api, studio.models.named(model), file, sample, fit, signal);
+      if (signal.aborted) scene.sleep();
+      else this.#opened(scene);
+    };
+    const refused = (problem) => {
+      studio.picture.stay();
+      studio.messages.report(problem);
+    };
+    try {
+      await studio.connection.attempt("open", signal, open, () => this.open(file, sample, model, fit), refused);
+    } finally {
+      if (!signal.aborted) this.#become({ photo: "" });
+    }
+  }
+
+  /** Open a photo to take tokens from. @param {Blob | null} file null for a sample @param {string} [sample] */
+  async openSecond(file, sample = "") {
+    const { studio } = this;
+    const { scene, messages } = studio;
+    if (!scene) return messages.report(new Problem("Open the photo that is to be edited first."));
+    const { signal } = (this.#secondTurn = renewed(this.#secondTurn));
+    this.#become({ second: file ? nameOf(file) : `${sample}.jpg` });
+    const open = async () => {
+      const seen = await Scene.see(studio.api, studio.manifest, file, sample, scene.photo.fit, signal);
+      if (signal.aborted || scene !== studio.scene) seen.photo.sleep();
+      else this.#openedSecond(seen);
+    };
+    try {
+      await studio.connection.attempt("second", signal, open, () => this.openSecond(file, sample), (problem) => messages.report(problem));
+    } finally {
+      this.#become(signal.aborted ? {} : { second: "" });
+    }
+  }
+
+  /**
+   * Show what a link brings: at once where its photo is here, else as soon as that is opened.
+   * @param {import("./link.js").Shared} shared
+   */
+  async follow(shared) {
+    const { photo, model, models } = this.studio;
+    this.pending = shared;
+    const wanted = models.named(shared.model).name;
+    const here = photo !== null && isFile(shared, photo);
+    const { fit } = shared;
+    if (here && wanted === model && fit === photo.fit) this.#applyPending();
+    else if (here) await this.open(photo.file, shared.sample, wanted, fit);
+    else if (shared.sample) await this.open(null, shared.sample, wanted, fit);
+    for (const donor of shared.donors) if (donor.sample && !donor.self && !this.pending) await this.openSecond(null, donor.sample);
+  }
+
+  /** The photo that is on its way does not arrive. @returns {boolean} whether there was one */
+  cancel() {
+    const opening = this.photo !== "";
+    this.#turn.abort();
+    this.#become({ photo: "" });
+    return opening;
+  }
+
+  /** How the next photo is to be seen: as a link says that waits for it, else by the same model. */
+  get #wanted() {
+    const { pending } = this;
+    const { model, models } = this.studio;
+    if (!pending || pending.sample) return { model, fit: "crop" };
+    return { model: models.named(pending.model)?.name ?? model, fit: pending.fit };
+  }
+
+  /** A photo was opened: show it, and say what became of what was there. @param {Scene} scene */
+  #opened(scene) {
+    const { studio, pending } = this;
+    const { photo: before, edits, messages } = studio;
+    const meant = pending !== null && isFile(pending, scene.photo);
+    studio.show(scene, meant ? this.#brought(scene) : []);
+    if (pending && !meant) {
+      const text = `The link's edits were made on ${pending.name}; this is another photo, so they are not applied.`;
+      messages.suggest(text, "Apply them all the same", () => this.#applyPending());
+    } else if (before && edits.length) {
+      const { name, mark } = scene.photo;
+      const text = mark === before.mark ? `${name} is seen anew, without its edits.` : `${name} took the place of ${before.name} and its edits.`;
+      messages.suggest(text, "Undo", () => studio.undo());
+    }
+  }
+
+  /** @param {import("./scene.js").Seen} seen */
+  #openedSecond(seen) {
+    const { studio } = this;
+    const { scene, messages, lacking } = studio;
+    messages.clear();
+    // A link may have named the photo already.
+    const waiting = scene.donors.findIndex((donor) => !donor.tokens && isFile(donor, seen.photo));
+    scene.addSecond(seen, waiting);
+    const [needed] = lacking;
+    if (needed && waiting < 0) {
+      const text = `The edits take tokens of ${needed.name}, and ${seen.photo.name} is another photo.`;
+      messages.suggest(text, "Use it all the same", () => {
+        scene.standIn(needed);
+        studio.refresh();
+      });
+    }
+    studio.refresh("donors");
+  }
+
+  /** What the link brought, for this scene. @param {Scene} scene @returns {any[]} its edits */
+  #brought(scene) {
+    const { edits, donors } = this.pending;
+    const first = scene.donors.length;
+    scene.donors.push(...donors.map((donor) => ({ ...donor, tokens: donor.self ? scene.tokens : null })));
+    scene.version += 1;
+    this.pending = null;
+    return renumbered(edits, (donor) => first + donor);
+  }
+
+  #applyPending() {
+    this.studio.replaceEdits(this.#brought(this.studio.scene));
+  }
+
+  #become(state) {
+    Object.assign(this, state);
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** What was waited for before is not any more. @param {AbortController} turn */
+function renewed(turn) {
+  turn.abort();
+  return new AbortController();
+}
