@@ -4,6 +4,7 @@ import { base64OfFloats, floatsOf } from "./base64.js";
 import { Problem } from "./problem.js";
 import { Tokens } from "./tokens.js";
 import { keep, kept } from "./kept.js";
+import { upload } from "./upload.js";
 
 const KEY = "stellar-key";
 
@@ -45,14 +46,15 @@ export class Api {
   /**
    * An image's tokens.
    * @param {Blob} file @param {string} model @param {string} fit how it becomes square @param {AbortSignal} [signal]
+   * @param {(share: number) => void} [told] how much of it has been sent, up to 1
    * @returns {Promise<{tokens: Tokens, timing: string}>}
    */
-  async tokens(file, model, fit, signal) {
-    const answer = await this.#sendImage(file, "tokens", { model, fit, encoding_format: "base64" }, "application/json", signal);
-    const told = await answer.json();
-    const [item] = told.data;
+  async tokens(file, model, fit, signal, told) {
+    const answer = await this.#sendImage(file, "tokens", { model, fit, encoding_format: "base64" }, "application/json", signal, told);
+    const { data, grid } = await answer.json();
+    const [item] = data;
     return {
-      tokens: new Tokens(floatsOf(item.semantics), floatsOf(item.localization), told.grid, item.source),
+      tokens: new Tokens(floatsOf(item.semantics), floatsOf(item.localization), grid, item.source),
       timing: answer.headers.get("server-timing") ?? "",
     };
   }
@@ -104,9 +106,9 @@ export class Api {
     return data.map((item) => (item.error ? Problem.ofItem(item.error) : floatsOf(item.embedding)));
   }
 
-  #sendImage(file, route, options, accept, signal) {
+  #sendImage(file, route, options, accept, signal, told) {
     const headers = { "content-type": file.type.startsWith("image/") ? file.type : "application/octet-stream", accept };
-    return this.#send(`${route}?${new URLSearchParams(options)}`, { method: "POST", body: file, headers, signal });
+    return this.#send(`${route}?${new URLSearchParams(options)}`, { method: "POST", body: file, headers, signal, told });
   }
 
   /** @returns {Promise<Response>} a good answer @throws {Problem} @throws {DOMException} where it was aborted */
@@ -114,7 +116,8 @@ export class Api {
     for (;;) {
       const key = this.#key;
       const headers = { ...options.headers, ...(key === null ? {} : { authorization: `Bearer ${key}` }) };
-      const answer = await fetch(new URL(path, this.base), { ...options, headers }).catch((error) => {
+      const send = options.told ? upload : fetch;
+      const answer = await send(new URL(path, this.base), { ...options, headers }).catch((error) => {
         if (error.name === "AbortError") throw error;
         throw new Problem("The service does not answer.", { code: "unreachable" });
       });

@@ -11,6 +11,8 @@ export class Arrivals extends EventTarget {
   #secondTurn = new AbortController();
   /** The file that is on its way to be shown, or "". */
   photo = "";
+  /** How much of it has been sent, up to 1. */
+  share = 0;
   /** The same for the second photo. */
   second = "";
   /** @type {import("./link.js").Shared | null} what a link brought and a photo is still missing for */
@@ -46,10 +48,11 @@ export class Arrivals extends EventTarget {
     const { signal } = (this.#turn = renewed(this.#turn));
     studio.messages.clear();
     studio.picture.wait();
-    this.#become({ photo: file ? nameOf(file) : `${sample}.jpg` });
+    this.#become({ photo: file ? nameOf(file) : `${sample}.jpg`, share: 0 });
+    const told = (share) => signal.aborted || this.#become({ share });
     const open = async () => {
       if (!studio.models.all.length) await studio.start();
-      const scene = await Scene.open(studio.api, studio.models.named(model), file, sample, fit, signal);
+      const scene = await Scene.open(studio.api, { model: studio.models.named(model), file, sample, fit }, signal, told);
       if (signal.aborted) scene.sleep();
       else this.#opened(scene);
     };
@@ -60,7 +63,7 @@ export class Arrivals extends EventTarget {
     try {
       await studio.connection.attempt("open", signal, open, () => this.open(file, sample, model, fit), refused);
     } finally {
-      if (!signal.aborted) this.#become({ photo: "" });
+      if (!signal.aborted) this.#become({ photo: "", share: 0 });
     }
   }
 
@@ -72,7 +75,7 @@ export class Arrivals extends EventTarget {
     const { signal } = (this.#secondTurn = renewed(this.#secondTurn));
     this.#become({ second: file ? nameOf(file) : `${sample}.jpg` });
     const open = async () => {
-      const seen = await Scene.see(studio.api, studio.manifest, file, sample, scene.photo.fit, signal);
+      const seen = await Scene.see(studio.api, { model: studio.manifest, file, sample, fit: scene.photo.fit }, signal);
       if (signal.aborted || scene !== studio.scene) seen.photo.sleep();
       else this.#openedSecond(seen);
     };

@@ -94,8 +94,9 @@ export class Compare {
   async #column({ select, regions, picture, facts }, signal) {
     const { api, photo, models } = this.studio;
     const manifest = models.named(select.value);
-    const seen = await api.tokens(photo.file, manifest.name, photo.fit, signal);
-    const redrawn = await api.redraw(photo.file, manifest.name, photo.fit, signal);
+    const sent = await photo.sentTo(manifest.image_size);
+    const seen = await api.tokens(sent, manifest.name, photo.fit, signal);
+    const redrawn = await api.redraw(sent, manifest.name, photo.fit, signal);
     const drawing = await Drawing.of(redrawn, []);
     const same = new Photo({ ...photo.facts, source: seen.tokens.source, side: manifest.image_size });
     await same.wake();
@@ -120,11 +121,12 @@ export class Compare {
 
   /** One time is noise: take several, of one model after the other, and tell how they spread. */
   async #time(signal) {
-    const { api, photo } = this.studio;
+    const { api, models, photo } = this.studio;
     const times = this.#columns.map(() => []);
+    const sent = await Promise.all(this.#columns.map(({ select }) => photo.sentTo(models.named(select.value).image_size)));
     for (let run = 0; run < RUNS; run++) {
       for (const [i, { select, facts }] of this.#columns.entries()) {
-        const { timing } = await api.redraw(photo.file, select.value, photo.fit, signal);
+        const { timing } = await api.redraw(sent[i], select.value, photo.fit, signal);
         if (signal.aborted) return;
         times[i].push(durationMs(timing));
         const sorted = times[i].toSorted((a, b) => a - b);

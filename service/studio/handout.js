@@ -51,7 +51,7 @@ export class HandOut {
     const files = [["image", studio.photo], ...donors.map((donor) => ["donor", donor])];
     const model = studio.namedModel;
     const fit = studio.namedFit;
-    this.box.show([{ ...studio.api.about, route: "reconstruct", files, fields: { model, fit, edits }, out: "out.png" }]);
+    this.box.show([{ ...studio.api.about, route: "reconstruct", files, fields: { model, fit, edits }, out: "out.png" }], callNote(studio.photo));
     const shared = {
       edits,
       donors: donors.map(({ name, sample, mark, self }) => ({ name, sample, mark, self })),
@@ -77,6 +77,12 @@ export class HandOut {
       studio.messages.report(problem);
     }
   }
+}
+
+/** In what the call differs from what the page did. */
+function callNote({ file, sent }) {
+  if (sent === file) return "";
+  return "The page sent the photo smaller, which changes the picture by a level or so; the call sends your file, in a format that the service reads.";
 }
 
 /** What a link holds. */

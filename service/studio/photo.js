@@ -1,6 +1,8 @@
 // Pictures: those that visitors open, and those that the service draws.
 
 import { Problem } from "./problem.js";
+import { decoded } from "./decoded.js";
+import { sendable } from "./sendable.js";
 
 export const VIEW_SIDE = 1024;
 
@@ -12,7 +14,8 @@ const MARGIN = "rgb(124 116 104)";
 
 /**
  * @typedef {object} PhotoFacts
- * @property {Blob & {name?: string}} file the bytes that go to the service
+ * @property {Blob & {name?: string}} file the bytes as they were chosen
+ * @property {Blob} sent those that go to the service
  * @property {string} name what the page calls it: no other file beside it has that name
  * @property {string} sample its name among the samples, or ""
  * @property {string} fit how it becomes square: one of FITS
@@ -63,6 +66,8 @@ export async function markOf(file) {
 export class Photo {
   /** @type {Map<number, Uint8ClampedArray>} */
   #pixels = new Map();
+  /** Its width and height in pixels, once it was awake. */
+  size = [0, 0];
   /** @type {ImageBitmap | null} the square, for the screen */
   view = null;
   /** @type {ImageBitmap | null} the square at the model's size */
@@ -74,13 +79,19 @@ export class Photo {
     Object.assign(this, facts);
   }
 
+  /** What to send of it to a model of some size. @param {number} side @returns {Promise<Blob>} */
+  async sentTo(side) {
+    return side === this.side ? this.sent : sendable(this.file, side);
+  }
+
   /** Make its pictures. @throws {Problem} where this browser can't show it */
   async wake() {
     if (this.view) return;
-    const whole = await createImageBitmap(this.file).catch(() => {
+    const whole = await decoded(this.file).catch(() => {
       throw new Problem("The service reads this file, but this browser can't show it.", { code: "unknown_image_format" });
     });
     const { source, side } = this;
+    this.size = [whole.width, whole.height];
     const [scaleX, scaleY] = [whole.width / source.width, whole.height / source.height];
     const [left, top, right, bottom] = source.rectangle;
     const cut = [left * scaleX, top * scaleY, (right - left) * scaleX, (bottom - top) * scaleY];

@@ -85,7 +85,7 @@ export class Result {
       ["PSNR", "…", `unedited, against the photo at ${side}`, "psnr"],
       ["Tokens", bytesText(tokens.bytes), `float32: ${tokens.count} × ${tokens.width} numbers ${bytesText(tokens.semantics.byteLength)}, places ${bytesText(tokens.localization.byteLength)}`, "token-bytes"],
       ["As JPEG", bytesText(jpeg), `the photo at ${side}, quality 90`, "jpeg-bytes"],
-      ["Your file", bytesText(photo.file.size), `${tokens.source.width} × ${tokens.source.height} pixels`, "file-bytes"],
+      ["Your file", bytesText(photo.file.size), `${photo.size.join(" × ")} pixels`, "file-bytes"],
     ];
     byId("facts").replaceChildren(
       ...facts.map(([name, value, about, id]) =>
@@ -100,7 +100,7 @@ export class Result {
     const { api, photo, scene, model } = this.studio;
     if (!byId("figures").open || !scene) return;
     try {
-      scene.psnr ??= (await api.redraw(photo.file, model, photo.fit)).psnr;
+      scene.psnr ??= (await api.redraw(photo.sent, model, photo.fit)).psnr;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       return;

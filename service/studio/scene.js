@@ -2,8 +2,10 @@
 
 import { Drawing, Photo, markOf, nameOf } from "./photo.js";
 import { Tokens } from "./tokens.js";
+import { sendable } from "./sendable.js";
 
 /** @typedef {{photo: Photo, tokens: Tokens}} Seen */
+/** @typedef {{model: any, file: Blob | null, sample: string, fit: string}} Wanted a model's manifest; no file for a sample; how it becomes square */
 
 /** A name that nothing else has. */
 export function freshKey() {
@@ -35,22 +37,25 @@ export class Scene {
 
   /**
    * Let a model see a photo.
-   * @param {import("./api.js").Api} api @param {any} model its manifest
-   * @param {Blob | null} file null for a sample @param {string} sample @param {string} fit @param {AbortSignal} signal
+   * @param {import("./api.js").Api} api @param {Wanted} wanted @param {AbortSignal} signal @param {(share: number) => void} [told] how much of it
+   *   has been sent
    * @returns {Promise<Seen>} awake
    */
-  static async see(api, model, file, sample, fit, signal) {
+  static async see(api, { model, file, sample, fit }, signal, told) {
     const bytes = file ?? (await api.sample(sample));
-    const { tokens } = await api.tokens(bytes, model.name, fit, signal);
-    const facts = { file: bytes, name: nameOf(bytes), sample, fit, mark: await markOf(bytes), source: tokens.source, side: model.image_size };
+    const side = model.image_size;
+    const sent = await sendable(bytes, side);
+    const { tokens } = await api.tokens(sent, model.name, fit, signal, told);
+    const facts = { file: bytes, sent, name: nameOf(bytes), sample, fit, mark: await markOf(bytes), source: tokens.source, side };
     const photo = new Photo(facts);
     await photo.wake();
     return { photo, tokens };
   }
 
   /** Open a photo. The arguments are those of `see`. @returns {Promise<Scene>} awake */
-  static async open(api, model, file, sample, fit, signal) {
-    const seen = await Scene.see(api, model, file, sample, fit, signal);
+  static async open(api, wanted, signal, told) {
+    const { model } = wanted;
+    const seen = await Scene.see(api, wanted, signal, told);
     return new Scene(model, seen, await Drawing.of(await api.reconstruct(seen.tokens, [], model.name, signal), []));
   }
 

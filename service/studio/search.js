@@ -6,6 +6,8 @@ import { byId, element, say } from "./element.js";
 import { chooseFiles } from "./intake.js";
 import { colour } from "./palette.js";
 import { cosine } from "./tokens.js";
+import { decoded } from "./decoded.js";
+import { sendable } from "./sendable.js";
 import { Regions } from "./regions.js";
 import { SAMPLES } from "./samples.js";
 import { squareOf } from "./photo.js";
@@ -200,7 +202,8 @@ export class Search {
         if (!left.length) break;
         this.note.textContent = `Reading ${left.length} photo${left.length > 1 ? "s" : ""}…`;
         const batch = firstOf(left);
-        const answers = await this.#vectorsOf(batch.map((item) => item.file), way, pooling);
+        const sent = await Promise.all(batch.map(({ file }) => sendable(file, studio.manifest.image_size)));
+        const answers = await this.#vectorsOf(sent, way, pooling);
         await Promise.all(batch.map((item, i) => this.#take(item, answers[i], way, pooling)));
         if (this.#shown) this.#rank();
       }
@@ -293,7 +296,8 @@ export class Search {
     item.lit = token;
     if (token !== null && !item.tokens) {
       const { seenAs } = item;
-      const answer = await this.studio.api.tokens(item.file, ...seenAs.split(" ")).catch(() => null);
+      const sent = await sendable(item.file, this.studio.manifest.image_size);
+      const answer = await this.studio.api.tokens(sent, ...seenAs.split(" ")).catch(() => null);
       if (item.seenAs === seenAs) item.tokens = answer?.tokens ?? null;
     }
     if (item.lit !== token) return;
@@ -304,7 +308,7 @@ export class Search {
 
 /** The square that the model sees. @param {Item} item */
 async function drawThumb(item) {
-  item.thumb ??= await createImageBitmap(item.file).then(async (whole) => {
+  item.thumb ??= await decoded(item.file).then(async (whole) => {
     const { width, height } = whole;
     const fit = item.seenAs.split(" ")[1];
     const side = fit === "pad" ? Math.max(width, height) : Math.min(width, height);

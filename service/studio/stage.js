@@ -17,6 +17,11 @@ function line([x, y], to) {
   return Array.from({ length: steps + 1 }, (_, i) => [Math.round(x + (dx * i) / steps), Math.round(y + (dy * i) / steps)]);
 }
 
+/** @param {number} share */
+function percentSent(share) {
+  return share ? ` ${Math.round(100 * share)} % sent` : "";
+}
+
 /** The left picture. */
 export class Stage {
   /** @type {Gesture | null} */
@@ -92,16 +97,16 @@ export class Stage {
 
   #showCaption() {
     const { photo, tokens } = this.studio;
-    const opening = this.studio.arrivals.photo;
+    const { photo: opening, share } = this.studio.arrivals;
     byId("picture-frame").setAttribute("aria-busy", String(Boolean(opening)));
-    if (opening) say(`Opening ${opening}…`);
+    if (opening && !share) say(`Opening ${opening}…`);
     if (!photo) byId("waiting").textContent = opening ? "Opening…" : "Nothing to show yet.";
     byId("waiting").hidden ||= photo !== null && Boolean(opening);
     byId("fit-label").hidden = !photo || tokens.source.width === tokens.source.height;
     byId("fit").value = photo?.fit ?? "crop";
-    const size = photo && `${photo.name} · ${tokens.source.width} × ${tokens.source.height}`;
+    const size = photo && `${photo.name} · ${photo.size.join(" × ")}`;
     byId("source-size").title = photo?.name ?? "";
-    byId("source-size").textContent = opening ? `Opening ${opening}…` : size;
+    byId("source-size").textContent = opening ? `Opening ${opening}…${percentSent(share)}` : size;
   }
 
   #cell(event) {

@@ -31,14 +31,52 @@ def test_twelve_megapixels_that_lie_on_their_side(visitor: Visitor, cat: bytes) 
     turned = Image.Exif()
     turned[0x0112] = 6  # the camera was held upright
     photo = encoded(wide, "JPEG", exif=turned)
-    visitor.load_photo("large.jpg", photo)
+    with visitor.page.expect_request_finished(lambda request: "/tokens" in request.url) as sent:
+        visitor.load_photo("large.jpg", photo)
+    assert sent.value.sizes()["requestBodySize"] < 60_000 < len(photo)
     expect(visitor.page.locator("#source-size")).to_have_text("large.jpg · 3000 × 4000")
     # The photo lies as the reconstruction does.
     assert visitor.number("psnr") > 18
     visitor.token(15).click()
     visitor.page.click("#drop-token")
     want = drawn_by_api(visitor.server, photo, visitor.edits()).astype(int)
-    assert np.abs(visitor.picture() - want).max() <= 1
+    assert np.abs(visitor.picture() - want).mean() < 1
+    expect(visitor.page.locator("#call-panel")).to_contain_text("The page sent the photo smaller")
+    # What is taken away comes of the file itself.
+    with visitor.page.expect_download() as download:
+        visitor.page.click("#save-tokens")
+    accept = {"accept": "application/vnd.safetensors"}
+    assert (
+        download.value.path().read_bytes()
+        == visitor.server.client.post("/tokens", content=photo, headers=accept).content
+    )
+
+
+def test_what_only_the_browser_reads_is_opened(visitor: Visitor) -> None:
+    """A drawing, for one: the service gets its pixels."""
+    half = '<rect width="60" height="60" fill="#c82020"/><rect x="60" width="60" height="60" fill="#2020c8"/>'
+    drawing = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 120 60">{half}</svg>'
+    visitor.load_photo("halves.svg", drawing.encode(), "image/svg+xml")
+    expect(visitor.page.locator("#source-size")).to_have_text("halves.svg · 1024 × 512")
+    picture = visitor.picture().astype(int)
+    third = picture.shape[1] // 3
+    assert (picture[:, :third, 0] - picture[:, :third, 2]).mean() > 60
+    assert (picture[:, -third:, 2] - picture[:, -third:, 0]).mean() > 60
+
+
+def test_slow_lines_tell_how_much_was_sent(visitor: Visitor, cat: bytes) -> None:
+    visitor.page.evaluate(
+        """() => {
+            window.told = [];
+            const size = document.querySelector("#source-size");
+            new MutationObserver(() => told.push(size.textContent)).observe(size, { childList: true });
+        }"""
+    )
+    visitor.slow_down(20, 2 * len(cat))
+    visitor.load_photo("mine.jpg", cat)
+    told = [text for text in visitor.page.evaluate("told") if text.endswith("% sent")]
+    assert len(told) >= 2
+    assert told[0].startswith("Opening mine.jpg… ")
 
 
 def test_transparent_parts_are_white_as_the_model_sees_them(visitor: Visitor) -> None:

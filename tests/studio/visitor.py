@@ -50,13 +50,13 @@ class Visitor:
         expect(self.page.locator("#strip .token")).not_to_have_count(0)
         expect(self.page.locator("#result-frame")).to_have_attribute("aria-busy", "false")
 
-    def load(self, name: str, data: bytes, field: str = "#file") -> None:
+    def load(self, name: str, data: bytes, field: str = "#file", kind: str = "image/jpeg") -> None:
         """Choose a file."""
-        self.page.set_input_files(field, {"name": name, "mimeType": "image/jpeg", "buffer": data})
+        self.page.set_input_files(field, {"name": name, "mimeType": kind, "buffer": data})
 
-    def load_photo(self, name: str, data: bytes) -> None:
+    def load_photo(self, name: str, data: bytes, kind: str = "image/jpeg") -> None:
         """Choose a file and wait for its picture."""
-        self.load(name, data)
+        self.load(name, data, kind=kind)
         expect(self.page.locator("#source-size")).to_contain_text(f"{name} ·")
         self.settle()
 
@@ -65,10 +65,15 @@ class Visitor:
         self.load(name, data, "#second-file")
         expect(self.page.locator("#second-photo")).to_have_attribute("aria-label", f"Second photo: {name}")
 
-    def slow_down(self, latency_ms: int) -> None:
-        """Make every request wait."""
+    def slow_down(self, latency_ms: int, upload_bytes_per_s: int = -1) -> None:
+        """Make every request wait, and what is sent go slowly."""
         line = self.page.context.new_cdp_session(self.page)
-        slow = {"offline": False, "latency": latency_ms, "downloadThroughput": -1, "uploadThroughput": -1}
+        slow = {
+            "offline": False,
+            "latency": latency_ms,
+            "downloadThroughput": -1,
+            "uploadThroughput": upload_bytes_per_s,
+        }
         line.send("Network.emulateNetworkConditions", slow)
 
     def fragment(self, shared: Mapping[str, object]) -> str:
