@@ -3,6 +3,7 @@
 import { base64OfFloats, floatsOf } from "./base64.js";
 import { Problem } from "./problem.js";
 import { Tokens } from "./tokens.js";
+import { addressOf } from "./samples.js";
 import { keep, kept } from "./kept.js";
 import { upload } from "./upload.js";
 
@@ -39,7 +40,7 @@ export class Api {
 
   /** One of the sample photos. @param {string} name @returns {Promise<File>} */
   async sample(name) {
-    const answer = await this.#send(`studio/samples/${name}.jpg`);
+    const answer = await this.#send(addressOf(name));
     return new File([await answer.blob()], `${name}.jpg`, { type: "image/jpeg", lastModified: 0 });
   }
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
+from service.http.packed import one_script
+from tests.service.http.test_packed import MODULES
 from tests.service.server import Server
 from tests.studio.conftest import Visit
 from tests.studio.visitor import Visitor, home_of
@@ -41,6 +43,26 @@ def test_files_are_asked_for_again_only_when_they_changed(server: Server) -> Non
     assert (first.headers["content-encoding"], first.text) == ("gzip", plain.text)
 
 
+def test_what_a_page_names_is_kept_for_good(server: Server) -> None:
+    """Below a path that another version of the page would not name."""
+    found = re.search(r'src="(studio/[0-9a-f]{12})/app.js"', server.client.get("/").text)
+    assert found
+    kept = server.client.get(f"/{found[1]}/app.js")
+    assert kept.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert kept.text == server.client.get("/studio/app.js").text
+    assert server.client.get("/studio/app.js").headers["cache-control"] == "no-cache"
+    assert server.client.get("/studio/0123456789ab/app.js").status_code == 404
+
+
+def test_modules_in_one_script_do_what_they_do(browser: Browser) -> None:
+    """Whatever names they share."""
+    page = browser.new_page()
+    with page.expect_console_message() as said:
+        page.add_script_tag(content=one_script(MODULES, "app.js"), type="module")
+    assert said.value.text == "somebody!"
+    page.close()
+
+
 @pytest.mark.parametrize("path", ["/studio/nothing.js", "/studio/", "/studio/%2e%2e/app.py"])
 def test_nothing_else_is_served(server: Server, path: str) -> None:
     answer = httpx.get(server.url + path)
@@ -53,8 +75,16 @@ def test_first_view_is_small_and_comes_from_the_service_alone(visit: Visit, serv
         visitor.page.on("requestfinished", lambda r: sizes.append(r.sizes()["responseBodySize"]))
         visitor.open()
         visitor.page.wait_for_load_state("networkidle")
-        assert 50_000 < sum(sizes) < 200_000
+        assert 50_000 < sum(sizes) < 150_000
+        assert len(sizes) <= 12, visitor.requests
         assert all(url.startswith(server.url) for url in visitor.requests)
+        visitor.page.reload()
+        visitor.settle()
+        asked = visitor.page.evaluate(
+            """performance.getEntriesByType("resource")
+                .filter(({ transferSize }) => transferSize).map(({ name }) => name)"""
+        )
+        assert asked == [f"{server.url}/models"]
 
 
 def test_first_view_shows_a_sample_with_everything(visitor: Visitor, coffee: bytes) -> None:
