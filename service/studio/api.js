@@ -1,6 +1,6 @@
 // The service's API, as the studio uses it.
 
-import { base64OfFloats, floatsOf } from "./base64.js";
+import { floatsOf } from "./base64.js";
 import { Problem } from "./problem.js";
 import { Tokens } from "./tokens.js";
 import { addressOf } from "./samples.js";
@@ -74,7 +74,7 @@ export class Api {
     const body = JSON.stringify({
       model,
       edits,
-      tokens: { semantics: base64OfFloats(tokens.semantics), localization: base64OfFloats(tokens.localization) },
+      tokens: tokens.document,
     });
     const headers = { "content-type": "application/json", accept: "image/png" };
     const answer = await this.#send("reconstruct", { method: "POST", body, headers, signal });

@@ -148,7 +148,7 @@ class Canvas {
     this.donors = donors;
     this.semantics = Float64Array.from(tokens.semantics);
     this.localization = Float64Array.from(tokens.localization);
-    this.logits = this.localization.map((value) => Math.log(Math.max(value, TINY)));
+    this.places = tokens.localization;
     this.remaining = new Array(this.count).fill(true);
   }
 
@@ -242,18 +242,23 @@ class Canvas {
   renormalize(without = -1) {
     const several = this.remaining.filter(Boolean).length > 1;
     const heirs = this.remaining.map((remains, k) => remains && !(several && k === without));
-    for (let start = 0; start < this.localization.length; start += this.count) {
-      const row = this.localization.subarray(start, start + this.count);
-      let mass = row.reduce((sum, value) => sum + value, 0);
-      if (mass === 0) {
-        const logits = this.logits.subarray(start, start + this.count);
+    const { localization, count } = this;
+    for (let start = 0; start < localization.length; start += count) {
+      if (massOf(localization, start, count) === 0) {
+        const logits = Array.from(this.places.subarray(start, start + count), (value) => Math.log(Math.max(value, TINY)));
         const top = Math.max(...logits.filter((_, k) => heirs[k]));
-        heirs.forEach((heir, k) => (row[k] = heir ? Math.exp(logits[k] - top) : 0));
-        mass = row.reduce((sum, value) => sum + value, 0);
+        heirs.forEach((heir, k) => (localization[start + k] = heir ? Math.exp(logits[k] - top) : 0));
       }
-      row.forEach((value, k) => (row[k] = value / mass));
+      const mass = massOf(localization, start, count);
+      for (let i = start; i < start + count; i++) localization[i] /= mass;
     }
   }
+}
+
+function massOf(localization, start, count) {
+  let mass = 0;
+  for (let i = start; i < start + count; i++) mass += localization[i];
+  return mass;
 }
 
 /** @param {number[]} rectangle left, top, right, bottom @returns {number[][]} */

@@ -1,23 +1,36 @@
 // One token as a small picture: the photo around the token's places, in shadow where the token is not.
 
-export const HEAT_SIDE = 72;
+const HEAT_SIDE = 72;
 const PHOTO_SIDE = 288;
 const SHADOW = 0.3;
 const EDGE_SHARE = 0.5;
 const SMALLEST = 0.34;
+const UNSEEN = 1 / 128;
 
-/**
- * @param {HTMLCanvasElement} canvas @param {import("./tokens.js").Tokens} tokens @param {number} k
- * @param {import("./photo.js").Photo} photo
- */
-export function drawHeat(canvas, tokens, k, photo) {
-  canvas.width = canvas.height = HEAT_SIDE;
-  const [h, w] = tokens.grid;
-  const map = tokens.map(k);
-  // Bright where the token holds as much as it holds anywhere; with 16 tokens a tenth of a place is already a lot.
-  const most = map.reduce((a, b) => Math.max(a, b), 0.1);
+/** A canvas with one token on it. It is drawn anew only where one would see that. */
+export class Heat {
+  #map = new Float32Array(0);
+  #photo = null;
+
+  /** @param {HTMLCanvasElement} canvas */
+  constructor(canvas) {
+    this.canvas = canvas;
+    canvas.width = canvas.height = HEAT_SIDE;
+  }
+
+  /** @param {import("./tokens.js").Tokens} tokens @param {number} k @param {import("./photo.js").Photo} photo */
+  draw(tokens, k, photo) {
+    const map = tokens.map(k);
+    // Bright where the token holds as much as it holds anywhere; with 16 tokens a tenth of a place is already a lot.
+    const most = map.reduce((a, b) => Math.max(a, b), 0.1);
+    if (photo === this.#photo && map.every((value, i) => Math.abs(value - this.#map[i]) <= UNSEEN * most)) return;
+    [this.#map, this.#photo] = [map, photo];
+    drawMap(this.canvas, map, most, tokens.grid, photo.pixels(PHOTO_SIDE));
+  }
+}
+
+function drawMap(canvas, map, most, [h, w], pixels) {
   const { left, top, side } = squareAround(map, w, h, EDGE_SHARE * most);
-  const pixels = photo.pixels(PHOTO_SIDE);
   const image = new ImageData(HEAT_SIDE, HEAT_SIDE);
   for (let y = 0; y < HEAT_SIDE; y++) {
     const v = top + (side * (y + 0.5)) / HEAT_SIDE;

@@ -1,6 +1,6 @@
 // The selected token: its map, what it resembles, and what can be done with it.
 
-import { drawHeat } from "./heat.js";
+import { Heat } from "./heat.js";
 import { Problem } from "./problem.js";
 import { alphaOf, factorOf } from "./edits.js";
 import { byId, element, say } from "./element.js";
@@ -17,7 +17,8 @@ export class Inspector {
     this.studio = studio;
     this.node = byId("inspector");
     this.#build();
-    for (const kind of ["selection", "edits", "donors"]) studio.addEventListener(kind, () => this.#show());
+    // It is told after edits and donors, too.
+    studio.addEventListener("selection", () => this.#show());
     document.addEventListener("keydown", (event) => this.#key(event));
     this.#show();
   }
@@ -46,7 +47,7 @@ export class Inspector {
       element("p", {}, "Choose a region of the photo, or a token in the row below. Then drop it, scale it, drag it somewhere else, or let it show something different."),
     );
     this.title = element("h2");
-    this.heat = element("canvas", { "aria-hidden": "true" });
+    this.heat = new Heat(element("canvas", { "aria-hidden": "true" }));
     this.share = element("p", { className: "share-line" });
     this.nearest = element("div", { className: "nearest", role: "group", "aria-label": "Nearest tokens" });
     this.factor = element("input", {
@@ -54,7 +55,7 @@ export class Inspector {
       oninput: () => this.#scale(), onchange: () => this.studio.commit(),
     });
     this.factorText = element("output", { htmlFor: "factor" });
-    this.partnerHeat = element("canvas", { "aria-hidden": "true" });
+    this.partnerHeat = new Heat(element("canvas", { "aria-hidden": "true" }));
     this.partner = element("select", { id: "partner", onchange: () => this.#showPartner() });
     this.alpha = element("input", {
       type: "range", id: "alpha", min: "0", max: "1", step: "0.05", value: "0",
@@ -66,7 +67,7 @@ export class Inspector {
     this.body = element(
       "div",
       { className: "token-body" },
-      element("div", { className: "token-head" }, this.heat, element("div", {}, this.title, this.share),
+      element("div", { className: "token-head" }, this.heat.canvas, element("div", {}, this.title, this.share),
         act("✕", () => this.#close(), { className: "icon token-close", "aria-label": "Select nothing" })),
       element("div", { className: "row wrap deeds" },
         act("Drop", () => this.drop(), { id: "drop-token", title: "Delete" }),
@@ -77,7 +78,7 @@ export class Inspector {
           ...MOVES.map(([sign, way, dx, dy]) => act(sign, () => this.#move(dx, dy), { "aria-label": `Move ${way}` })))),
       element("fieldset", { className: "partner" }, element("legend", {}, "With another token"),
         element("label", { className: "hidden", htmlFor: "partner" }, "Other token"),
-        element("div", { className: "row" }, this.partnerHeat, this.partner),
+        element("div", { className: "row" }, this.partnerHeat.canvas, this.partner),
         element("div", { className: "row wrap" }, this.swap, this.take),
         element("div", { className: "field" }, element("label", { htmlFor: "alpha" }, "Blend"), this.alphaText, this.alpha)),
       element("div", {}, element("h3", {}, "Most alike"), this.nearest),
@@ -96,7 +97,7 @@ export class Inspector {
     const more = studio.selection.length - 1;
     this.title.textContent = more ? `Token ${k} and ${more} more` : `Token ${k}`;
     byId("keep-token").textContent = more ? "Keep only these" : "Keep only this";
-    drawHeat(this.heat, tokens, k, studio.photo);
+    this.heat.draw(tokens, k, studio.photo);
     this.share.textContent = `${percent(tokens.shares()[k])} of the picture`;
     this.#showNearest(tokens, k);
     this.#fillPartners(k);
@@ -154,8 +155,8 @@ export class Inspector {
     const { where, token } = this.#other();
     const [from, photo] = where === "second" ? [studio.second.tokens, studio.second.photo] : [studio.edited.tokens, studio.photo];
     if (where) {
-      drawHeat(this.partnerHeat, from, token, photo);
-      this.partnerHeat.style.setProperty("--token", colour(token));
+      this.partnerHeat.draw(from, token, photo);
+      this.partnerHeat.canvas.style.setProperty("--token", colour(token));
     }
     this.swap.disabled = where !== "self";
     this.take.disabled = this.alpha.disabled = !where;

@@ -7,6 +7,8 @@ import { spelledOut } from "./donors.js";
 /** Fires "picture" when it shows something else, and "busy" when it begins or ends to lag behind. */
 export class Picture extends EventTarget {
   #latest = new Latest();
+  /** @type {{scene: import("./scene.js").Scene | null, edits: any[] | null}} what it shows, or is on the way to */
+  #drawn = { scene: null, edits: null };
   /** @type {Drawing | null} one that is not kept elsewhere */
   #own = null;
   /** @type {Drawing | null} what is shown */
@@ -30,14 +32,14 @@ export class Picture extends EventTarget {
 
   /** Show a drawing that is there already. @param {Drawing | null} drawing kept by others, or null for none */
   show(drawing) {
-    this.#latest.cancel();
+    this.#cancel();
     this.#put(drawing, null);
     if (drawing) this.#become({ busy: false, failed: false });
   }
 
   /** There is no picture of the edits. */
   fail() {
-    this.#latest.cancel();
+    this.#cancel();
     this.#become({ busy: false, failed: true });
   }
 
@@ -51,8 +53,18 @@ export class Picture extends EventTarget {
    * @param {import("./scene.js").Scene} scene @param {any[]} edits @param {(problem: import("./problem.js").Problem) => void} refused
    */
   draw(scene, edits, refused) {
+    // The end of a gesture asks for what its last draft has asked for.
+    if (this.#drawn.scene === scene && this.#drawn.edits === edits) {
+      if (this.drawing?.edits === edits) this.#become({ busy: false, failed: false });
+      return;
+    }
+    this.#drawn = { scene, edits };
+    this.#ask(scene, edits, refused);
+  }
+
+  #ask(scene, edits, refused) {
     this.wait();
-    const again = () => this.draw(scene, edits, refused);
+    const again = () => this.#ask(scene, edits, refused);
     const draw = async (signal) => {
       const drawn = await this.api.reconstruct(scene.tokens, spelledOut(edits, scene.donors), scene.model, signal);
       const drawing = await Drawing.of(drawn, edits);
@@ -67,6 +79,11 @@ export class Picture extends EventTarget {
   async settled() {
     while (this.busy) await new Promise((done) => this.addEventListener("busy", done, { once: true }));
     return this.failed ? null : this.drawing;
+  }
+
+  #cancel() {
+    this.#latest.cancel();
+    this.#drawn = { scene: null, edits: null };
   }
 
   #put(drawing, own) {

@@ -8,36 +8,68 @@ const LABEL_ROOM = 18;
 const LIT_OPACITY = 0.45;
 
 /**
- * Between which cells of a row of `cells` the middles of `side` pixels lie, and how far along.
+ * The pixels of a line of `side` in runs: each run lies between the middles of two of `cells` cells.
  * @param {number} cells @param {number} side
+ * @returns {{start: number, end: number, first: number, second: number}[]}
  */
-function between(cells, side) {
-  const first = new Int32Array(side);
-  const second = new Int32Array(side);
-  const share = new Float32Array(side);
-  for (let i = 0; i < side; i++) {
-    const place = Math.min(cells - 1, Math.max(0, ((i + 0.5) * cells) / side - 0.5));
-    first[i] = Math.floor(place);
-    second[i] = Math.min(cells - 1, first[i] + 1);
-    share[i] = place - first[i];
+function runsBetween(cells, side) {
+  const runs = [];
+  for (let cell = -1; cell < cells; cell++) {
+    // Pixel i is (i + 1/2) · cells / side - 1/2 cells from the middle of the first one.
+    const [start, end] = [cell, cell + 1].map((place) => Math.min(side, Math.max(0, Math.ceil(((place + 0.5) * side) / cells - 0.5))));
+    if (end > start) runs.push({ start, end, first: Math.max(0, cell), second: Math.min(cells - 1, cell + 1) });
   }
-  return { first, second, share };
+  return runs;
 }
 
-/** A grid's values at a finer size, between the middles of its cells. @param {Float32Array} map @param {number[]} grid */
-export function enlarged(map, [h, w], side) {
-  const fine = new Float32Array(side * side);
-  const [across, down] = [between(w, side), between(h, side)];
-  const row = new Float32Array(w);
-  for (let y = 0; y < side; y++) {
-    const [top, bottom, share] = [down.first[y] * w, down.second[y] * w, down.share[y]];
-    for (let x = 0; x < w; x++) row[x] = map[top + x] + (map[bottom + x] - map[top + x]) * share;
-    for (let x = 0; x < side; x++) {
-      const left = row[across.first[x]];
-      fine[y * side + x] = left + (row[across.second[x]] - left) * across.share[x];
+/**
+ * The token that holds most of each pixel, between the middles of the grid's cells: (side · side) numbers.
+ * @param {import("./tokens.js").Tokens} tokens @param {number} side
+ */
+function ownersOf({ localization, count, grid: [h, w] }, side) {
+  const owner = new Uint8Array(side * side);
+  const columns = runsBetween(w, side);
+  for (const row of runsBetween(h, side)) {
+    for (const column of columns) {
+      const corners = [row.first * w + column.first, row.first * w + column.second, row.second * w + column.first, row.second * w + column.second];
+      const values = corners.map((cell) => localization.subarray(cell * count, (cell + 1) * count));
+      fillBlock(owner, side, values, contenders(values, count), { row, column, h, w });
     }
   }
-  return fine;
+  return owner;
+}
+
+/** The tokens that may hold most of a place between four cells: no other one holds more of all four. */
+function contenders([a, b, c, d], count) {
+  let floor = 0;
+  for (let k = 0; k < count; k++) floor = Math.max(floor, Math.min(a[k], b[k], c[k], d[k]));
+  const found = [];
+  for (let k = 0; k < count; k++) if (Math.max(a[k], b[k], c[k], d[k]) >= floor) found.push(k);
+  return found;
+}
+
+/** The pixels between four cells. */
+function fillBlock(owner, side, [a, b, c, d], tokens, { row, column, h, w }) {
+  const along = (i, run, cells) => Math.max(0, ((i + 0.5) * cells) / side - 0.5 - run.first);
+  for (let y = row.start; y < row.end; y++) {
+    if (tokens.length === 1) {
+      owner.fill(tokens[0], y * side + column.start, y * side + column.end);
+      continue;
+    }
+    const down = along(y, row, h);
+    for (let x = column.start; x < column.end; x++) {
+      const across = along(x, column, w);
+      let most = -1;
+      for (const k of tokens) {
+        const left = a[k] + (c[k] - a[k]) * down;
+        const value = left + (b[k] + (d[k] - b[k]) * down - left) * across;
+        if (value > most) {
+          most = value;
+          owner[y * side + x] = k;
+        }
+      }
+    }
+  }
 }
 
 /** A pixel as image data holds it. @param {number[]} colour red, green, blue @param {number} opacity */
@@ -50,17 +82,7 @@ export class Regions {
   /** @param {import("./tokens.js").Tokens} tokens */
   constructor(tokens) {
     this.count = tokens.count;
-    this.owner = new Uint8Array(SIDE * SIDE);
-    const most = new Float32Array(SIDE * SIDE).fill(-1);
-    for (let k = 0; k < this.count; k++) {
-      const fine = enlarged(tokens.map(k), tokens.grid, SIDE);
-      for (let i = 0; i < fine.length; i++) {
-        if (fine[i] > most[i]) {
-          most[i] = fine[i];
-          this.owner[i] = k;
-        }
-      }
-    }
+    this.owner = ownersOf(tokens, SIDE);
     this.canvas = new OffscreenCanvas(SIDE, SIDE);
   }
 

@@ -41,7 +41,7 @@ export class Stage {
     fitToScreen(byId("photo"), () => this.#drawPhoto());
     fitToScreen(this.overlay, () => this.#draw());
     studio.addEventListener("photo", () => this.#showPhoto());
-    studio.addEventListener("edits", () => {
+    studio.addEventListener("tokens", () => {
       this.regions = new Regions(studio.edited.tokens);
       this.#redraw();
     });

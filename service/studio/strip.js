@@ -1,6 +1,6 @@
 // Tokens in a row: each with its map, its number and its share of the picture.
 
-import { drawHeat } from "./heat.js";
+import { Heat } from "./heat.js";
 import { colour } from "./palette.js";
 import { element } from "./element.js";
 
@@ -24,6 +24,8 @@ export function percent(share) {
 export class Strip {
   /** @type {HTMLElement[]} */
   #cards = [];
+  /** @type {Heat[]} */
+  #heats = [];
 
   /** @param {HTMLElement} node @param {string} prefix of the numbers @param {Deeds} deeds */
   constructor(node, prefix, deeds) {
@@ -42,7 +44,7 @@ export class Strip {
     const shares = tokens.shares();
     this.#cards.forEach((card, k) => {
       const gone = remaining ? !remaining[k] : false;
-      drawHeat(card.querySelector("canvas"), tokens, k, photo);
+      this.#heats[k].draw(tokens, k, photo);
       card.querySelector(".share").textContent = gone ? "gone" : percent(shares[k]);
       const alike = gone ? [] : tokens.nearest(k, tokens.count).filter(({ token }) => remaining?.[token] ?? true).slice(0, ALIKE);
       const dots = card.querySelectorAll(".dot");
@@ -80,6 +82,7 @@ export class Strip {
       this.deeds.carry?.(card, k);
       return card;
     });
+    this.#heats = this.#cards.map((card) => new Heat(card.querySelector("canvas")));
     const rows = Math.ceil(count / LONGEST_ROW);
     this.node.style.setProperty("--columns", String(Math.ceil(count / rows)));
     this.node.replaceChildren(...this.#cards);

@@ -9,9 +9,13 @@ import { Problem } from "./problem.js";
 import { applyEdits, extended, shortened } from "./edits.js";
 import { compacted, missing } from "./donors.js";
 
-/** Events: "models", "photo", "edits", "selection", "hover", "donors"; its parts have their own. */
+/** Events: "models", "photo", "tokens" (the edited ones), "edits", "selection", "hover", "donors"; its parts have their own. */
 export class Studio extends EventTarget {
   #frame = 0;
+  /** @type {{scene: import("./scene.js").Scene | null, edits: any[] | null, version: number}} what the edited tokens were made of */
+  #of = { scene: null, edits: null, version: 0 };
+  /** @type {Problem | null} why the edits are not applied */
+  #misfit = null;
   arrivals = new Arrivals(this);
   history = new History();
   messages = new Messages();
@@ -234,20 +238,30 @@ export class Studio extends EventTarget {
     this.#frame = 0;
     // While another scene wakes up its edits are none of this one.
     if (!this.scene || this.scene !== this.history.scene) return;
-    const { edits, donors } = this;
-    const lacking = (this.lacking = missing(edits, donors));
-    let problem = null;
+    const { scene, edits } = this;
+    const { version } = scene;
+    const of = this.#of;
+    // A gesture that ends leaves what its last draft made.
+    const isNew = scene !== of.scene || edits !== of.edits || version !== of.version;
+    if (isNew) this.#apply((this.#of = { scene, edits, version }));
+    this.selection = this.selection.filter((k) => this.remains(k));
+    this.#tell(...others, ...(isNew ? ["tokens"] : []), "edits", "selection");
+    if (this.#misfit) this.#refuse(this.#misfit);
+    else if (!edits.length || this.lacking.length) this.picture.show(this.plain);
+    else this.picture.draw(scene, edits, (refusal) => this.#refuse(refusal));
+  }
+
+  /** Make the edited tokens. */
+  #apply({ edits }) {
+    const { donors } = this;
+    this.lacking = missing(edits, donors);
+    this.#misfit = null;
     try {
-      this.edited = applyEdits(this.tokens, lacking.length ? [] : edits, donors.map((donor) => donor.tokens));
+      this.edited = applyEdits(this.tokens, this.lacking.length ? [] : edits, donors.map((donor) => donor.tokens));
     } catch (error) {
-      problem = new Problem(`The edits don't fit this picture: ${error.message}.`, { code: "bad_edit" });
+      this.#misfit = new Problem(`The edits don't fit this picture: ${error.message}.`, { code: "bad_edit" });
       this.edited = applyEdits(this.tokens, [], []);
     }
-    this.selection = this.selection.filter((k) => this.remains(k));
-    this.#tell(...others, "edits", "selection");
-    if (problem) this.#refuse(problem);
-    else if (!edits.length || lacking.length) this.picture.show(this.plain);
-    else this.picture.draw(this.scene, edits, (refusal) => this.#refuse(refusal));
   }
 
   /** The edits are not drawn, and will not be. @param {Problem} problem */

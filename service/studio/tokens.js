@@ -1,9 +1,14 @@
 // An image in the model's terms. N = h·w patches · r tokens · D width
 
+import { base64OfFloats } from "./base64.js";
+
 /** @typedef {{width: number, height: number, rectangle: number[]}} Source what the model sees of the photo */
 
 /** Semantics S (r × D), what there is, and localization L (N × r), where it is. */
 export class Tokens {
+  /** @type {{semantics: string, localization: string} | null} */
+  #document = null;
+
   /**
    * @param {Float32Array} semantics @param {Float32Array} localization
    * @param {number[]} grid [h, w] @param {Source} source
@@ -25,13 +30,15 @@ export class Tokens {
   /** One token's share of every place, h·w long. @param {number} k */
   map(k) {
     const places = this.localization.length / this.count;
-    return Float32Array.from({ length: places }, (_, i) => this.localization[i * this.count + k]);
+    const map = new Float32Array(places);
+    for (let i = 0; i < places; i++) map[i] = this.localization[i * this.count + k];
+    return map;
   }
 
   /** Each token's share of the whole picture; they sum to 1. @returns {number[]} */
   shares() {
     const sums = new Array(this.count).fill(0);
-    this.localization.forEach((value, i) => (sums[i % this.count] += value));
+    for (let i = 0; i < this.localization.length; i++) sums[i % this.count] += this.localization[i];
     return sums.map((sum) => (sum * this.count) / this.localization.length);
   }
 
@@ -40,6 +47,12 @@ export class Tokens {
     const others = Array.from({ length: this.count }, (_, m) => m).filter((m) => m !== k);
     const scored = others.map((m) => ({ token: m, cosine: cosine(this.row(k), this.row(m)) }));
     return scored.sort((a, b) => b.cosine - a.cosine).slice(0, many);
+  }
+
+  /** As the service takes them; kept, since edits are sent beside the same tokens each time. */
+  get document() {
+    this.#document ??= { semantics: base64OfFloats(this.semantics), localization: base64OfFloats(this.localization) };
+    return this.#document;
   }
 
   /** Bytes of all numbers as float32. */

@@ -24,7 +24,7 @@ export class Tray {
       carry: (card, k) =>
         this.#carry(card, k, (target) => ({ op: "replace", token: target, with: { donor: studio.second.index, token: k } })),
     });
-    studio.addEventListener("edits", () => this.own.show(studio.edited.tokens, studio.photo, studio.edited.remaining));
+    studio.addEventListener("tokens", () => this.own.show(studio.edited.tokens, studio.photo, studio.edited.remaining));
     for (const kind of ["selection", "hover", "edits"]) {
       studio.addEventListener(kind, () => this.own.mark(studio.selection, studio.hovered));
     }

@@ -51,6 +51,29 @@ def test_clicking_a_region_selects_its_token(visitor: Visitor, server: Server, c
     assert visitor.edits() == []
 
 
+def test_edit_draws_only_the_tokens_that_it_changes(visitor: Visitor) -> None:
+    """What the page's own thread does for an edit is mostly drawing."""
+    visitor.token(RIM).click()
+    visitor.page.evaluate(
+        """() => {
+            window.drawn = new Set();
+            const put = CanvasRenderingContext2D.prototype.putImageData;
+            CanvasRenderingContext2D.prototype.putImageData = function (...image) {
+                const card = this.canvas.closest("#strip .token");
+                if (card) drawn.add(Number(card.dataset.token));
+                return put.apply(this, image);
+            };
+        }"""
+    )
+    visitor.page.click("#tool-paint")
+    visitor.page.select_option("#brush", "1")
+    visitor.page.mouse.click(*visitor.at((0, 0)))
+    (edit,) = visitor.edits()
+    drawn = visitor.page.evaluate("[...drawn]")
+    assert edit["token"] in drawn
+    assert len(drawn) <= 6
+
+
 def test_regions_fade_and_go(visitor: Visitor) -> None:
     full = visitor.picture("#overlay")
     assert full.any()
