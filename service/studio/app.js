@@ -19,7 +19,7 @@ import { askKey } from "./keydialog.js";
 import { byId, element } from "./element.js";
 import { chooseFiles, takeFilesAnywhere } from "./intake.js";
 import { FIRST_SAMPLE, offerSamples } from "./samples.js";
-import { sharedIn } from "./link.js";
+import { sharedIn, sharedInFile } from "./link.js";
 import { showNotices } from "./notices.js";
 import { switchThemes, switchViews } from "./views.js";
 
@@ -52,6 +52,7 @@ const openView = switchViews((name) => {
 const openSample = (name) => studio.arrivals.open(null, name);
 const openSecondSample = (name) => studio.arrivals.openSecond(null, name);
 chooseFiles("choose", "file", ([file]) => studio.arrivals.open(file));
+chooseFiles("load-saved", "saved-file", ([file]) => openFile(file));
 chooseFiles("second-choose", "second-file", ([file]) => studio.arrivals.openSecond(file));
 offerSamples(byId("samples"), "Open", openSample);
 offerSamples(byId("second-samples"), "Second photo", openSecondSample);
@@ -62,8 +63,19 @@ takeFilesAnywhere(async (coming, over) => {
     openView("search");
     void search.add(files);
   } else if (over.closest("#second")) void studio.arrivals.openSecond(files[0]);
-  else void studio.arrivals.open(files[0]);
+  else void openFile(files[0]);
 });
+
+/** A photo, tokens, or edits, as they are dropped. @param {File} file */
+async function openFile(file) {
+  if (!/\.json$/i.test(file.name)) return studio.arrivals.open(file);
+  try {
+    await follow(await sharedInFile(file), "This file");
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    studio.messages.report(new Problem(error.message));
+  }
+}
 byId("model").addEventListener("change", (event) => studio.arrivals.useModel(event.target.value));
 const showModels = () => {
   const options = studio.models.all.map((model) => element("option", { value: model.name }, `${model.name} · ${model.precision}`));
@@ -120,7 +132,7 @@ async function begin() {
   }
   const before = studio.photo ? null : await session.load();
   if (before && (await studio.restore(before.steps, before.at, before.look.selection))) restoreLook(before.look);
-  if (address.startsWith("#edit=") && address !== before?.look.address) await follow(address);
+  if (address.startsWith("#edit=") && address !== before?.look.address) await followLink(address);
   else if (!studio.photo) await arrive();
 }
 
@@ -133,8 +145,8 @@ async function arrive() {
   studio.messages.suggest(`You edited ${photo.name} in this browser before.`, "Go on with it", () => studio.restore(latest.steps, latest.at, []));
 }
 
-/** Show what a link brings. @param {string} address what stands behind # */
-async function follow(address) {
+/** @param {string} address what stands behind # */
+async function followLink(address) {
   let shared;
   try {
     shared = sharedIn(address);
@@ -143,16 +155,21 @@ async function follow(address) {
     studio.messages.report(new Problem(error.message));
     return;
   }
+  await follow(shared, "This link");
+}
+
+/** Show what a link or a file brings. @param {import("./link.js").Shared} shared @param {string} what which of the two */
+async function follow(shared, what) {
   await studio.arrivals.follow(shared);
   if (studio.arrivals.pending) {
     const many = shared.edits.length;
-    byId("waiting").textContent = `This link brings ${many} edit${many > 1 ? "s" : ""}. Open ${shared.name} to see ${many > 1 ? "them" : "it"}.`;
+    byId("waiting").textContent = `${what} brings ${many} edit${many > 1 ? "s" : ""}. Open ${shared.name} to see ${many > 1 ? "them" : "it"}.`;
     byId("waiting").hidden = false;
   }
   if (!studio.models.has(shared.model)) {
-    studio.messages.report(new Problem(`The link was made with the model ${shared.model}, which is not served here: ${studio.model} shows something else.`));
+    studio.messages.report(new Problem(`${what} was made with the model ${shared.model}, which is not served here: ${studio.model} shows something else.`));
   }
 }
 
-addEventListener("hashchange", () => location.hash.startsWith("#edit=") && follow(location.hash));
+addEventListener("hashchange", () => location.hash.startsWith("#edit=") && followLink(location.hash));
 void begin();

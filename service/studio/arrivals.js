@@ -125,7 +125,7 @@ export class Arrivals extends EventTarget {
     const meant = pending !== null && isFile(pending, scene.photo);
     studio.show(scene, meant ? this.#brought(scene) : []);
     if (pending && !meant) {
-      const text = `The link's edits were made on ${pending.name}; this is another photo, so they are not applied.`;
+      const text = `These edits were made on ${pending.name}; this is another photo, so they are not applied.`;
       messages.suggest(text, "Apply them all the same", () => this.#applyPending());
     } else if (before && edits.length) {
       const { name, mark } = scene.photo;

@@ -6,8 +6,9 @@ import { Problem } from "./problem.js";
 import { byId, element } from "./element.js";
 import { copy } from "./clipboard.js";
 import { fragmentOf } from "./link.js";
+import { tokenFileOf } from "./tokenfile.js";
 
-const BUTTONS = ["copy-link", "save-picture", "save-tokens", "save-edits"];
+const BUTTONS = ["copy-link", "share", "save-picture", "save-tokens", "save-edits"];
 
 /** The panel of calls, the link in the address bar, the downloads. */
 export class HandOut {
@@ -18,8 +19,10 @@ export class HandOut {
     byId("copy-link").addEventListener("click", (event) => copy(location.href, event.currentTarget));
     byId("save-picture").addEventListener("click", () => this.#savePicture());
     byId("save-edits").addEventListener("click", () => {
-      save(new Blob([JSON.stringify(this.#document(), null, 2)], { type: "application/json" }), `${this.#stem()}-edits.json`);
+      save(new Blob([JSON.stringify(this.#shared, null, 2)], { type: "application/json" }), `${this.#stem()}-edits.json`);
     });
+    byId("share").hidden = !navigator.share;
+    byId("share").addEventListener("click", () => this.#share());
     byId("save-tokens").addEventListener("click", () => this.#saveTokens());
     studio.addEventListener("edits", () => this.#show());
     studio.addEventListener("models", () => this.#show());
@@ -29,9 +32,13 @@ export class HandOut {
     return this.studio.photo.name.replace(/\.[^.]*$/, "");
   }
 
-  #document() {
-    const { edits, donors } = this.studio.compact();
-    return { edits, donors: donors.map((donor) => donor.name), model: this.studio.manifest.id };
+  /** What a link and a file of edits hold. @returns {import("./link.js").Shared} */
+  get #shared() {
+    const { studio } = this;
+    const { edits, donors } = studio.compact();
+    const { sample, name, mark, fit } = studio.photo;
+    const named = donors.map((donor) => ({ name: donor.name, sample: donor.sample, mark: donor.mark, self: donor.self }));
+    return { edits, donors: named, model: studio.model, sample, name, mark, fit };
   }
 
   async #savePicture() {
@@ -43,34 +50,41 @@ export class HandOut {
     save(picture.blob, `${this.#stem()}-${kind}.png`);
   }
 
+  /** Hand the link and the picture to the system, which knows where people send things. */
+  async #share() {
+    const picture = await this.studio.picture.settled();
+    const files = picture ? [new File([picture.blob], `${this.#stem()}.png`, { type: "image/png" })] : [];
+    const link = { title: "STELLAR studio", url: location.href };
+    const all = { ...link, files };
+    // Who closes the sheet has changed their mind.
+    await navigator.share(navigator.canShare?.(all) ? all : link).catch(() => undefined);
+  }
+
   #show() {
     const { studio } = this;
     if (!studio.photo) return;
     for (const id of BUTTONS) byId(id).disabled = false;
     const { edits, donors } = studio.compact();
-    const files = [["image", studio.photo], ...donors.map((donor) => ["donor", donor])];
+    const files = [[studio.photo.ofTokens ? "tokens" : "image", studio.photo], ...donors.map((donor) => ["donor", donor])];
     const model = studio.namedModel;
     const fit = studio.namedFit;
     this.box.show([{ ...studio.api.about, route: "reconstruct", files, fields: { model, fit, edits }, out: "out.png" }], callNote(studio.photo));
-    const shared = {
-      edits,
-      donors: donors.map(({ name, sample, mark, self }) => ({ name, sample, mark, self })),
-      model: studio.model,
-      sample: studio.photo.sample,
-      name: studio.photo.name,
-      mark: studio.photo.mark,
-      fit: studio.photo.fit,
-    };
     // Browsers let pages change their address so often only.
     if (!studio.history.drafting) {
-      const linked = edits.length || (shared.sample && (shared.sample !== FIRST_SAMPLE || model || fit));
-      history.replaceState(null, "", linked ? `#${fragmentOf(shared)}` : location.pathname + location.search);
+      const { sample } = studio.photo;
+      const linked = edits.length || (sample && (sample !== FIRST_SAMPLE || model || fit));
+      history.replaceState(null, "", linked ? `#${fragmentOf(this.#shared)}` : location.pathname + location.search);
     }
     byId("link-note").textContent = noteOf(studio.photo, donors, edits.length);
   }
 
   async #saveTokens() {
     const { studio } = this;
+    // What the page has edited only the page has.
+    if (studio.edits.length || studio.photo.ofTokens) {
+      const file = tokenFileOf(studio.edited.tokens, studio.manifest.id);
+      return save(file, `${this.#stem()}${studio.edits.length ? "-edited" : ""}.safetensors`);
+    }
     try {
       save(await studio.api.safetensors(studio.photo.file, studio.model, studio.photo.fit), `${this.#stem()}.safetensors`);
     } catch (problem) {
@@ -80,8 +94,8 @@ export class HandOut {
 }
 
 /** In what the call differs from what the page did. */
-function callNote({ file, sent }) {
-  if (sent === file) return "";
+function callNote({ file, sent, ofTokens }) {
+  if (sent === file || ofTokens) return "";
   return "The page sent the photo smaller, which changes the picture by a level or so; the call sends your file, in a format that the service reads.";
 }
 

@@ -25,24 +25,24 @@ export function sharedIn(fragment) {
   const text = new URLSearchParams(fragment.replace(/^#/, "")).get("edit");
   if (!text) return null;
   try {
-    const bytes = bytesOf(text.replaceAll("-", "+").replaceAll("_", "/"));
-    const { edits, donors, model, sample, name, mark = "", fit = "crop" } = JSON.parse(new TextDecoder().decode(bytes));
-    if (!(fit in FITS) || !Array.isArray(edits) || !edits.every((edit) => typeof edit?.op === "string")) throw new TypeError();
-    return {
-      edits,
-      donors: Array.from(donors, (donor) => ({
-        name: String(donor.name),
-        sample: String(donor.sample),
-        mark: String(donor.mark ?? ""),
-        self: Boolean(donor.self),
-      })),
-      model: String(model),
-      sample: String(sample),
-      name: String(name),
-      fit,
-      mark: String(mark),
-    };
+    return sharedOf(JSON.parse(new TextDecoder().decode(bytesOf(text.replaceAll("-", "+").replaceAll("_", "/")))));
   } catch {
     throw new SyntaxError("The link is damaged: parts of it are missing or were changed.");
   }
+}
+
+/** What a file of saved edits holds: the same as a link. @param {Blob} file @returns {Promise<Shared>} @throws {SyntaxError} */
+export async function sharedInFile(file) {
+  try {
+    return sharedOf(JSON.parse(await file.text()));
+  } catch {
+    throw new SyntaxError("The file holds no edits that this page has saved.");
+  }
+}
+
+/** @returns {Shared} @throws {TypeError} where it is none */
+function sharedOf({ edits, donors, model, sample, name, mark = "", fit = "crop" }) {
+  if (!(fit in FITS) || !Array.isArray(edits) || !edits.every((edit) => typeof edit?.op === "string")) throw new TypeError();
+  const donorOf = (donor) => ({ name: String(donor.name), sample: String(donor.sample), mark: String(donor.mark ?? ""), self: Boolean(donor.self) });
+  return { edits, donors: Array.from(donors, donorOf), model: String(model), sample: String(sample), name: String(name), fit, mark: String(mark) };
 }

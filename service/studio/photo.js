@@ -22,6 +22,7 @@ const MARGIN = "rgb(124 116 104)";
  * @property {string} mark what tells its bytes from others
  * @property {import("./tokens.js").Source} source what the model sees of it
  * @property {number} side the model's
+ * @property {boolean} [ofTokens] whether the file holds tokens: then what is sent is the picture that they make
  */
 
 /** @param {number} side */
@@ -87,7 +88,7 @@ export class Photo {
   /** Make its pictures. @throws {Problem} where this browser can't show it */
   async wake() {
     if (this.view) return;
-    const whole = await decoded(this.file).catch(() => {
+    const whole = await decoded(this.ofTokens ? this.sent : this.file).catch(() => {
       throw new Problem("The service reads this file, but this browser can't show it.", { code: "unknown_image_format" });
     });
     const { source, side } = this;

@@ -9,6 +9,7 @@ const ADVICE = {
   empty_image: "The file is empty: choose another one.",
   unknown_image_format: "Save it as JPEG, PNG or WebP and try again.",
   unsupported_image: "Open it in an image program and save it as PNG or JPEG.",
+  bad_token_file: "Save it by this page, or by /tokens with storage=full.",
   corrupt_image: "Open it in an image program and save it again, or choose another file.",
   too_many_pixels: "Make it smaller and try again.",
   body_too_large: "Make the file smaller and try again.",

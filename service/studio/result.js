@@ -99,6 +99,10 @@ export class Result {
   async #measure() {
     const { api, photo, scene, model } = this.studio;
     if (!byId("figures").open || !scene) return;
+    if (photo.ofTokens) {
+      byId("psnr").firstChild.textContent = "none";
+      return;
+    }
     try {
       scene.psnr ??= (await api.redraw(photo.sent, model, photo.fit)).psnr;
     } catch (error) {

@@ -1,7 +1,9 @@
 // What is open at a time: a photo as a model saw it, its picture without edits, and photos to take tokens from.
 
+import { Problem } from "./problem.js";
 import { Drawing, Photo, markOf, nameOf } from "./photo.js";
 import { Tokens } from "./tokens.js";
+import { isTokenFile, tokensIn } from "./tokenfile.js";
 import { sendable } from "./sendable.js";
 
 /** @typedef {{photo: Photo, tokens: Tokens}} Seen */
@@ -43,11 +45,24 @@ export class Scene {
    */
   static async see(api, { model, file, sample, fit }, signal, told) {
     const bytes = file ?? (await api.sample(sample));
+    if (isTokenFile(bytes)) return Scene.#seeTokens(api, model, bytes, signal);
     const side = model.image_size;
     const sent = await sendable(bytes, side);
     const { tokens } = await api.tokens(sent, model.name, fit, signal, told);
     const facts = { file: bytes, sent, name: nameOf(bytes), sample, fit, mark: await markOf(bytes), source: tokens.source, side };
     const photo = new Photo(facts);
+    await photo.wake();
+    return { photo, tokens };
+  }
+
+  /** Tokens without a photo: what they show stands in its place. */
+  static async #seeTokens(api, model, file, signal) {
+    const { tokens, model: id } = await tokensIn(file);
+    if (id !== model.id) throw new Problem(`These tokens are of the model ${id}, not of ${model.id}.`);
+    const { blob } = await api.reconstruct(tokens, [], model.name, signal);
+    const side = model.image_size;
+    const source = { width: side, height: side, rectangle: [0, 0, side, side] };
+    const photo = new Photo({ file, sent: blob, name: nameOf(file), sample: "", fit: "crop", mark: await markOf(file), source, side, ofTokens: true });
     await photo.wake();
     return { photo, tokens };
   }

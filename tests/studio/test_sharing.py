@@ -195,7 +195,7 @@ def test_picture_tokens_and_edits_are_downloaded(visitor: Visitor, cat: bytes, t
     paths = []
     for button, name in (
         ("#save-picture", "mine-edited.png"),
-        ("#save-tokens", "mine.safetensors"),
+        ("#save-tokens", "mine-edited.safetensors"),
         ("#save-edits", "mine-edits.json"),
     ):
         with visitor.page.expect_download() as download:
@@ -207,7 +207,49 @@ def test_picture_tokens_and_edits_are_downloaded(visitor: Visitor, cat: bytes, t
     assert (pixels_of(picture.read_bytes()) == visitor.picture()).all()
     assert np.abs(visitor.picture().astype(int) - drawn_by_api(visitor.server, cat, edits)).max() <= 1
     assert load_file(tokens)["semantics"].shape == (1, 16, 192)
+    drawn = visitor.server.client.post("/reconstruct", files={"tokens": tokens.read_bytes()}).content
+    assert np.abs(visitor.picture().astype(int) - pixels_of(drawn)).max() <= 1
     assert json.loads(document.read_text())["edits"] == edits
+    # All of it comes back.
+    page = visitor.page
+    page.click("#reset")
+    page.set_input_files("#saved-file", document)
+    assert visitor.edits() == edits
+    shown = visitor.picture()
+    page.set_input_files("#saved-file", tokens)
+    expect(page.locator("#source-size")).to_contain_text("mine-edited.safetensors ·")
+    assert visitor.edits() == []
+    assert np.abs(visitor.picture().astype(int) - shown).max() <= 1
+    visitor.token(9).click()
+    page.click("#drop-token")
+    visitor.settle()
+    drawn = run_call("curl", visitor.call("curl"), tmp_path)
+    assert np.abs(visitor.picture().astype(int) - pixels_of(drawn)).max() <= 1
+    page.reload()
+    expect(page.locator("#source-size")).to_contain_text("mine-edited.safetensors ·")
+    (tmp_path / "notes.json").write_text("[]")
+    page.set_input_files("#saved-file", tmp_path / "notes.json")
+    expect(page.locator("#problem p")).to_have_text("The file holds no edits that this page has saved.")
+    page.set_input_files("#saved-file", {"name": "no.safetensors", "mimeType": "", "buffer": b"no tokens"})
+    expect(page.locator("#problem p")).to_contain_text("does not hold the tokens of one image")
+
+
+def test_link_and_picture_go_to_the_sheet_of_the_system(visit: Visit, server: Server) -> None:
+    """A stand-in for the sheet: this browser has none."""
+    with visit(server) as visitor:
+        visitor.page.add_init_script(
+            """window.sent = [];
+            navigator.canShare = () => true;
+            navigator.share = async ({ url, files }) => sent.push([url, files[0].name, files[0].size]);"""
+        )
+        visitor.open()
+        drop(visitor)
+        visitor.page.get_by_role("button", name="Send…").click()
+        visitor.page.wait_for_function("sent.length")
+        ((url, name, size),) = visitor.page.evaluate("sent")
+        assert url == visitor.page.url
+        assert name == "coffee.png"
+        assert size > 1000
 
 
 def test_picture_is_saved_when_it_shows_the_edits(visitor: Visitor, coffee: bytes, tmp_path: Path) -> None:
@@ -273,7 +315,7 @@ def test_link_is_not_applied_to_another_photo_unasked(
         friend.page.goto(visitor.page.url)
         friend.load_photo("mine.jpg", coffee)
         expect(friend.page.locator("#offer p")).to_have_text(
-            "The link's edits were made on mine.jpg; this is another photo, so they are not applied."
+            "These edits were made on mine.jpg; this is another photo, so they are not applied."
         )
         assert friend.edits() == []
         friend.page.get_by_role("button", name="Apply them all the same").click()
