@@ -54,7 +54,7 @@ export class Stage {
     this.overlay.addEventListener("pointerdown", (event) => this.#begin(event));
     this.overlay.addEventListener("pointermove", (event) => this.#follow(event));
     this.overlay.addEventListener("pointerup", () => this.#end());
-    this.overlay.addEventListener("pointercancel", () => this.#giveUp());
+    this.overlay.addEventListener("pointercancel", () => this.giveUp());
     // What is no gesture of ours scrolls the page.
     const ours = () => this.#gesture && this.#gesture.kind !== "tap";
     this.overlay.addEventListener("touchmove", (event) => ours() && event.preventDefault(), { passive: false });
@@ -65,8 +65,9 @@ export class Stage {
 
   /** The token at a point of the window, or null beside the picture. @param {number} x @param {number} y */
   tokenAt(x, y) {
+    const frame = this.overlay.parentElement.getBoundingClientRect();
+    const inside = x >= frame.left && x < frame.right && y >= frame.top && y < frame.bottom;
     const box = this.overlay.getBoundingClientRect();
-    const inside = x >= box.left && x < box.right && y >= box.top && y < box.bottom;
     return inside && this.regions ? this.regions.at((x - box.left) / box.width, (y - box.top) / box.height) : null;
   }
 
@@ -196,7 +197,8 @@ export class Stage {
     else if (gesture.kind === "tap" || !gesture.fresh) this.studio.select(gesture.token, gesture.add);
   }
 
-  #giveUp() {
+  /** Leave off what a pointer has begun. */
+  giveUp() {
     if (this.#gesture?.moved) this.studio.draft();
     this.#gesture = null;
   }

@@ -311,6 +311,37 @@ def test_slider_divides_before_and_after(visitor: Visitor) -> None:
     assert visitor.picture("#before").shape != plain.shape
 
 
+def test_pictures_are_enlarged_and_edited_there(visitor: Visitor, server: Server, coffee: bytes) -> None:
+    """By wheel, by keys and by buttons; before and after still meet where the slider is."""
+    page = visitor.page
+    before = visitor.overlay()
+    place = visitor.at(home_of(server, coffee, RIM))
+    page.mouse.move(*place)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -400)
+    page.keyboard.up("Control")
+    page.wait_for_function("document.querySelector('#zoom-out').disabled === false")
+    after = visitor.overlay()
+    assert after["width"] > 2 * before["width"]
+    page.mouse.click(*place)
+    expect(visitor.token(RIM)).to_have_attribute("aria-pressed", "true")
+    page.focus("#overlay")
+    page.keyboard.press("Alt+ArrowRight")
+    assert visitor.overlay()["x"] < after["x"]
+    page.keyboard.press("0")
+    assert visitor.overlay() == before
+    page.click("#zoom-in")
+    assert visitor.overlay()["width"] == pytest.approx(1.5 * before["width"])
+    visitor.slide("#split", 50)
+    # A sixth of the side is hidden at the left.
+    shown = page.locator("#before").evaluate("node => getComputedStyle(node).clipPath")
+    assert shown == "inset(0px 50% 0px 0px)"
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Zoom out").click()
+    assert visitor.overlay() == before
+    assert visitor.edits() == []
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_regions_follow_the_same_rules_as_the_service(visitor: Visitor, coffee: bytes, seed: int) -> None:
     """Tokens that the page edited itself are drawn as the service draws its own edits."""

@@ -27,6 +27,15 @@ class Finger:
             "Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]}
         )
 
+    def pinch(self, middle: tuple[float, float], start_px: int, end_px: int) -> None:
+        """Put down two fingers beside a place, and draw them apart."""
+        x, y = middle
+        self._touch("touchStart", (x - start_px, y), (x + start_px, y))
+        for step in range(1, STEPS + 1):
+            reach = start_px + (end_px - start_px) * step / STEPS
+            self._touch("touchMove", (x - reach, y), (x + reach, y))
+        self._touch("touchEnd")
+
     def drag(self, start: tuple[float, float], end: tuple[float, float], *, hold_ms: int = 0) -> None:
         """Press, rest, move, lift."""
         self._touch("touchStart", start)
@@ -68,6 +77,21 @@ def test_tapping_selects_and_dragging_what_is_selected_moves_it(
     assert phone.edits() == [{"op": "move", "token": RIM, "dx": -2, "dy": 3}]
     phone.page.touchscreen.tap(*phone.at(home_of(server, coffee, SAUCER)))
     expect(phone.token(SAUCER)).to_have_attribute("aria-pressed", "true")
+
+
+def test_two_fingers_enlarge_both_pictures_where_they_lie(phone: Visitor) -> None:
+    before = phone.overlay()
+    place = before["x"] + before["width"] / 4, before["y"] + before["height"] / 2
+    Finger(phone).pinch(place, 15, 45)
+    after = phone.overlay()
+    assert after["width"] == pytest.approx(3 * before["width"], rel=0.1)
+    assert (place[0] - after["x"]) / after["width"] == pytest.approx(1 / 4, abs=0.03)
+    assert (place[1] - after["y"]) / after["height"] == pytest.approx(1 / 2, abs=0.03)
+    result = phone.page.locator("#after").bounding_box()
+    assert result is not None
+    assert result["width"] == pytest.approx(after["width"], abs=1)
+    assert phone.page.evaluate("visualViewport.scale") == 1
+    assert phone.edits() == []
 
 
 def test_token_that_was_held_is_carried(phone: Visitor) -> None:
