@@ -2,12 +2,13 @@
 
 import { floatsOf } from "./base64.js";
 import { Problem } from "./problem.js";
-import { Tokens } from "./tokens.js";
+import { tokensIn } from "./tokenfile.js";
 import { addressOf } from "./samples.js";
 import { keep, kept } from "./kept.js";
 import { upload } from "./upload.js";
 
 const KEY = "stellar-key";
+const SAFETENSORS = "application/vnd.safetensors";
 
 /** @typedef {{blob: Blob, timing: string}} Drawn a picture, and how long each part of its way took */
 
@@ -48,26 +49,22 @@ export class Api {
    * An image's tokens.
    * @param {Blob} file @param {string} model @param {string} fit how it becomes square @param {AbortSignal} [signal]
    * @param {(share: number) => void} [told] how much of it has been sent, up to 1
-   * @returns {Promise<{tokens: Tokens, timing: string}>}
+   * @returns {Promise<{tokens: import("./tokens.js").Tokens, timing: string}>}
    */
   async tokens(file, model, fit, signal, told) {
-    const answer = await this.#sendImage(file, "tokens", { model, fit, encoding_format: "base64" }, "application/json", signal, told);
-    const { data, grid } = await answer.json();
-    const [item] = data;
-    return {
-      tokens: new Tokens(floatsOf(item.semantics), floatsOf(item.localization), grid, item.source),
-      timing: answer.headers.get("server-timing") ?? "",
-    };
+    const answer = await this.#sendImage(file, "tokens", { model, fit }, SAFETENSORS, signal, told);
+    const { tokens } = await tokensIn(await answer.blob());
+    return { tokens, timing: answer.headers.get("server-timing") ?? "" };
   }
 
   /** An image's tokens as a safetensors file. @param {Blob} file @param {string} model @param {string} fit */
   async safetensors(file, model, fit) {
-    return (await this.#sendImage(file, "tokens", { model, fit }, "application/vnd.safetensors")).blob();
+    return (await this.#sendImage(file, "tokens", { model, fit }, SAFETENSORS)).blob();
   }
 
   /**
    * The picture of tokens after edits, as PNG.
-   * @param {Tokens} tokens @param {object[]} edits @param {string} model @param {AbortSignal} [signal]
+   * @param {import("./tokens.js").Tokens} tokens @param {object[]} edits @param {string} model @param {AbortSignal} [signal]
    * @returns {Promise<Drawn>}
    */
   async reconstruct(tokens, edits, model, signal) {

@@ -4,8 +4,10 @@ import { CallBox } from "./callbox.js";
 import { Drawing, Photo } from "./photo.js";
 import { Problem } from "./problem.js";
 import { Regions } from "./regions.js";
+import { Versus } from "./versus.js";
 import { bytesText, durationMs } from "./result.js";
 import { byId, element } from "./element.js";
+import { spelledOut } from "./donors.js";
 
 const SIDES = ["Left", "Right"];
 const RUNS = 7;
@@ -50,6 +52,7 @@ export class Compare {
       return { select, regions, picture, facts, node };
     });
     this.note = element("p", { className: "minor", id: "compare-note", role: "status" });
+    this.versus = new Versus();
     const panel = element("section", { className: "panel call", "aria-labelledby": "compare-call-title" });
     byId("view-compare").append(
       element("div", { className: "panel", id: "compare-alone", hidden: true },
@@ -59,6 +62,7 @@ export class Compare {
           "stellar-model export checkpoint.safetensors --out models/mine-int8 --precision int8\nstellar-service serve --models models")),
       element("div", { className: "columns", id: "compare-columns" }, ...this.#columns.map((column) => column.node)),
       this.note,
+      this.versus.node,
       panel,
     );
     this.box = new CallBox(panel, "compare-call", ["curl", "python"]);
@@ -72,14 +76,17 @@ export class Compare {
       this.note.textContent = "Open a photo first.";
       return;
     }
-    const { about } = studio.api;
-    const files = [["image", studio.photo]];
-    this.box.show(this.#columns.map(({ select }) => ({ ...about, route: "reconstruct", files, fields: { model: select.value, fit: studio.namedFit }, out: `${select.value}.png` })));
+    const { edits, donors } = studio.compact();
+    const files = [["image", studio.photo], ...donors.map((donor) => ["donor", donor])];
+    const callOf = (model) => ({ ...studio.api.about, route: "reconstruct", files, fields: { model, fit: studio.namedFit, edits }, out: `${model}.png` });
+    this.box.show(this.#columns.map(({ select }) => callOf(select.value)));
     try {
       this.note.textContent = "Drawing…";
       const drawn = await Promise.all(this.#columns.map((column) => this.#column(column, signal)));
       if (signal.aborted) return;
-      this.note.textContent = differenceOf(...drawn);
+      const words = this.versus.show(...drawn.map(({ bitmap }) => bitmap));
+      const edited = drawn.filter((drawing) => drawing.edits.length).length;
+      this.note.textContent = [words, ["", "Only one of the models takes the current edits.", "Both show the current edits."][edited]].join(" ").trim();
       for (const drawing of drawn) drawing.sleep();
       await this.#time(signal);
     } catch (error) {
@@ -97,7 +104,7 @@ export class Compare {
     const sent = await photo.sentTo(manifest.image_size);
     const seen = await api.tokens(sent, manifest.name, photo.fit, signal);
     const redrawn = await api.redraw(sent, manifest.name, photo.fit, signal);
-    const drawing = await Drawing.of(redrawn, []);
+    const drawing = (await this.#edited(seen.tokens, manifest.name, signal)) ?? (await Drawing.of(redrawn, []));
     const same = new Photo({ ...photo.facts, source: seen.tokens.source, side: manifest.image_size });
     await same.wake();
     if (signal.aborted) return drawing;
@@ -119,6 +126,18 @@ export class Compare {
     return drawing;
   }
 
+  /** With the current edits, or null where there are none, or the model can't take them. @returns {Promise<Drawing | null>} */
+  async #edited(tokens, model, signal) {
+    const { api, edits, donors, lacking } = this.studio;
+    if (!edits.length || lacking.length) return null;
+    try {
+      return await Drawing.of(await api.reconstruct(tokens, spelledOut(edits, donors), model, signal), edits);
+    } catch (error) {
+      if (error.status === 400) return null;
+      throw error;
+    }
+  }
+
   /** One time is noise: take several, of one model after the other, and tell how they spread. */
   async #time(signal) {
     const { api, models, photo } = this.studio;
@@ -135,22 +154,4 @@ export class Compare {
       }
     }
   }
-}
-
-/** How far two reconstructions are apart, in words. @param {Drawing} one @param {Drawing} other */
-function differenceOf(one, other) {
-  if (one.bitmap.width !== other.bitmap.width) return "The models draw at different sizes.";
-  const [a, b] = [one, other].map(({ bitmap }) => {
-    const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
-    context.drawImage(bitmap, 0, 0);
-    return context.getImageData(0, 0, bitmap.width, bitmap.height).data;
-  });
-  let sum = 0;
-  let most = 0;
-  a.forEach((value, i) => {
-    sum += Math.abs(value - b[i]);
-    most = Math.max(most, Math.abs(value - b[i]));
-  });
-  if (!most) return "The two reconstructions are the same.";
-  return `The two reconstructions differ by ${((sum / a.length) * (4 / 3)).toFixed(2)} of 255 levels on average, by ${most} at most.`;
 }

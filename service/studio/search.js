@@ -4,17 +4,14 @@ import { CallBox } from "./callbox.js";
 import { Problem } from "./problem.js";
 import { byId, element, say } from "./element.js";
 import { chooseFiles } from "./intake.js";
-import { colour } from "./palette.js";
+import { FoundMap } from "./foundmap.js";
 import { cosine } from "./tokens.js";
-import { decoded } from "./decoded.js";
 import { sendable } from "./sendable.js";
 import { Regions } from "./regions.js";
+import { firstOf, vectorsOf } from "./embedding.js";
 import { SAMPLES } from "./samples.js";
-import { squareOf } from "./photo.js";
+import { THUMB, drawThumb, outline } from "./thumb.js";
 
-const BATCH = 8;
-const BATCH_BYTES = 16e6;
-const THUMB = 200;
 const CALLED = 7; // results in the call that is shown
 const LIT = 12; // results on which the found token's region is drawn
 
@@ -42,13 +39,6 @@ function bestOf(vectors, row) {
 /** What a file that is added twice has in common with itself. @param {File} file */
 function sameness({ name, webkitRelativePath, size, lastModified }) {
   return [webkitRelativePath || name, size, lastModified].join("/");
-}
-
-/** As many items as one request should carry: at least one. @param {Item[]} items */
-function firstOf(items) {
-  let bytes = 0;
-  const fitting = items.slice(0, BATCH).filter(({ file }) => (bytes += file.size) <= BATCH_BYTES);
-  return fitting.length ? fitting : items.slice(0, 1);
 }
 
 /** The search view. */
@@ -125,7 +115,10 @@ export class Search {
     this.by = element("select", { id: "search-by", onchange: () => this.#choose() });
     this.note = element("p", { className: "minor", id: "search-note", role: "status" });
     this.list = element("ol", { className: "results", id: "results", "aria-label": "Results, best first" });
-    this.query = element("canvas", { width: THUMB, height: THUMB, role: "img", "aria-label": "What is searched for" });
+    this.query = element("canvas", {
+      width: THUMB, height: THUMB, role: "img", "aria-label": "What is searched for", title: "Click a thing to search for it", onclick: (event) => this.#point(event),
+    });
+    this.map = new FoundMap(({ file, sample }) => this.studio.arrivals.open(file, sample));
     const panel = element("section", { className: "panel call", "aria-labelledby": "search-call-title" });
     byId("view-search").append(
       element("section", { className: "panel ask", "aria-labelledby": "search-title" },
@@ -141,6 +134,7 @@ export class Search {
           input("search-file", "Photos to search", { accept: "image/*" }),
           input("search-directory", "Folder to search", { webkitdirectory: true }),
           this.note)),
+      this.map.node,
       this.list,
       panel,
     );
@@ -173,6 +167,12 @@ export class Search {
     this.#refresh();
   }
 
+  /** Search for what was clicked in the photo; again, for all of it. */
+  #point({ offsetX, offsetY }) {
+    const { clientWidth: width, clientHeight: height } = this.query;
+    if (this.regions) this.studio.select(this.regions.at(offsetX / width, offsetY / height));
+  }
+
   #refresh() {
     const { studio } = this;
     if (!studio.tokens) {
@@ -184,7 +184,8 @@ export class Search {
     this.by.value = studio.selected === null ? "photo" : String(studio.selected);
     const context = this.query.getContext("2d");
     context.drawImage(studio.photo.view, 0, 0, THUMB, THUMB);
-    if (studio.selected !== null) outline(this.query, studio.tokens, studio.selected, studio.selected);
+    this.regions = new Regions(studio.tokens);
+    if (studio.selected !== null) outline(this.query, this.regions, studio.selected, studio.selected);
     if (this.#items.length && this.#all.some((item) => !this.#has(item, this.#pooling))) void this.#embed();
     else this.#rank();
   }
@@ -202,8 +203,8 @@ export class Search {
         if (!left.length) break;
         this.note.textContent = `Reading ${left.length} photo${left.length > 1 ? "s" : ""}…`;
         const batch = firstOf(left);
-        const sent = await Promise.all(batch.map(({ file }) => sendable(file, studio.manifest.image_size)));
-        const answers = await this.#vectorsOf(sent, way, pooling);
+        const [model, fit] = way.split(" ");
+        const answers = await vectorsOf(studio.api, batch.map(({ file }) => file), { model: studio.models.named(model), fit, pooling });
         await Promise.all(batch.map((item, i) => this.#take(item, answers[i], way, pooling)));
         if (this.#shown) this.#rank();
       }
@@ -217,20 +218,6 @@ export class Search {
     }
   }
 
-  /** Vectors of each file, or its problem. What is too much at once goes one by one. */
-  async #vectorsOf(files, way, pooling) {
-    const { api } = this.studio;
-    try {
-      return await api.embed(files, ...way.split(" "), pooling);
-    } catch (error) {
-      if (!(error instanceof Problem) || error.passes || error.status === 401) throw error;
-      if (files.length === 1) return [error];
-      const answers = [];
-      for (const file of files) answers.push(...(await this.#vectorsOf([file], way, pooling)));
-      return answers;
-    }
-  }
-
   async #take(item, answer, way, pooling) {
     if (item.seenAs !== way) {
       item.vectors.clear();
@@ -238,7 +225,7 @@ export class Search {
     }
     item.seenAs = way;
     item.vectors.set(pooling, answer instanceof Problem ? null : answer);
-    if (item.canvas && item.vectors.get(pooling)) await drawThumb(item).catch(() => undefined);
+    if (item.canvas && item.vectors.get(pooling)) await this.#draw(item);
   }
 
   #rank() {
@@ -267,6 +254,8 @@ export class Search {
     ].join(" ").trim();
     if (read.length) say(this.note.textContent);
     this.#showCall(ranked.map(({ item }) => item));
+    const whole = studio.selected === null && query;
+    this.map.show(whole ? { vector: query, canvas: this.query } : null, ranked.map(({ item }) => ({ item, vector: item.vectors.get(pooling) })));
   }
 
   /** The same by API: the vectors of this photo and of the best results. @param {Item[]} found */
@@ -291,6 +280,12 @@ export class Search {
     return card;
   }
 
+  /** Draw a photo again, without light on it. What the browser can't read has no picture. @param {any} item */
+  async #draw(item) {
+    if (item.thumb) return item.canvas.getContext("2d").drawImage(item.thumb, 0, 0);
+    item.thumb = await drawThumb(item.canvas, item.file, item.seenAs.split(" ")[1]).catch(() => null);
+  }
+
   /** Draw where the found token is. */
   async #light(item, token) {
     item.lit = token;
@@ -301,36 +296,7 @@ export class Search {
       if (item.seenAs === seenAs) item.tokens = answer?.tokens ?? null;
     }
     if (item.lit !== token) return;
-    await drawThumb(item).catch(() => undefined);
-    if (token !== null && item.tokens && item.lit === token) outline(item.canvas, item.tokens, token, this.studio.selected ?? 0);
-  }
-}
-
-/** The square that the model sees. @param {Item} item */
-async function drawThumb(item) {
-  item.thumb ??= await decoded(item.file).then(async (whole) => {
-    const { width, height } = whole;
-    const fit = item.seenAs.split(" ")[1];
-    const side = fit === "pad" ? Math.max(width, height) : Math.min(width, height);
-    const cut = fit === "stretch" ? [0, 0, width, height] : [(width - side) / 2, (height - side) / 2, side, side];
-    const small = await squareOf(whole, cut, THUMB);
-    whole.close();
-    return small;
-  });
-  item.canvas.getContext("2d").drawImage(item.thumb, 0, 0);
-}
-
-/** Leave light on one token's region. */
-function outline(canvas, tokens, token, hue) {
-  const context = canvas.getContext("2d");
-  const regions = new Regions(tokens);
-  const { width, height } = canvas;
-  const step = 2;
-  for (let y = 0; y < height; y += step) {
-    for (let x = 0; x < width; x += step) {
-      const inside = regions.at((x + 1) / width, (y + 1) / height) === token;
-      context.fillStyle = inside ? `${colour(hue)}55` : "#000a";
-      context.fillRect(x, y, step, step);
-    }
+    await this.#draw(item);
+    if (token !== null && item.tokens && item.lit === token) outline(item.canvas, new Regions(item.tokens), token, this.studio.selected ?? 0);
   }
 }

@@ -16,7 +16,7 @@ from tests.service.photos import photo as sample
 from tests.service.photos import pixels_of
 from tests.service.server import running
 from tests.studio.conftest import Visit, two_models
-from tests.studio.visitor import Visitor, run_call
+from tests.studio.visitor import Visitor, home_of, run_call
 
 COLUMN = ("select", "canvas >> nth=0", "canvas >> nth=1")
 PHOTOS = {"cup.jpg": "coffee", "rocket.jpg": "rocket", "cat.jpg": "chelsea", "astronaut.jpg": "astronaut"}
@@ -56,6 +56,24 @@ def called(visitor: Visitor, language: str, folder: Path) -> np.ndarray[Any, np.
     return np.array([item["embedding"] for item in json.loads(answer)["data"]])
 
 
+def assert_mapped(visitor: Visitor, names: list[str]) -> None:
+    """The map shows the two principal components of the directions, of the photo first."""
+    visitor.page.click("#search-map summary")
+    spots = visitor.page.locator(".spot").evaluate_all(
+        "spots => spots.map(({ title, style }) =>"
+        " [title, ...['--x', '--y'].map((name) => Number(style.getPropertyValue(name)))])"
+    )
+    assert [title for title, *_ in spots][::-1] == ["What is searched for", *(f"Open {n}" for n in names)]
+    every = ["coffee", *(PHOTOS[name] for name in names)]
+    rows = np.stack([vectors(visitor, sample(name), "whitened") for name in every])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows -= rows.mean(0)
+    want = rows @ np.linalg.svd(rows)[2][:2].T
+    got = np.array([place for _, *place in spots][::-1])
+    for axis in range(2):
+        assert abs(np.corrcoef(got[:, axis], want[:, axis])[0, 1]) > 0.999
+
+
 def test_folder_is_ranked_by_embed_and_by_a_token(visitor: Visitor, folder: Path, coffee: bytes) -> None:
     page = visitor.page
     page.click("#tab-search")
@@ -71,8 +89,18 @@ def test_folder_is_ranked_by_embed_and_by_a_token(visitor: Visitor, folder: Path
     first, *others = called(visitor, "curl", folder)
     assert scores == pytest.approx(others @ first, abs=1e-4)
 
-    page.select_option("#search-by", "8")
+    assert_mapped(visitor, names)
+
+    # Click a thing of the photo: its token is searched for.
+    column, row = home_of(visitor.server, coffee, 8)
+    box = page.locator(".ask canvas").bounding_box()
+    assert box is not None
+    page.mouse.click(
+        box["x"] + box["width"] * (column + 0.5) / 12, box["y"] + box["height"] * (row + 0.5) / 12
+    )
     expect(page.locator("#search-note")).to_contain_text("ranked by token 8")
+    expect(page.locator("#search-by")).to_have_value("8")
+    expect(page.locator("#search-map")).to_be_hidden()
     row = vectors(visitor, coffee, "concepts")[8]
     want = {name: float((vectors(visitor, sample(n), "concepts") @ row).max()) for name, n in PHOTOS.items()}
     names, scores = ranking(visitor)
@@ -141,6 +169,12 @@ def test_two_models_are_compared_side_by_side(visit: Visit, tmp_path: Path) -> N
                 drawn = pixels_of(run_call(language, call, tmp_path, f"{name}.png"))
                 assert drawn.shape == visitor.picture().shape
                 (tmp_path / f"{name}.png").unlink()
+        expect(page.locator(".versus figcaption")).to_have_text("They differ nowhere.")
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        visitor.slide("#versus-split", 20)
+        clip = page.locator(".versus .first").evaluate("node => getComputedStyle(node).clipPath")
+        assert clip == "inset(0px 80% 0px 0px)"
         page.click("#tab-edit")
         page.select_option("#model", "stellar-tiny")
         visitor.settle()
@@ -148,6 +182,41 @@ def test_two_models_are_compared_side_by_side(visit: Visit, tmp_path: Path) -> N
         page.click("#drop-token")
         visitor.settle()
         expect(page.locator("#call")).to_contain_text("model=stellar-tiny")
+        page.click("#tab-compare")
+        expect(page.locator("#compare-note")).to_have_text(
+            "The two reconstructions are the same. Both show the current edits."
+        )
+        shown = visitor.picture(".column canvas >> nth=1")
+        page.click("#tab-edit")
+        page.click("#undo")
+        page.click("#tab-compare")
+        expect(page.locator("#compare-note")).to_have_text("The two reconstructions are the same.")
+        assert np.abs(shown.astype(int) - visitor.picture(".column canvas >> nth=1")).max() > 20
+
+
+def test_pictures_that_differ_are_shown_to_differ_where_they_do(visitor: Visitor) -> None:
+    said, levels = visitor.page.evaluate(
+        """async (base) => {
+            const { Versus } = await import(base + "studio/versus.js");
+            const [left, right] = [0, 1].map((i) => {
+                const context = new OffscreenCanvas(4, 4).getContext("2d");
+                context.fillRect(0, 0, 4, 4);
+                context.fillStyle = `rgb(${40 * i} ${20 * i} 0)`;
+                context.fillRect(1, 1, 1, 1);
+                return context.canvas.transferToImageBitmap();
+            });
+            const versus = new Versus();
+            const said = versus.show(left, right);
+            const { data } = versus.difference.getContext("2d").getImageData(0, 0, 4, 4);
+            return [`${said} ${versus.legend.textContent}`, [...data].filter((_, i) => i % 4 === 0)];
+        }""",
+        visitor.server.url + "/",
+    )
+    assert said == (
+        "The two reconstructions differ by 1.25 of 255 levels on average, by 40 at most. "
+        "Where they differ: white is 40 of 255 levels."
+    )
+    assert levels == [255 if i == 5 else 0 for i in range(16)]
 
 
 def test_compare_says_what_to_do_where_one_model_is_served(visitor: Visitor) -> None:
@@ -172,6 +241,9 @@ def test_axe_finds_nothing(visitor: Visitor, scheme: str) -> None:
     page.click("#tab-search")
     page.click("#search-samples")
     expect(page.locator("#results li")).to_have_count(6)
+    page.select_option("#search-by", "photo")
+    page.click("#search-map summary")
+    expect(page.locator(".spot")).to_have_count(7)
     found = axe.run(page)
     assert found.violations_count == 0, found.generate_report()
     page.click("#tab-compare")
