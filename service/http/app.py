@@ -16,7 +16,7 @@ from starlette.responses import Response
 from service.errors import ServiceError, Unavailable
 from service.host.member import Member
 from service.http.auth import Keys
-from service.http.bodies import COPIES, BodyLimit, BodyMemory
+from service.http.bodies import COPIES, Bodies, BodyLimit, BodyMemory
 from service.http.compression import Decompression
 from service.http.dependencies import Kit
 from service.http.dialects import error_response, what_it_takes, where_it_is
@@ -50,8 +50,8 @@ def create_app(settings: Settings, member: Member | None = None) -> FastAPI:
     tracing = Tracing("stellar-api") if settings.tracing else None
     metrics = Metrics(tracing)
     keys = Keys(settings)
-    memory = settings.body_memory or available_memory() // 4
-    max_bytes = min(settings.max_body_bytes, memory // COPIES)
+    bodies = Bodies(settings.body_memory or available_memory() // 4)
+    max_bytes = min(settings.max_body_bytes, bodies.max_bytes // COPIES)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -82,7 +82,7 @@ def create_app(settings: Settings, member: Member | None = None) -> FastAPI:
             Middleware(RequestContext, metrics=metrics),
             Middleware(BodyLimit, max_bytes=max_bytes),
             Middleware(Decompression, max_bytes=max_bytes),
-            Middleware(BodyMemory, max_bytes=memory),
+            Middleware(BodyMemory, bodies=bodies),
         ],
         telemetry={
             "tracing": tracing is not None,
@@ -95,6 +95,7 @@ def create_app(settings: Settings, member: Member | None = None) -> FastAPI:
         },
     )
     app.state.settings, app.state.metrics, app.state.keys = settings, metrics, keys
+    app.state.bodies, app.state.max_bytes = bodies, max_bytes
     app.state.member = member
     for part in (images, openai, oip, system, pages):
         app.router.routes += part.router.routes  # `include_router` would look for each route twice

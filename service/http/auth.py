@@ -30,6 +30,11 @@ class Keys:
             raise ValueError("api_keys: expected at least one key, got none")
 
     def check(self, request: Request) -> str:
+        """Who asks by HTTP. Raises `Unauthorized`."""
+        address = request.client.host if request.client else ""
+        return self.client(_header(request, "authorization"), _header(request, "x-api-key"), address)
+
+    def client(self, authorization: str, api_key: str, address: str) -> str:
         """Who asks: the key's digest, or the address where no keys are set.
 
         Raises `Unauthorized` unless the request carries an accepted key.
@@ -38,9 +43,9 @@ class Keys:
         constant time.
         """
         if not self._digests:
-            return request.client.host if request.client else ""
-        scheme, _, bearer = _header(request, "authorization").partition(" ")
-        key = _header(request, "x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
+            return address
+        scheme, _, bearer = authorization.partition(" ")
+        key = api_key or (bearer.strip() if scheme.lower() == "bearer" else "")
         if not key:
             raise Unauthorized("This service wants an API key: Authorization: Bearer KEY, or X-API-Key: KEY.")
         given = _digest(key)

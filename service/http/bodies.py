@@ -48,18 +48,46 @@ class BodyLimit:
         )
 
 
-class BodyMemory:
-    """Holds the bodies of all requests together to a number of bytes, from their first one to the answer.
+class Bodies:
+    """What the bodies of all requests hold together, of a number of bytes.
 
     One body may take all that is left; of several bodies of one client together, no more than half of the
-    whole, so that others go on. Reading a body raises `TooBusy`.
+    whole, so that others go on.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app = app
-        self._max_bytes = max_bytes
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
         self._held = 0
         self._held_by: dict[str, int] = {}
+
+    def ensure(self, more: int, client: str, own: int = 0) -> None:
+        """Raise `TooBusy` where a request that holds `own` bytes can't have `more`."""
+        held = self._held_by.get(client, 0)
+        if self._held + more > self.max_bytes or (held > own and held + more > self.max_bytes // 2):
+            raise TooBusy("Too many bodies are being read: try again soon, or send less at once.")
+
+    def take(self, more: int, client: str, own: int = 0) -> None:
+        """Hold `more` bytes. Raises `TooBusy`."""
+        self.ensure(more, client, own)
+        self._held += more
+        self._held_by[client] = self._held_by.get(client, 0) + more
+
+    def give_back(self, taken: int, client: str) -> None:
+        """Hold so many less."""
+        if not taken:
+            return
+        self._held -= taken
+        left = self._held_by.pop(client) - taken
+        if left:
+            self._held_by[client] = left
+
+
+class BodyMemory:
+    """Has each body held from its first byte to the answer. Reading one raises `TooBusy`."""
+
+    def __init__(self, app: ASGIApp, bodies: Bodies) -> None:
+        self._app = app
+        self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -74,31 +102,19 @@ class BodyMemory:
             if taken == 0:
                 client = scope["state"].get("client", "")
                 declared = COPIES * _declared_bytes(scope)
-                if declared <= self._max_bytes:  # else it is too large, whatever is held
-                    self._ensure(declared, client, 0)
+                if declared <= self._bodies.max_bytes:  # else it is too large, whatever is held
+                    self._bodies.ensure(declared, client)
             message = await receive()
             if body := message.get("body"):
                 more = COPIES * len(body)
-                self._ensure(more, client, taken)
+                self._bodies.take(more, client, taken)
                 taken += more
-                self._held += more
-                self._held_by[client] = self._held_by.get(client, 0) + more
             return message
 
         try:
             await self._app(scope, counted_receive, send)
         finally:
-            if taken:
-                self._held -= taken
-                left = self._held_by.pop(client) - taken
-                if left:
-                    self._held_by[client] = left
-
-    def _ensure(self, more: int, client: str, own: int) -> None:
-        """Raise `TooBusy` where a request that holds `own` bytes can't have `more`."""
-        held = self._held_by.get(client, 0)
-        if self._held + more > self._max_bytes or (held > own and held + more > self._max_bytes // 2):
-            raise TooBusy("Too many bodies are being read: try again soon, or send less at once.")
+            self._bodies.give_back(taken, client)
 
 
 def _declared_bytes(scope: Scope) -> int:

@@ -127,7 +127,7 @@ class Kit:
     metrics: Metrics
 
     def begin(
-        self, request: Request, model: ServedModel, *, fit: Fit = "crop", timeout_s: float = math.inf
+        self, client: str, model: ServedModel, *, fit: Fit = "crop", timeout_s: float = math.inf
     ) -> Work:
         """Start the clock; the settings' limit holds beside `timeout_s`."""
         return Work(
@@ -135,7 +135,7 @@ class Kit:
             pictures=self.pictures,
             budget=self.models.budget,
             metrics=self.metrics,
-            client=request.state.client,
+            client=client,
             deadline=time.monotonic() + min(timeout_s, self.settings.request_timeout_s),
             fit=fit,
             at_once=min(self.settings.max_images, lane_capacity("bulk", self.settings.max_queue)),

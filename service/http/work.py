@@ -182,25 +182,30 @@ class Work:
                 self.metrics.rejected.labels(result.code).inc()
 
     async def respond(self, write: Callable[[], Response], *, small: bool = False) -> Response:
-        """Write the answer; say which content made it, and how long it took.
+        """Write the answer; say which content made it, and how long it took."""
+        response = await self.written(write, small=small)
+        response.raw_headers += [(name.encode(), value.encode()) for name, value in self.told()]
+        return response
 
-        It is written off the event loop, save for a small one, which is done before a thread would wake.
-        """
+    async def written(self, write: Callable[[], T], *, small: bool = False) -> T:
+        """The answer, written off the event loop, unless it is done before a thread would wake."""
         started = time.monotonic()
         with self.timed("respond"):
-            response = write() if small else await asyncio.to_thread(write)
+            answer = write() if small else await asyncio.to_thread(write)
         self.metrics.stage("respond", started, time.monotonic(), [self.metrics.trace()])
+        return answer
+
+    def told(self) -> list[tuple[str, str]]:
+        """What is told beside an answer: which content made it, and how long it took."""
         manifest = self.model.manifest
         timings = ", ".join(f"{part};dur={1000 * time_s:.1f}" for part, time_s in self.timings_s.items())
-        response.raw_headers += (
-            (b"x-stellar-model", manifest.id.encode()),
-            (b"x-stellar-precision", manifest.precision.encode()),
-            (b"x-stellar-provider", self.model.provider.encode()),
-            (b"server-timing", timings.encode()),
-        )
-        if self.pooling is not None:
-            response.raw_headers += ((b"x-stellar-pooling", self.pooling.encode()),)
-        return response
+        return [
+            ("x-stellar-model", manifest.id),
+            ("x-stellar-precision", manifest.precision),
+            ("x-stellar-provider", self.model.provider),
+            ("server-timing", timings),
+            *([("x-stellar-pooling", self.pooling)] if self.pooling is not None else []),
+        ]
 
 
 def all_good(results: Sequence[T | ServiceError]) -> list[T]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from starlette.responses import Response
 from service.errors import BadRequest, BadTensor, shown
 from service.http.compression import accepted_encoding, compress
 from service.http.documents import read_object
+from service.http.oip.calls import MAX_TENSORS, Call, Name, Parameters, check_batch, chosen, specs_of
 from service.http.oip.tensors import Tensor, TensorSpec
 from service.http.requests import Sent, limit_images, validated
 from service.http.responses import JSON
@@ -22,15 +21,7 @@ from service.tokens.pooling import Pooling
 
 HEADER_LENGTH = "inference-header-content-length"
 OCTETS = "application/octet-stream"
-
-
-MAX_TENSORS = 16
-"""Most inputs or outputs that a request may name; a stage has three at most."""
 MAX_AXES = 8
-MAX_MICROSECONDS = 10**15
-"""Some thirty years."""
-
-Name = Annotated[str, Field(max_length=256)]
 
 
 class InputField(Sent):
@@ -64,37 +55,6 @@ class InferRequest(Sent):
     parameters: dict[str, Any] = Field(default_factory=dict)
     inputs: Annotated[list[InputField], Field(max_length=MAX_TENSORS)]
     outputs: Annotated[list[OutputField], Field(max_length=MAX_TENSORS)] = Field(default_factory=list)
-
-
-class Parameters(Sent):
-    """Parameters that every model takes."""
-
-    model_config = ConfigDict(extra="forbid")
-    binary_data_output: bool = False
-    timeout: int = Field(
-        0, ge=0, le=MAX_MICROSECONDS, description="In microseconds; 0: the service's own limit."
-    )
-
-    @property
-    def timeout_s(self) -> float:
-        """The timeout in seconds; infinite where there is none."""
-        return self.timeout / 1e6 or math.inf
-
-
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """A request, understood."""
-
-    id: str | None
-    inputs: dict[str, Tensor]
-    parameters: Parameters
-    outputs: list[tuple[TensorSpec, bool]]
-    """What to answer, and whether in bytes."""
-
-    @property
-    def batch(self) -> int:
-        """The size of the inputs' first axis."""
-        return len(next(iter(self.inputs.values())))
 
 
 def read_call(
@@ -137,10 +97,7 @@ def read_call(
 def _read_inputs(
     fields: Sequence[InputField], sections: memoryview, specs: Sequence[TensorSpec], max_images: int
 ) -> dict[str, Tensor]:
-    expected, got = sorted(spec.name for spec in specs), sorted(field.name for field in fields)
-    if got != expected:
-        raise BadTensor(f"inputs: expected {expected}, got {got}.")
-    by_name = {spec.name: spec for spec in specs}
+    by_name = specs_of([field.name for field in fields], specs)
     tensors, at = dict[str, Tensor](), 0
     for field in fields:
         spec = by_name[field.name]
@@ -159,8 +116,7 @@ def _read_inputs(
         at += size
     if at != len(sections):
         raise BadTensor(f"The body has {len(sections) - at} bytes behind its last tensor.")
-    if len({len(tensor) for tensor in tensors.values()}) > 1:
-        raise BadTensor("inputs: expected the same first axis in all, which is the batch.")
+    check_batch(tensors)
     return tensors
 
 
@@ -168,16 +124,9 @@ def _chosen(
     fields: Sequence[OutputField], specs: Sequence[TensorSpec], binary: bool
 ) -> list[tuple[TensorSpec, bool]]:
     """The outputs that are asked for, or all."""
-    if not fields:
-        return [(spec, binary) for spec in specs]
-    by_name = {spec.name: spec for spec in specs}
-    names = [field.name for field in fields]
-    if len(set(names)) < len(names) or not set(names) <= set(by_name):
-        raise BadTensor(f"outputs: expected some of {sorted(by_name)}, each once, got {names}.")
-    return [
-        (by_name[f.name], binary if f.parameters.binary_data is None else f.parameters.binary_data)
-        for f in fields
-    ]
+    forms = {field.name: field.parameters.binary_data for field in fields}
+    asked = chosen([field.name for field in fields], specs)
+    return [(spec, binary if (form := forms.get(spec.name)) is None else form) for spec in asked]
 
 
 def write_answer(

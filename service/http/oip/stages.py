@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from service.errors import UnknownModel
-from service.http.oip.messages import Call, Parameters
+from service.http.oip.calls import Call, Parameters
 from service.http.oip.tensors import Tensor, TensorSpec
 from service.http.tokens import read_tokens
 from service.http.work import Work, all_good

@@ -61,6 +61,12 @@ class TensorSpec:
             )
         return np.frombuffer(section, dtype).reshape(shape)
 
+    def from_elements(self, elements: Sequence[object], shape: Sequence[int]) -> Tensor:
+        """A BYTES tensor of a shape that was checked. Raises `BadTensor` unless they are so many."""
+        if len(elements) != shape[0]:
+            raise BadTensor(f"input {self.name}: expected {shape[0]} strings, got {len(elements)}.")
+        return _objects(elements)
+
     def from_json(self, data: Any, shape: Sequence[int]) -> Tensor:
         """A tensor of a shape that was checked, from a flat or nested list. Raises `BadTensor`."""
         if not isinstance(data, list):
@@ -68,9 +74,7 @@ class TensorSpec:
                 f"input {self.name}: expected data, a list, or binary_data_size, got {shown(data)}."
             )
         if self.datatype == "BYTES":
-            if len(data) != shape[0]:
-                raise BadTensor(f"input {self.name}: expected {shape[0]} strings, got {len(data)}.")
-            return _objects([from_base64(text) for text in data])
+            return self.from_elements([from_base64(text) for text in data], shape)
         whole = self.datatype == "UINT8"
         try:
             array = flat_numbers(data, whole=whole)

@@ -58,7 +58,7 @@ async def embed(request: Request, kit: KitDep) -> Response:
     upload = await read_upload(request, kit.settings.max_images)
     _refuse_extras(upload)
     options = upload.parse_options(EmbedOptions)
-    work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
+    work = kit.begin(request.state.client, kit.models.get(options.model), fit=options.fit)
     pooling = work.choose(options.pooling)
     with work.admitted(len(upload.images)):
         embedding = work.embed_all(upload.images, normalize=options.normalize)
@@ -81,7 +81,7 @@ async def tokens(request: Request, kit: KitDep) -> Response:
     upload = await read_upload(request, kit.settings.max_images)
     _refuse_extras(upload)
     options = upload.parse_options(TokensOptions)
-    work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
+    work = kit.begin(request.state.client, kit.models.get(options.model), fit=options.fit)
     if kind in (JSON, PNG) and options.storage == "compact":
         raise BadOption(f"storage: compact is a form of safetensors; accept {SAFETENSORS}, not {kind}.")
     if kind == PNG and len(upload.images) > 1:
@@ -108,7 +108,7 @@ async def reconstruct(request: Request, kit: KitDep) -> Response:
     upload = await read_upload(request, kit.settings.max_images)
     options = upload.parse_options(ReconstructOptions)
     edits = await in_thread_if(upload.large, _edits, options.edits, kit.settings.max_edits)
-    work = kit.begin(request, kit.models.get(options.model), fit=options.fit)
+    work = kit.begin(request.state.client, kit.models.get(options.model), fit=options.fit)
     given: list[tuple[Floats, Floats]] = []
     if upload.tokens is not None:
         given = await in_thread_if(

@@ -15,7 +15,8 @@ from service.errors import NotReady
 from service.http.dependencies import BEARER, KitDep, ModelsDep, WorkRoute
 from service.http.disconnect import run_while_connected
 from service.http.documents import read_body
-from service.http.oip.messages import HEADER_LENGTH, Call, read_call, write_answer
+from service.http.oip.calls import Call
+from service.http.oip.messages import HEADER_LENGTH, read_call, write_answer
 from service.http.oip.stages import Stage, find_stage
 from service.http.openapi import INFER_DOCS
 from service.models.served import ServedModel
@@ -82,7 +83,7 @@ async def infer(request: Request, kit: KitDep, name: str, version: str | None = 
     # Only now: a body may come slowly, and its model be replaced meanwhile.
     model, stage = find_stage(kit.models, name, version)
     call = await asyncio.to_thread(_read, request, body, stage, kit)
-    work = kit.begin(request, model, timeout_s=call.parameters.timeout_s)
+    work = kit.begin(request.state.client, model, timeout_s=call.parameters.timeout_s)
     with work.admitted(call.batch):
         arrays = await run_while_connected(request, stage.run(work, call))
     return await work.respond(
