@@ -23,6 +23,9 @@ def serve(
     port: Annotated[
         int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")
     ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Port for gRPC, too; 0 takes a free one.", show_default="none")
+    ] = None,
     processes: Annotated[
         int | None,
         typer.Option(help="Processes that take requests; 0: as suits the processors.", show_default="1"),
@@ -55,6 +58,7 @@ def serve(
         _serve,
         host=host,
         port=port,
+        grpc_port=grpc_port,
         processes=processes,
         models_dir=models,
         model=model,

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
@@ -21,6 +22,10 @@ from service.host.port import listen_on
 from service.http.app import create_app
 from service.http.door import Door
 from service.settings import Settings
+from service.watch.logs import logger
+
+if TYPE_CHECKING:  # an extra
+    from service.http.grpc.server import GrpcServer
 
 TICK_S = 0.05
 CHECK_TICKS = 5
@@ -33,17 +38,32 @@ class Server(uvicorn.Server):
     """Listens on while work is in flight, so that readiness can say no and new work hears 503."""
 
     def __init__(
-        self, config: uvicorn.Config, application: FastAPI, door: Door, member: Member | None
+        self,
+        config: uvicorn.Config,
+        application: FastAPI,
+        door: Door,
+        member: Member | None,
+        grpc: GrpcServer | None,
     ) -> None:
         super().__init__(config)
         self._application = application
         self._door = door
         self._member = member
+        self._grpc = grpc
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # Before the models' folder is read: what changes after that is heard of.
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        if self._grpc is not None:
+            try:
+                self._grpc.bind(self._application.state.max_bytes)
+            except OSError as error:
+                logger.error("port_unavailable", reason=str(error))
+                self.should_exit = True
+                return
         await super().startup(sockets)
+        if self._grpc is not None:
+            await self._grpc.start(self._application.state)
         if self._member is not None:
             self._member.up()
 
@@ -71,14 +91,33 @@ class Server(uvicorn.Server):
     def _grace_s(self) -> float:
         return float(self.config.timeout_graceful_shutdown or 0)
 
+    @property
+    def _tasks(self) -> set[asyncio.Task[None]]:
+        return self.server_state.tasks | (set() if self._grpc is None else self._grpc.tasks)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         end = time.monotonic() + self._grace_s
-        while (tasks := set(self.server_state.tasks)) and time.monotonic() < end:
+        while (tasks := self._tasks) and time.monotonic() < end:
             await asyncio.wait(tasks, timeout=TICK_S)
+        if self._grpc is not None:
+            await self._grpc.stop()
         self.config.timeout_graceful_shutdown = max(0, round(end - time.monotonic()))
         await super().shutdown(sockets)
         # All is closed. A model that still loads can't be stopped, and Python would wait for its thread.
         os._exit(0)
+
+
+def grpc_class() -> type[GrpcServer]:
+    """What listens for gRPC. Raises `ValueError` where the extra is not installed."""
+    # Else gRPC writes lines of its own into the log, whoever sends what it does not like.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        from service.http.grpc.server import GrpcServer
+    except ModuleNotFoundError:
+        raise ValueError(
+            "grpc_port: its extra is not installed: pip install 'stellar-service[grpc]'"
+        ) from None
+    return GrpcServer
 
 
 def run_server(settings: Settings, member: Member | None = None) -> bool:
@@ -86,8 +125,10 @@ def run_server(settings: Settings, member: Member | None = None) -> bool:
 
     A `member` of several processes shares the port with the others.
 
-    Raises `ValueError` where the settings ask for API keys or traces, and there are none, or not their extra.
+    Raises `ValueError` where the settings ask for API keys, traces or gRPC, and there are none, or not their
+    extra.
     """
+    grpc = None if settings.grpc_port is None else grpc_class()(settings, shared=member is not None)
     application = create_app(settings, member)
     door = Door(settings, application.state.metrics)
     config = uvicorn.Config(
@@ -100,6 +141,6 @@ def run_server(settings: Settings, member: Member | None = None) -> bool:
         access_log=False,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )
-    server = Server(config, application, door, member)
+    server = Server(config, application, door, member, grpc)
     server.run(None if member is None else listen_on(settings.host, settings.port))
     return server.started

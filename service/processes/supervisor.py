@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from service.host.port import BACKLOG, reserve
 from service.http.auth import Keys
+from service.http.server import grpc_class
 from service.processes.child import Child
 from service.processes.shares import process_count, share, variables
 from service.settings import Settings
@@ -43,14 +44,17 @@ def run_processes(settings: Settings) -> bool:
     """Serve by several processes until a signal comes; False where they could not start, as with a port that
     is taken, or no folder to meet in.
 
-    Raises `ValueError` where the settings ask for API keys or traces, and there are none, or not their extra.
+    Raises `ValueError` where the settings ask for API keys, traces or gRPC, and there are none, or not their
+    extra.
     """
     Keys(settings)
+    if settings.grpc_port is not None:
+        grpc_class()
     if settings.tracing:
         Tracing(ENGINE).close()
     with ExitStack() as stack:
         try:
-            reserved = [stack.enter_context(each) for each in reserve(settings.host, settings.port)]
+            settings = settings.model_copy(update=_ports(settings, stack))
         except OSError as error:
             logger.error("port_unavailable", reason=str(error))
             return False
@@ -59,9 +63,19 @@ def run_processes(settings: Settings) -> bool:
         except OSError as error:
             logger.error("folder_unavailable", reason=str(error))
             return False
-        settings = settings.model_copy(update={"port": reserved[0].getsockname()[1]})
         logger.info("listening", host=settings.host, port=settings.port, processes=process_count(settings))
         return asyncio.run(Supervisor(settings, engine).run())
+
+
+def _ports(settings: Settings, stack: ExitStack) -> dict[str, int]:
+    """The ports that all processes listen on, taken for them. Raises `OSError`."""
+    asked = {"port": settings.port, "grpc_port": settings.grpc_port}
+    taken: dict[str, int] = {}
+    for name, port in asked.items():
+        if port is not None:
+            sockets = [stack.enter_context(each) for each in reserve(settings.host, port)]
+            taken[name] = sockets[0].getsockname()[1]
+    return taken
 
 
 def _meeting_place(stack: ExitStack) -> socket.socket:

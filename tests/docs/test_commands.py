@@ -49,7 +49,7 @@ ASSIGNMENT = re.compile(r"[A-Z_]+=")
 STAMPS = ("serve", "train", "dev", "kserve/installed", "callers/installed")
 AS_IT_IS = [f"--old-file=.venv/{stamp}" for stamp in STAMPS]
 """Tells make that all is installed: the tests run in it, and must not change it."""
-PORTS = ("8000", "6379", "9400", "9401")
+PORTS = ("8000", "8001", "6379", "9400", "9401")
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 START_TIMEOUT_S = 60
 RUN_TIMEOUT_S = 300
@@ -65,8 +65,8 @@ RUN = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """What pages mean by localhost:8000."""
-    with running(tmp_path_factory.mktemp("docs") / "log", {}) as started:
+    """What pages mean by localhost:8000, and for gRPC by localhost:8001."""
+    with running(tmp_path_factory.mktemp("docs") / "log", {"STELLAR_GRPC_PORT": "0"}) as started:
         yield started
 
 
@@ -90,6 +90,7 @@ def test_blocks_run_as_they_stand(page: Path, server: Server, folder: Path) -> N
     blocks = RUN[page]
     for block, following in zip(blocks, [*blocks[1:], None], strict=True):
         text = block.text.replace("localhost:8000", at)
+        text = text.replace("localhost:8001", f"localhost:{server.logged('grpc_listening')[0]['port']}")
         if block.language == "sh":
             run_shell(block, text, folder)
         elif block.language == "python":
