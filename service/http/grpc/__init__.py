@@ -7,6 +7,7 @@ tensors.py             a request as a call, its outcome as an answer
 reading.py             messages that come: how many may come slowly, what they hold, who sends them
 calls.py               what surrounds every call: key, id, errors, metrics, log
 stream.py              many requests on one call
+reflection.py          what there is to call, for tools
 health.py              gRPC's own health
 service.py             the methods
 server.py              the port, from its opening to its end

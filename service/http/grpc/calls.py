@@ -7,7 +7,8 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -77,6 +78,21 @@ class Calls:
         for task in self.tasks | self._probes:
             task.cancel()
 
+    def at_end_waited_for(self) -> AbstractContextManager[None]:
+        """While this lasts the task at work is waited for at the end."""
+        return self._in(self.tasks)
+
+    @staticmethod
+    @contextmanager
+    def _in(tasks: set[asyncio.Task[Any]]) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            yield
+        finally:
+            tasks.discard(task)
+
     async def work(
         self, context: Any, path: str, do: Callable[[Caller], Awaitable[T]], *, probe: bool = False
     ) -> T:
@@ -93,7 +109,7 @@ class Calls:
                 raise TooBusy("All calls that may be at work are: try again soon.")
             self._at_work[client] += 1
             try:
-                with self._models.visits.visit():
+                with nullcontext() if probe else self._models.visits.visit():
                     return await do(Caller(context=context, client=client, request_id=request_id))
             finally:
                 self._at_work[client] -= 1
@@ -119,14 +135,8 @@ class Calls:
         self, context: Any, path: str, request_id: str, do: Callable[[], Awaitable[T]], *, probe: bool
     ) -> T:
         """The answer. An error ends the call, in gRPC's words and with our code."""
-        task = asyncio.current_task()
-        assert task is not None
-        tasks = self._probes if probe else self.tasks
-        tasks.add(task)
-        try:
+        with self._in(self._probes if probe else self.tasks):
             answer, error = await self.recorded(context, path, do, probe=probe)
-        finally:
-            tasks.discard(task)
         if error is None:
             assert answer is not None
             return answer

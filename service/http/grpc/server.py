@@ -13,6 +13,7 @@ from service.http.grpc.health import Health
 from service.http.grpc.reading import Inbox
 from service.http.grpc.reflection import Reflection
 from service.http.grpc.service import Inference
+from service.http.grpc.stream import Streams
 from service.settings import Settings
 from service.watch.logs import logger
 
@@ -74,6 +75,7 @@ class GrpcServer:
                 Inference(kit, calls, inbox).handlers(),
                 Health(kit.models, calls, inbox).handlers(),
                 *Reflection(calls, inbox).handlers(),
+                Streams(kit, calls, inbox).handlers(),
             )
         )
         await self._server.start()
