@@ -40,13 +40,7 @@ class Inbox:
 
     async def next(self, context: Any, client: str) -> bytes | None:
         """The next message of a call, or None at its end. Raises `TooBusy` and `RequestTimeout`."""
-        slow = _Slow(self, client)
-        loop = asyncio.get_running_loop()
-        late = RequestTimeout(f"The message came too slowly: expected it within {self._timeout_s:g} s.")
-        timers = (
-            loop.call_later(SOON_S, slow.take_place),
-            loop.call_later(self._timeout_s, slow.refuse, late),
-        )
+        slow = _Slow(self, client, self._timeout_s)
         try:
             message = await context.read()
         except asyncio.CancelledError:
@@ -54,9 +48,7 @@ class Inbox:
                 raise slow.refusal from None
             raise
         finally:
-            for timer in timers:
-                timer.cancel()
-            slow.leave_place()
+            slow.end()
         return None if message is grpc.aio.EOF else message
 
     @contextmanager
@@ -94,30 +86,35 @@ class Inbox:
 class _Slow:
     """A message that may be long in coming, of the task that waits for it."""
 
-    def __init__(self, inbox: Inbox, client: str) -> None:
+    def __init__(self, inbox: Inbox, client: str, timeout_s: float) -> None:
         self._inbox = inbox
         self._client = client
+        self._timeout_s = timeout_s
         self._has_place = False
         task = asyncio.current_task()
         assert task is not None
         self.task = task
         self.refusal: ServiceError | None = None
+        """Why it is not waited for any longer."""
+        self._timer = asyncio.get_running_loop().call_later(SOON_S, self._take_place)
 
-    def take_place(self) -> None:
+    def _take_place(self) -> None:
         """It is not there at once."""
         try:
             self._inbox.take(self._client)
         except TooBusy as error:
-            self.refuse(error)
-        else:
-            self._has_place = True
+            self._refuse(error)
+            return
+        self._has_place = True
+        late = RequestTimeout(f"The message came too slowly: expected it within {self._timeout_s:g} s.")
+        self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._refuse, late)
 
-    def refuse(self, error: ServiceError) -> None:
-        """Wait no longer."""
+    def _refuse(self, error: ServiceError) -> None:
         self.refusal = error
         self.task.cancel()
 
-    def leave_place(self) -> None:
+    def end(self) -> None:
         """It is there, or is not waited for."""
+        self._timer.cancel()
         if self._has_place:
             self._inbox.leave(self._client)
