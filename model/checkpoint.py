@@ -74,8 +74,8 @@ def load_checkpoint(
     return model.eval()
 
 
-def save_checkpoint(model: Stellar, path: str | Path) -> None:
-    """Write the model to a safetensors file in the published names, version 4 form."""
+def save_checkpoint(model: Stellar, path: str | Path, notes: Mapping[str, str] | None = None) -> None:
+    """Write the model to a safetensors file in the published names, version 4 form, with notes beside it."""
     state = model.state_dict()
     tensors = {
         entry.published: (
@@ -83,7 +83,8 @@ def save_checkpoint(model: Stellar, path: str | Path) -> None:
         ).contiguous()
         for entry in published_layout(model)
     }
-    write_tensors(tensors, Path(path), {"format": "pt", "num_heads": str(model.config.num_heads)})
+    metadata = {"format": "pt", "num_heads": str(model.config.num_heads), **(notes or {})}
+    write_tensors(tensors, Path(path), metadata)
 
 
 def published_layout(model: Stellar) -> list[Entry]:

@@ -75,6 +75,15 @@ def read_with_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return {names[key]: tensor for key, tensor in tensors.items()}, metadata
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says beside its tensors, which are not read; nothing of any other file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}
+
+
 def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
     """Write a safetensors file. Equal content makes equal bytes, and it may be read by whom any new file may.
 

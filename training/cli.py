@@ -22,12 +22,13 @@ from training.config_file import (
     resumed,
 )
 from training.losses.pretrained import Pretrained
+from training.run.learnt import told, with_learnt_losses
 from training.run.processes import joined
 from training.run.state import CHECKPOINT_FILE
 from training.run.trainer import DivergedError, Trainer
 
 STOPPED = 75
-"""Exit code of a run that a signal stopped: EX_TEMPFAIL of sysexits.h, for what goes on if started again."""
+"""Exit code of what a signal stopped: EX_TEMPFAIL of sysexits.h, for what goes on if started again."""
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
 
@@ -63,7 +64,7 @@ def run(
         bool, typer.Option("--reconstruction-only", help="First stage: reconstruct, and keep tokens apart.")
     ] = False,
     init: Annotated[
-        Path | None, typer.Option(help="Checkpoint to start from, such as an earlier stage's.")
+        Path | None, typer.Option(help="Checkpoint to start from; its losses' weights come along.")
     ] = None,
     vit_mae: Annotated[
         Path | None, typer.Option(help="ViT-MAE checkpoint to start the encoder from.")
@@ -96,16 +97,16 @@ def run(
         elif (out / CONFIG_FILE).exists():
             raise ValueError(f"--out: {out} already holds a run; go on with --resume, or name another folder")
         else:
-            resolved = preset_run(preset, changes)
+            resolved = preset_run(preset, with_learnt_losses(changes))
         if reconstruction_only:
             losses = resolved.training.losses.only("reconstruction", "koleo")
             resolved = replace(resolved, training=replace(resolved.training, losses=losses))
-        _train(resolved, out)
+        _train(resolved, out, "" if resume else told(resolved))
     except (CheckpointError, DivergedError, OSError, ValueError) as error:
         raise _failed(error) from error
 
 
-def _train(config: RunConfig, out: Path) -> None:
+def _train(config: RunConfig, out: Path, losses: str) -> None:
     with joined() as processes:
 
         def say(message: str) -> None:
@@ -116,6 +117,8 @@ def _train(config: RunConfig, out: Path) -> None:
         for line in filter(None, (trainer.left_out, trainer.stream.changed)):
             if processes.first:
                 typer.echo(line, err=True)
+        if losses:
+            say(losses)
         steps = config.training.steps
         shared = f", {processes.world_size} processes" if processes.world_size > 1 else ""
         say(f"{out}: step {trainer.progress.step} of {steps}, on {trainer.device.type}{shared}")
@@ -220,14 +223,19 @@ def _teacher(run: Path) -> Pretrained:
 def tiny(
     work: Annotated[Path, typer.Option(help="Folder for pictures, runs and the bundle.")] = Path("work"),
 ) -> None:
-    """Make stellar-tiny: fetch pictures, train, evaluate, export; goes on where it stopped."""
+    """Make stellar-tiny: fetch pictures, train, evaluate, export; goes on where it stopped.
+
+    The exit codes are those of `run`.
+    """
     from training.data.sources import SourceError
     from training.experiments.tiny import make_tiny
 
     try:
-        make_tiny(work)
-    except (SourceError, DivergedError) as error:
+        done = make_tiny(work)
+    except (SourceError, DivergedError, OSError, ValueError) as error:
         raise _failed(error) from error
+    if not done:
+        raise typer.Exit(STOPPED)
 
 
 @app.command()
@@ -246,15 +254,18 @@ def claim(
     """Show the paper's claim in small on Fashion-MNIST; goes on where it stopped.
 
     Arms: stellar-16, stellar-8, stellar-4, stellar-16-x4 (reconstruction weighs four times as much),
-    semantic, reconstruction and mae. Calls with different arms can run side by side.
+    semantic, reconstruction and mae. Calls with different arms can run side by side. The exit codes are
+    those of `run`.
     """
     from training.data.sources import SourceError
     from training.experiments.claim import ARMS, make_claim
 
     try:
-        make_claim(work, arm or [*ARMS], seed=seed, steps=steps)
+        done = make_claim(work, arm or [*ARMS], seed=seed, steps=steps)
     except (DivergedError, OSError, SourceError, ValueError) as error:
         raise _failed(error) from error
+    if not done:
+        raise typer.Exit(STOPPED)
 
 
 def _failed(error: Exception) -> typer.Exit:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ from typer.testing import CliRunner, Result
 from model import Stellar, get_preset, save_checkpoint
 from tests.service.odd_folder import ODD_LINE, odd_folder
 from training.cli import app
+from training.config import get_recipe
 from training.config_file import preset_run, save_config
+from training.run.learnt import told, with_learnt_losses
 
 pytestmark = pytest.mark.long
 
@@ -177,6 +180,51 @@ def test_options_are_in_the_saved_config(pictures: Path, tmp_path: Path) -> None
     }
 
 
+def test_the_weights_of_a_checkpoint_s_losses_come_along_unless_others_are_set(
+    pictures: Path, tmp_path: Path
+) -> None:
+    run = ("run", "--pictures", pictures, "--preset", "debug", "--steps", "1", "--out")
+    sets = ("--set", "training.losses.sharpness=0.45", "--set", "training.losses.masked=0")
+    assert stellar_train_here(*run, tmp_path / "first", *sets).exit_code == 0
+    checkpoint = tmp_path / "first" / "checkpoint.safetensors"
+
+    again = stellar_train_here(*run, tmp_path / "again", "--init", checkpoint)
+    assert again.exit_code == 0, again.stderr
+    assert losses(tmp_path / "again") == losses(tmp_path / "first") != losses_of_the_recipe()
+    assert again.stdout.startswith(f"losses as {checkpoint} learnt: reconstruction 10, koleo 0.1, ")
+    assert "sharpness 0.45\n" in again.stdout
+
+    (tmp_path / "other.toml").write_text("training.losses.masked = 2.0")
+    other = ("--init", checkpoint, "--config", tmp_path / "other.toml", "--set", "training.losses.koleo=0")
+    set_otherwise = stellar_train_here(*run, tmp_path / "other", *other)
+    assert set_otherwise.exit_code == 0, set_otherwise.stderr
+    assert losses(tmp_path / "other") == losses(tmp_path / "first") | {"koleo": 0, "masked": 2}
+    assert "sharpness 0.45; but as set: koleo 0, masked 2\n" in set_otherwise.stdout
+
+
+def losses(run: Path) -> dict[str, float]:
+    return dict(tomllib.loads((run / "config.toml").read_text())["training"]["losses"])
+
+
+def losses_of_the_recipe() -> dict[str, float]:
+    return asdict(get_recipe("debug").losses)
+
+
+def test_losses_of_a_teacher_come_along_where_there_is_one(pictures: Path, tmp_path: Path) -> None:
+    """And a checkpoint that notes no losses is told."""
+    noted, silent = tmp_path / "noted.safetensors", tmp_path / "silent.safetensors"
+    save_checkpoint(Stellar(get_preset("debug")), noted, {"losses": '{"koleo": 0.3, "distil_mean": 2}'})
+    save_checkpoint(Stellar(get_preset("debug")), silent)
+    changes = {"pictures": str(pictures), "init": str(noted)}
+    assert with_learnt_losses(changes)["training"]["losses"] == dict.fromkeys(losses_of_the_recipe(), 0.0) | {
+        "koleo": 0.3
+    }
+    taught = changes | {"training": {"distillation": {"teacher": "teachers:any"}}}
+    assert with_learnt_losses(taught)["training"]["losses"]["distil_mean"] == 2
+    run = preset_run("debug", {"pictures": str(pictures), "init": str(silent)})
+    assert told(run) == f"losses: {silent} does not say how it weighed them; they are the recipe's"
+
+
 def test_what_a_folder_holds_beside_its_pictures_is_told(tmp_path: Path) -> None:
     odd, linked = odd_folder(tmp_path / "b\udce4r"), tmp_path / "linked"
     run = ("run", "--preset", "debug", "--steps", "2", "--out", tmp_path / "run", "--pictures")
@@ -198,6 +246,8 @@ def test_mistakes_are_one_sentence_and_no_trace(pictures: Path, tmp_path: Path) 
     save_config(begun, tmp_path / "begun")
     checkpoint = tmp_path / "debug.safetensors"
     save_checkpoint(Stellar(get_preset("debug")), checkpoint)
+    odd = tmp_path / "odd.safetensors"
+    save_checkpoint(Stellar(get_preset("debug")), odd, {"losses": '{"beauty": 1}'})
     resume = ("run", "--out", tmp_path / "begun", "--resume", "--set")
     taught = (*run, "--pictures", pictures, "--set", "training.losses.distil_mean=1")
     nowhere = ("--set", f"training.distillation.teacher={tmp_path}/none.onnx")
@@ -220,6 +270,7 @@ def test_mistakes_are_one_sentence_and_no_trace(pictures: Path, tmp_path: Path) 
             (*run, "--pictures", pictures, "--init", checkpoint, "--set", "model.depth=3"),
             f"init: {checkpoint} has depth 2, not 3\n",
         ),
+        ((*run, "--pictures", pictures, "--init", odd), f"init: {odd} notes odd weights of losses: "),
     ):
         failed = stellar_train_here(*arguments)
         assert failed.exit_code == 1

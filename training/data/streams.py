@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -184,7 +185,13 @@ class ShardStream:
         self.pictures = self._pictures(dict(self.place))
 
     def __next__(self) -> bytes:
-        return next(self.pictures)
+        try:
+            return next(self.pictures)
+        except tarfile.TarError as error:
+            raise ValueError(
+                f"pictures: a shard is empty, cut or no .tar archive ({error}): find it by tar tf, and "
+                "take it away or make it again"
+            ) from error
 
     def state(self) -> State:
         return {"stream": "shards", "shards": len(self.shards), "place": dict(self.place)}
@@ -213,7 +220,7 @@ class ShardStream:
         own = order[self.rank :: self.world_size]
         try:
             dataset = load_dataset(kind, data_files=own, split="train", streaming=True)
-        except ValueError as error:  # Arrow's, too: it looks for columns in the first one
+        except (ValueError, tarfile.TarError) as error:  # Arrow's, too: it looks into the first one
             raise ValueError(f"pictures: {escaped(own[0])} holds none that can be read: {error}") from error
         column, *others = _picture_columns(dataset.features)
         if others and not self.told and self.rank == 0:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ COLOUR_BINS = 4
 """Of each channel, in a histogram of 64 colours."""
 NUMBERED_PICTURES = 500
 """Each token of as many held-out pictures is compared with all tokens of the others."""
+
+Value = TypeVar("Value")
 
 LABELLED_SETS = ("noto", "twemoji", "stamps-gallery", "stamps-query", "clipart-query")
 
@@ -134,20 +136,24 @@ def measure_labelled(model: Stellar, pictures: Path, *, probe_steps: int) -> Lik
     """Figures on a labelled set with the parts `train` and `test`, and why some are missing.
 
     Each part is a folder LABEL/NAME.*, or of Parquet files or WebDataset archives with a label. Semantics
-    (`labelled_semantics`), likeness of the test pictures' reconstructions (`likeness`), and the PSNR of
-    decoders trained for `probe_steps` steps on frozen tokens and on frozen patches.
+    (`labelled_semantics`), `labelled_…`, the likeness of the test pictures' reconstructions (`likeness`), and
+    the PSNR of decoders trained for `probe_steps` steps on frozen tokens and on frozen patches.
     Raises `ValueError` where a part has no labelled pictures.
     """
     model, train, test = model.eval(), pictures / "train", pictures / "test"
     figures = labelled_semantics(model, untrained_like(model), pictures)
     batches = labelled_batches(test, model.config.image_size, BATCH_SIZE)
     told = likeness(model, (batch.images for batch in batches))
-    figures |= told.figures
+    figures |= _of_labelled(told.figures)  # `measure` has the same of the sample photos
     kinds: tuple[Kind, ...] = ("tokens", "dense")
     for kind in kinds:
         decoded = decoder_probe(model, str(train), test, kind, steps=probe_steps)
         figures[f"decoder_probe_psnr_db_{kind}"] = decoded
-    return Likeness(figures, told.missing)
+    return Likeness(figures, _of_labelled(told.missing))
+
+
+def _of_labelled(by_name: dict[str, Value]) -> dict[str, Value]:
+    return {f"labelled_{name}": value for name, value in by_name.items()}
 
 
 def untrained_like(model: Stellar) -> Stellar:

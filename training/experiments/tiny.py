@@ -100,17 +100,18 @@ def train(pictures: Path, runs: Path, teacher: DistillationConfig) -> Path | Non
     return checkpoint
 
 
-def make_tiny(work: Path) -> None:
-    """Everything, below `work`; the bundle comes to `work/stellar-tiny`."""
+def make_tiny(work: Path) -> bool:
+    """Everything, below `work`; the bundle comes to `work/stellar-tiny`. False where a signal stopped it."""
     prepare(work / "pictures")
     teacher = lite0(work / "teacher")
     checkpoint = train(work / "pictures" / "train", work / "runs", teacher)
     if checkpoint is None:
         console.print(f"stopped and saved; to go on: stellar-train tiny --work {work}")
-        return
+        return False
     model = load_checkpoint(checkpoint)
     quality = measure(model, work / "pictures" / "labelled", Pretrained(teacher, torch.device("cpu")))
     save_evaluation(model, quality, work)
     export_bundle(model, work / NAME, name=NAME, checkpoint=checkpoint, quality=quality)
     calibrate(work / NAME, work / "pictures" / "train", labelled=None, most=MOST_PICTURES)
     console.print(f"done: {work / NAME}")
+    return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,9 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.optim import Optimizer
 
 from model import Stellar, StellarConfig, save_checkpoint
+from training.config import RunConfig
 from training.data.streams import State
+from training.run.learnt import note
 from training.run.processes import Processes
 
 STATE_FILE = "state.pt"
@@ -59,7 +62,7 @@ def save_state(
     objective: torch.nn.Module,
     optimizer: Optimizer,
     state: RunState,
-    config: StellarConfig,
+    config: RunConfig,
     processes: Processes,
 ) -> None:
     """Write the state and, in the published names, the model; each appears whole or not at all.
@@ -88,7 +91,7 @@ def save_state(
         if path.exists():
             path.replace(folder / PREVIOUS_STATE_FILE)
         temporary.replace(path)
-        write_checkpoint(_model(weights, config), folder / CHECKPOINT_FILE)
+        write_checkpoint(_model(weights, config.model), folder / CHECKPOINT_FILE, note(config.training))
     except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
         for unfinished in (temporary, _temporary(folder / CHECKPOINT_FILE)):
             unfinished.unlink(missing_ok=True)
@@ -98,10 +101,10 @@ def save_state(
         ) from error
 
 
-def write_checkpoint(model: Stellar, path: Path) -> None:
+def write_checkpoint(model: Stellar, path: Path, notes: Mapping[str, str]) -> None:
     """Write a checkpoint beside its place and then put it there."""
     temporary = _temporary(path)
-    save_checkpoint(model, temporary)
+    save_checkpoint(model, temporary, notes)
     temporary.replace(path)
 
 

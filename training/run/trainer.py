@@ -231,7 +231,7 @@ class Trainer:
 
     def _save(self) -> None:
         state = RunState(self.progress, self.stream_state)
-        save_state(self.folder, self.objective, self.optimizer, state, self.run_config.model, self.processes)
+        save_state(self.folder, self.objective, self.optimizer, state, self.run_config, self.processes)
 
 
 def _start_model(run: RunConfig) -> Stellar:

@@ -165,9 +165,26 @@ def test_shards_without_pictures_are_an_error(tmp_path: Path) -> None:
         pass
     with pytest.raises(ValueError, match=r"empty\.tar holds none that can be read"):
         next(open_stream(str(tmp_path), seed=0, batch_size=1))
+    (tmp_path / "empty.tar").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"empty\.tar holds none that can be read: empty file"):
+        next(open_stream(str(tmp_path), seed=0, batch_size=1))
     (tmp_path / "empty.tar").unlink()
     pq.write_table(pa.table({"label": [1, 2]}), tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="expected a column of pictures, such as image, got label"):
+        next(open_stream(str(tmp_path), seed=0, batch_size=1))
+
+
+def test_an_archive_that_is_cut_is_an_error(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        for number in range(10):
+            entry = tarfile.TarInfo(f"{number}.png")
+            entry.size = len(encoded(number))
+            archive.addfile(entry, io.BytesIO(encoded(number)))
+    cut = 8 * 2 * tarfile.BLOCKSIZE + tarfile.BLOCKSIZE  # behind the ninth picture's name
+    (tmp_path / "0.tar").write_bytes((tmp_path / "0.tar").read_bytes()[:cut])
+    with pytest.raises(
+        ValueError, match=r"a shard is empty, cut or no \.tar archive \(unexpected end of data"
+    ):
         next(open_stream(str(tmp_path), seed=0, batch_size=1))
 
 

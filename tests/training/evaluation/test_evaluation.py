@@ -116,11 +116,13 @@ def test_the_command_judges_a_set_that_is_named_and_says_what_it_could_not_measu
     assert judged < figures.keys()
     assert figures["linear_dense"] == figures["linear_pixels"] == 1
     assert (figures["chance"], figures["unreadable"]) == (0.5, 1)
-    assert {"mse", "psnr_db", "ssim", "decoder_probe_psnr_db_tokens", "decoder_probe_psnr_db_dense"} < set(
-        figures
-    )
+    assert {f"decoder_probe_psnr_db_{kind}" for kind in ("tokens", "dense")} < figures.keys()
+    for name in ("psnr_db", "ssim"):  # above the values that they are means of, not of other pictures
+        each = [value for key, value in figures.items() if key.startswith(f"{name}_")]
+        assert figures[name] == pytest.approx(sum(each) / len(each)) != figures[f"labelled_{name}"]
+    assert figures["labelled_psnr_db"] >= -10 * math.log10(figures["labelled_mse"])  # by Jensen's inequality
     for name, reason in figures.get("not_measured", {}).items():
-        assert name in ("lpips", "rfid")
+        assert name in ("labelled_lpips", "labelled_rfid")
         assert "stellar-service[perception]" in reason
         assert f"{name} was not measured: {reason}" in done.stdout
     with Image.open(tmp_path / "out" / "grid.png") as picture:

@@ -11,6 +11,7 @@ import pytest
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
+from tests.training.stopping import stopped
 from training.cli import app
 from training.experiments.claim import ARMS, MODEL, RECIPE, raw_pixels
 from training.experiments.fashion import SPLITS, prepare_fashion
@@ -64,6 +65,13 @@ def test_every_arm_is_trained_judged_and_kept(work: Path) -> None:
         *arms,
         "raw pixels",
     ]
+
+
+def test_the_claim_ends_with_75_where_a_signal_stops_it(work: Path) -> None:
+    ended = stopped("claim", work, "semantic-7", "--arm", "semantic", "--seed", "7")
+    assert ended.returncode == 75, ended.stderr
+    assert "stopped and saved; to go on: stellar-train claim" in ended.stdout
+    assert (work / "semantic-7/checkpoint.safetensors").exists()
 
 
 def test_an_unknown_arm_is_named(work: Path) -> None:

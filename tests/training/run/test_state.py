@@ -12,16 +12,18 @@ from torch.optim import AdamW
 
 from model import Stellar, get_preset, load_checkpoint
 from training.config import get_recipe
+from training.config_file import preset_run
 from training.losses.objective import Objective
 from training.run.processes import Processes
 from training.run.state import Progress, RunState, load_state, save_state
 
 ALONE = Processes(0, 1, torch.device("cpu"))
+RUN = preset_run("debug", {"pictures": "pictures"})
 
 
 def save(folder: Path, objective: Objective, optimizer: AdamW, progress: Progress) -> None:
     state = RunState(progress, {"taken": 12})
-    save_state(folder, objective, optimizer, state, objective.model.config, ALONE)
+    save_state(folder, objective, optimizer, state, RUN, ALONE)
 
 
 def parts(seed: int) -> tuple[Objective, AdamW]:
