@@ -95,6 +95,19 @@ class DistillationConfig:
             raise ValueError(f"distillation.std: expected numbers above 0, got {self.std}")
 
 
+Part = Literal[
+    "embedding",
+    "sparse_tokens",
+    "transformer",
+    "factorization",
+    "decoder",
+    "reconstruction_head",
+    "clustering_head",
+    "cls_cluster_head",
+]
+"""A part of a model by its name there."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """How a model is trained. The defaults are the paper's recipe for one device."""
@@ -117,6 +130,12 @@ class TrainingConfig:
     """AdamW's decay rate of the squared gradients, in [0, 1]."""
     gradient_clip: float = 3.0
     """Largest norm of the whole gradient."""
+    layer_decay: float = 1.0
+    """Learning rate of an encoder layer over that of the next one, in (0, 1]: 1 is the same for all."""
+    frozen_layers: int = 0
+    """First encoder layers that stay as they are, with what goes into them: patches, positions, tokens."""
+    frozen: tuple[Part, ...] = ()
+    """Parts of the model that stay as they are."""
     losses: LossWeights = field(default_factory=LossWeights)
     """Weights of the losses."""
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
@@ -171,7 +190,7 @@ class TrainingConfig:
             _expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
         for name in ("log_every", "save_every", "max_skipped"):
             _expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
-        for name in ("masked_views", "local_crops", "seed"):
+        for name in ("masked_views", "local_crops", "seed", "frozen_layers"):
             _expect(name, getattr(self, name), "an integer, 0 or more", low=0, whole=True)
         for name in ("learning_rate", "final_learning_rate", "weight_decay"):
             _expect(name, getattr(self, name), "a finite number, 0 or more", low=0)
@@ -179,6 +198,9 @@ class TrainingConfig:
             _expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
         for name in ("colour_strength", "reference_colour_strength"):
             _expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
+        _expect("layer_decay", self.layer_decay, "a number above 0 and at most 1", low=0, high=1)
+        if not self.layer_decay:
+            raise ValueError("layer_decay: expected a number above 0 and at most 1, got 0")
         if not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip: expected a number above 0, got {self.gradient_clip}")
         for name in ("global_scale", "local_scale"):
@@ -292,6 +314,11 @@ class RunConfig:
                     f"{name}: expected a path in UTF-8, which TOML is, got {escaped(path)}: "
                     "reach it by a link (ln -s)"
                 )
+        if self.training.frozen_layers > self.model.depth:
+            raise ValueError(
+                f"frozen_layers: expected at most the encoder's {self.model.depth}, got "
+                f"{self.training.frozen_layers}"
+            )
         losses, tokens = self.training.losses, self.model.num_sparse_tokens
         if tokens < 2 and self.training.objective == "stellar" and losses.want("koleo", "masked_koleo"):
             raise ValueError(f"num_sparse_tokens: koleo keeps tokens apart; expected 2 or more, got {tokens}")

@@ -135,11 +135,15 @@ def load_state(
                 f"{folder}: its state is of another model or recipe than the configuration: it has no "
                 f"{missing[0]}, one of {len(missing)}"
             )
+        # Of the optimizer its averages come back; rates and decays are the configuration's.
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         try:
             set_model_state_dict(objective, content["objective"], options=_WHOLE)
             set_optimizer_state_dict(
                 objective, optimizer, content["optimizer"], options=_WHERE_GRADIENTS_WERE
             )
+            for group, own in zip(optimizer.param_groups, settings, strict=True):
+                group.update(own)
         except (RuntimeError, KeyError) as error:
             raise ValueError(
                 f"{folder}: its state is of another model or recipe than the configuration: {error}"

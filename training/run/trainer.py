@@ -16,7 +16,6 @@ from types import FrameType
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
@@ -30,6 +29,7 @@ from training.data.streams import State, Stream, open_stream
 from training.data.views import make_views
 from training.losses.named import Losses
 from training.losses.objective import Objective, make_objective
+from training.run.groups import freeze, parameter_groups
 from training.run.memory import keep_freed_memory
 from training.run.parallel import gradient_norm, parallelize, synchronized
 from training.run.processes import Processes, this_process
@@ -38,8 +38,6 @@ from training.run.report import Report
 from training.run.schedule import learning_rate
 from training.run.state import CHECKPOINT_FILE, Progress, RunState, load_state, save_state
 
-UNDECAYED = ("cls_token", "positions", "sparse_tokens", "mask_token")
-"""Parameters with two axes and more that are embeddings, not matrices."""
 DRAWS_PER_SEED = 1 << 32
 """Steps between the draws of one seed and the next's."""
 
@@ -99,10 +97,14 @@ class Trainer:
         self.left_out = self._open_stream(None).left_out
         """A line on what else the folder of pictures holds, if anything."""
         torch.manual_seed(config.seed)
-        self.objective = make_objective(_start_model(run).to(self.device).train(), config)
+        model = _start_model(run).to(self.device).train()
+        freeze(model, config)
+        self.objective = make_objective(model, config)
         self.step_objective = parallelize(self.objective, config, self.processes)
+        groups = parameter_groups(self.objective, config)
+        self.rate_shares = [group.rate_share for group in groups]
         self.optimizer = AdamW(
-            _parameter_groups(self.objective, config.weight_decay),
+            [{"params": group.parameters, "weight_decay": group.weight_decay} for group in groups],
             lr=config.learning_rate,
             betas=(0.9, config.beta2),
             fused=True,
@@ -165,8 +167,8 @@ class Trainer:
     def _step(self, step: int, batches: Iterator[PictureBatch], stop: Stop) -> StepResult:
         """One step; a loss or gradient that is not finite, on any process, leaves the weights as they are."""
         config, rate = self.config, learning_rate(step, self.config)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for group, share in zip(self.optimizer.param_groups, self.rate_shares, strict=True):
+            group["lr"] = rate * share
         self.optimizer.zero_grad(set_to_none=True)
         sums, unreadable = None, 0
         for part in range(config.accumulation):
@@ -175,6 +177,8 @@ class Trainer:
             last = part + 1 == config.accumulation
             with synchronized(self.step_objective, last):
                 losses = self._losses(step * config.accumulation + part, batch)
+                if not losses.total.requires_grad:
+                    raise ValueError("frozen: expected something that a loss with a weight reaches, got none")
                 (losses.total / config.accumulation).backward()  # type: ignore[no-untyped-call]
             values = torch.stack([losses.total.detach(), *(loss.detach() for loss in losses.named.values())])
             sums = values if sums is None else sums + values
@@ -264,14 +268,3 @@ def _new_model(run: RunConfig) -> Stellar:
         path = Path(folder) / CHECKPOINT_FILE
         save_checkpoint(model, path)
         return load_checkpoint(path, vqgan=run.vqgan, num_heads=run.model.num_heads)
-
-
-def _parameter_groups(objective: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Matrices, which decay, and the rest, which does not."""
-    matrices: list[Tensor] = []
-    others: list[Tensor] = []
-    for name, parameter in objective.named_parameters():
-        if parameter.requires_grad:
-            decays = parameter.ndim >= 2 and not name.endswith(UNDECAYED)
-            (matrices if decays else others).append(parameter)
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
