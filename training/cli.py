@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -13,6 +13,7 @@ from model import CheckpointError, load_checkpoint
 from training.config import RunConfig
 from training.config_file import (
     CONFIG_FILE,
+    absolute,
     describe,
     load_config,
     merged,
@@ -64,7 +65,8 @@ def run(
         bool, typer.Option("--reconstruction-only", help="First stage: reconstruct, and keep tokens apart.")
     ] = False,
     init: Annotated[
-        Path | None, typer.Option(help="Checkpoint to start from; its losses' weights come along.")
+        str | None,
+        typer.Option(help="A checkpoint or a name, as stellar-b16; its losses' weights come along."),
     ] = None,
     vit_mae: Annotated[
         Path | None, typer.Option(help="ViT-MAE checkpoint to start the encoder from.")
@@ -83,10 +85,8 @@ def run(
     On several GPUs: torchrun --nproc-per-node 8 -m training.cli run …
     `stellar-train config b16` shows all settings.
     """
-    paths = {"init": init, "vit_mae": vit_mae, "vqgan": vqgan}
-    given: dict[str, Any] = {name: str(path.absolute()) for name, path in paths.items() if path is not None}
-    if pictures is not None:
-        given["pictures"] = pictures if "://" in pictures else str(Path(pictures).absolute())
+    paths = {"pictures": pictures, "init": init, "vit_mae": vit_mae, "vqgan": vqgan}
+    given = absolute({name: str(path) for name, path in paths.items() if path is not None}, Path())
     counts = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     counts |= {"workers": workers, "seed": seed}
     given["training"] = {name: value for name, value in counts.items() if value is not None}

@@ -288,6 +288,9 @@ TRAINING_PRESETS: dict[str, TrainingConfig] = {
 }
 """The recipes for the models of the same names."""
 
+NAMED = tuple(f"stellar-{preset}" for preset in TRAINING_PRESETS if preset != "debug")
+"""Models to start from that have names: the published ones and the bundled one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -296,7 +299,7 @@ class RunConfig:
     pictures: str
     """Folder of pictures, or of Parquet files or WebDataset archives, or a pattern of such."""
     init: str | None = None
-    """Checkpoint whose weights the run starts from."""
+    """Checkpoint whose weights the run starts from, or the name of a model, such as stellar-b16."""
     vit_mae: str | None = None
     """ViT-MAE checkpoint whose encoder the run starts from, where there is no `init`."""
     vqgan: str | None = None

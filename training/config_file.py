@@ -16,11 +16,12 @@ from pydantic import TypeAdapter, ValidationError
 from tomlkit.items import Table
 
 from model import StellarConfig, get_preset
-from training.config import DistillationConfig, LossWeights, RunConfig, TrainingConfig, get_recipe
+from training.config import NAMED, DistillationConfig, LossWeights, RunConfig, TrainingConfig, get_recipe
 
 CONFIG_FILE = "config.toml"
 PATHS = ("pictures", "init", "vit_mae", "vqgan")
-"""Settings that are paths; a teacher of `training.distillation` is one where it ends with .onnx."""
+"""Settings that are paths: `init` unless it is a model's name. A teacher of `training.distillation` is one
+where its name ends with .onnx."""
 KEPT = (
     *(("model", field.name) for field in fields(StellarConfig)),
     ("training", "objective"),
@@ -103,7 +104,7 @@ def read_changes(path: Path) -> Changes:
         changes = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from error
-    return _absolute(changes, path.parent)
+    return absolute(changes, path.parent)
 
 
 def parse_changes(settings: Iterable[str]) -> Changes:
@@ -125,14 +126,15 @@ def parse_changes(settings: Iterable[str]) -> Changes:
         for part in parts:
             table = table.setdefault(part, {})
         table[last] = value
-    return _absolute(changes, Path())
+    return absolute(changes, Path())
 
 
-def _absolute(changes: Changes, folder: Path) -> Changes:
+def absolute(changes: Changes, folder: Path) -> Changes:
     """The changes with their paths, which are relative to a folder, made absolute."""
     for name in PATHS:
-        if isinstance(changes.get(name), str) and "://" not in changes[name]:
-            changes[name] = str(folder.resolve() / changes[name])
+        value = changes.get(name)
+        if isinstance(value, str) and "://" not in value and not (name == "init" and value in NAMED):
+            changes[name] = str(folder.resolve() / value)
     table: Any = changes
     for name in ("training", "distillation"):
         table = table.get(name) if isinstance(table, Mapping) else None

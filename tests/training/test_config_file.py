@@ -120,3 +120,10 @@ def test_an_unknown_field_in_a_saved_run_is_refused_with_its_name(tmp_path: Path
     path.write_text(path.read_text().replace("warmup_share", "momentum"))
     with pytest.raises(ValueError, match="momentum"):
         load_config(tmp_path)
+
+
+def test_a_models_name_is_no_path(tmp_path: Path) -> None:
+    assert parse_changes(["init=stellar-b16"]) == {"init": "stellar-b16"}
+    assert parse_changes(["init=./stellar-b16"]) == {"init": str(Path.cwd() / "stellar-b16")}
+    (tmp_path / "run.toml").write_text('init = "stellar-tiny"\n')
+    assert read_changes(tmp_path / "run.toml") == {"init": "stellar-tiny"}

@@ -10,6 +10,7 @@ from pathlib import Path
 from model.tensor_file import read_metadata
 from training.config import DISTILLED, LossWeights, RunConfig, TrainingConfig
 from training.config_file import Changes, merged
+from training.run.weights import file_of
 
 NOTE = "losses"
 """The note's name beside the tensors: a JSON object of the weights above 0."""
@@ -30,7 +31,7 @@ def with_learnt_losses(changes: Changes) -> Changes:
     init, training = changes.get("init"), changes.get("training")
     teacher = merged({"distillation": {}}, training if isinstance(training, Mapping) else {})["distillation"]
     taught = isinstance(teacher, Mapping) and teacher.get("teacher") is not None
-    learnt = _learnt(Path(init), taught) if isinstance(init, str) else None
+    learnt = _learnt(file_of(init), taught) if isinstance(init, str) else None
     return changes if learnt is None else merged({"training": {"losses": learnt}}, changes)
 
 
@@ -38,7 +39,7 @@ def told(run: RunConfig) -> str:
     """A line on the losses of a run that starts from a checkpoint; nothing where there is none."""
     if run.init is None or run.training.objective != "stellar":
         return ""
-    learnt = _learnt(Path(run.init), run.training.distillation.teacher is not None)
+    learnt = _learnt(file_of(run.init), run.training.distillation.teacher is not None)
     if learnt is None:
         return f"losses: {run.init} does not say how it weighed them; they are the recipe's"
     used = asdict(run.training.losses)

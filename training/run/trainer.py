@@ -37,6 +37,7 @@ from training.run.provenance import record_start
 from training.run.report import Report
 from training.run.schedule import learning_rate
 from training.run.state import CHECKPOINT_FILE, Progress, RunState, load_state, save_state
+from training.run.weights import read_weights
 
 DRAWS_PER_SEED = 1 << 32
 """Steps between the draws of one seed and the next's."""
@@ -244,7 +245,7 @@ def _start_model(run: RunConfig) -> Stellar:
         if run.vit_mae is not None:
             load_vit_mae(run.vit_mae, model)
         return model
-    model = load_checkpoint(run.init, vqgan=run.vqgan, num_heads=run.model.num_heads)
+    model = read_weights(run.init, vqgan=run.vqgan, num_heads=run.model.num_heads)
     if model.config != run.model:
         pairs = [(field.name, getattr(model.config, field.name)) for field in fields(run.model)]
         others = [
