@@ -23,7 +23,9 @@ from training.config_file import (
     resumed,
 )
 from training.losses.pretrained import Pretrained
+from training.run.finetuning import finetuned
 from training.run.learnt import told, with_learnt_losses
+from training.run.memory import peak_gib
 from training.run.processes import joined
 from training.run.state import CHECKPOINT_FILE
 from training.run.trainer import DivergedError, Trainer
@@ -94,9 +96,8 @@ def run(
         changes = merged(read_changes(config) if config else {}, given, parse_changes(settings or []))
         if resume:
             resolved = resumed(load_config(out), changes)
-        elif (out / CONFIG_FILE).exists():
-            raise ValueError(f"--out: {out} already holds a run; go on with --resume, or name another folder")
         else:
+            _begin(out)
             resolved = preset_run(preset, with_learnt_losses(changes))
         if reconstruction_only:
             losses = resolved.training.losses.only("reconstruction", "koleo")
@@ -104,6 +105,53 @@ def run(
         _train(resolved, out, "" if resume else told(resolved))
     except (CheckpointError, DivergedError, OSError, ValueError) as error:
         raise _failed(error) from error
+
+
+@app.command()
+def finetune(
+    start: Annotated[
+        str, typer.Option("--from", help="A checkpoint, or a model's name: stellar-b16, …, stellar-tiny.")
+    ],
+    pictures: Annotated[str, typer.Option(help="Your pictures: a folder, or shards, as for `run`.")],
+    out: Annotated[Path, typer.Option(help="The run's folder; to go on with it: `run --out OUT --resume`.")],
+    held_out: Annotated[
+        str | None,
+        typer.Option(
+            help="Others, to look at before and while it trains.", show_default="a share of PICTURES"
+        ),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings.", exists=True)] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as training.losses.koleo=0.2."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures in a step, on each device.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the top.")] = None,
+    layer_decay: Annotated[float | None, typer.Option(help="A layer's rate over the next one's.")] = None,
+    frozen_layers: Annotated[int | None, typer.Option(help="First layers that stay as they are.")] = None,
+    vqgan: Annotated[
+        Path | None, typer.Option(help="Weights of the VQGAN, where a checkpoint lacks them.")
+    ] = None,
+) -> None:
+    """Train a model that there is on your own pictures; exit codes are those of `run`."""
+    paths = {"pictures": pictures, "held_out": held_out, "init": start, "vqgan": vqgan}
+    given = absolute({name: str(path) for name, path in paths.items() if path is not None}, Path())
+    numbers = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    numbers |= {"layer_decay": layer_decay, "frozen_layers": frozen_layers}
+    given["training"] = {name: value for name, value in numbers.items() if value is not None}
+    try:
+        changes = merged(read_changes(config) if config else {}, given, parse_changes(settings or []))
+        _begin(out)
+        resolved = finetuned(changes)
+        _train(resolved, out, told(resolved))
+    except (CheckpointError, DivergedError, OSError, ValueError) as error:
+        raise _failed(error) from error
+
+
+def _begin(out: Path) -> None:
+    if (out / CONFIG_FILE).exists():
+        raise ValueError(f"--out: {out} already holds a run; go on with --resume, or name another folder")
 
 
 def _train(config: RunConfig, out: Path, losses: str) -> None:
@@ -122,7 +170,9 @@ def _train(config: RunConfig, out: Path, losses: str) -> None:
         steps = config.training.steps
         shared = f", {processes.world_size} processes" if processes.world_size > 1 else ""
         say(f"{out}: step {trainer.progress.step} of {steps}, on {trainer.device.type}{shared}")
-        if trainer.run():
+        done = trainer.run()
+        say(f"memory: {peak_gib(trainer.device):.2f} GiB at most, on {trainer.device.type}")
+        if done:
             say(f"done: {out / CHECKPOINT_FILE}")
         else:
             say(

@@ -180,6 +180,12 @@ class TrainingConfig:
     """Steps between lines of metrics."""
     save_every: int = 1000
     """Steps between checkpoints."""
+    validate_every: int = 1000
+    """Steps between looks at held-out pictures, where there are any."""
+    held_out_share: float = 0.0
+    """Share of the pictures of a folder that are held out, where the run names no others, in [0, 1)."""
+    held_out_pictures: int = 256
+    """Held-out pictures that are looked at, at most."""
     max_skipped: int = 20
     """Steps in a row with a loss or gradient that is not finite after which the run stops."""
     seed: int = 0
@@ -188,13 +194,13 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulation", "workers", "local_size", "picture_size"):
             _expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
-        for name in ("log_every", "save_every", "max_skipped"):
+        for name in ("log_every", "save_every", "validate_every", "held_out_pictures", "max_skipped"):
             _expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
         for name in ("masked_views", "local_crops", "seed", "frozen_layers"):
             _expect(name, getattr(self, name), "an integer, 0 or more", low=0, whole=True)
         for name in ("learning_rate", "final_learning_rate", "weight_decay"):
             _expect(name, getattr(self, name), "a finite number, 0 or more", low=0)
-        for name in ("warmup_share", "beta2", "mask_ratio", "teacher_momentum", "mixing"):
+        for name in ("warmup_share", "beta2", "mask_ratio", "teacher_momentum", "mixing", "held_out_share"):
             _expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
         for name in ("colour_strength", "reference_colour_strength"):
             _expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
@@ -298,6 +304,8 @@ class RunConfig:
 
     pictures: str
     """Folder of pictures, or of Parquet files or WebDataset archives, or a pattern of such."""
+    held_out: str | None = None
+    """The same of pictures that are held out, which must be others."""
     init: str | None = None
     """Checkpoint whose weights the run starts from, or the name of a model, such as stellar-b16."""
     vit_mae: str | None = None
@@ -310,13 +318,18 @@ class RunConfig:
     """The recipe."""
 
     def __post_init__(self) -> None:
-        for name in ("pictures", "init", "vit_mae", "vqgan"):
+        for name in ("pictures", "held_out", "init", "vit_mae", "vqgan"):
             path = getattr(self, name) or ""
             if path != path.encode("utf-8", "ignore").decode():
                 raise ValueError(
                     f"{name}: expected a path in UTF-8, which TOML is, got {escaped(path)}: "
                     "reach it by a link (ln -s)"
                 )
+        if self.held_out is not None and self.training.held_out_share:
+            raise ValueError(
+                f"held_out_share: the run names pictures that are held out; expected 0, got "
+                f"{self.training.held_out_share}"
+            )
         if self.training.frozen_layers > self.model.depth:
             raise ValueError(
                 f"frozen_layers: expected at most the encoder's {self.model.depth}, got "

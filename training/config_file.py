@@ -19,7 +19,7 @@ from model import StellarConfig, get_preset
 from training.config import NAMED, DistillationConfig, LossWeights, RunConfig, TrainingConfig, get_recipe
 
 CONFIG_FILE = "config.toml"
-PATHS = ("pictures", "init", "vit_mae", "vqgan")
+PATHS = ("pictures", "held_out", "init", "vit_mae", "vqgan")
 """Settings that are paths: `init` unless it is a model's name. A teacher of `training.distillation` is one
 where its name ends with .onnx."""
 KEPT = (

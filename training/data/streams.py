@@ -17,6 +17,7 @@ import torch
 from service.tokens.files import LeftOut, files_at, files_within, suffix_of
 from service.tokens.names import escaped
 from service.tokens.pictures import SUFFIXES
+from training.data.held_out import split
 
 SHARD_KINDS = {".parquet": "parquet", ".tar": "webdataset"}
 """What `datasets` calls the shards of a suffix."""
@@ -50,13 +51,16 @@ def open_stream(
     rank: int = 0,
     world_size: int = 1,
     state: State | None = None,
+    held_out_share: float = 0.0,
+    held_out: bool = False,
 ) -> Stream:
     """The pictures of a folder, at any depth, or of the Parquet files or WebDataset archives in it.
 
     `pictures` may also be a pattern of such shards, on a disk or anywhere fsspec reaches
     (`s3://bucket/train-*.parquet`).
 
-    A state that was saved on more or fewer of them goes on with those that there are.
+    A state that was saved on more or fewer of them goes on with those that there are. Of a folder, a share
+    can be held out: the stream has the others, or only these.
 
     Raises `ValueError` where there are no pictures, where shards are fewer than processes, and for a state of
     shards where there is a folder, or the other way round.
@@ -69,11 +73,18 @@ def open_stream(
             f"({', '.join(SHARD_KINDS)}), got {escaped(pictures)}{also}"
         )
     stream: Stream
+    paths = found.paths
+    if held_out_share and found.shards:
+        raise ValueError(
+            "held_out_share: pictures in shards are not told apart; expected others (held_out), or 0"
+        )
+    if held_out_share:
+        paths = split(paths, pictures, held_out_share)[held_out]
     if found.shards:
         stream = ShardStream(found.shards, seed=seed, rank=rank, world_size=world_size, state=state)
     else:
         stream = FolderStream(
-            found.paths, seed=seed, batch_size=batch_size, rank=rank, world_size=world_size, state=state
+            paths, seed=seed, batch_size=batch_size, rank=rank, world_size=world_size, state=state
         )
     stream.left_out = found.left_out
     return stream

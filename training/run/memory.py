@@ -1,9 +1,12 @@
-"""The C library's memory on a CPU: what one step frees, the next one takes again."""
+"""Memory: what one step frees on a CPU, the next one takes again; and the most that a process has had."""
 
 from __future__ import annotations
 
 import ctypes
+import resource
 import sys
+
+import torch
 
 # Parameters of mallopt(3), as <malloc.h> of the GNU C library numbers them.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -20,3 +23,11 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, NEVER)
+
+
+def peak_gib(device: torch.device) -> float:
+    """The most memory that this process has had at a time: its tensors' on a GPU, elsewhere all."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) tells bytes there, and else KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -8,6 +8,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -42,7 +43,7 @@ class Report:
             from torch.utils.tensorboard import SummaryWriter
 
             path = folder / METRICS_FILE
-            _keep_before(path, first_step)
+            keep_before(path, first_step)
             self.file = path.open("a", buffering=1)
             self.events = SummaryWriter(folder / EVENTS_FOLDER, purge_step=first_step)
 
@@ -80,15 +81,25 @@ class Report:
             left = timedelta(seconds=round(seconds * (self.steps - step - 1)))
             self.say(f"step {step + 1}/{self.steps} · {summary} · {left} left")
 
+    def held_out(self, step: int, figures: dict[str, float], best: bool) -> None:
+        """Report figures of held-out pictures after so many steps."""
+        if self.events is not None:
+            for name, value in figures.items():
+                self.events.add_scalar(f"held_out/{name}", value, step)
+        named = " · ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        self.say(f"step {step}/{self.steps} · held out: {named}{' · the best so far' * best}")
+
     def say(self, message: str) -> None:
         """Print one line."""
         self.console.print(message, soft_wrap=True, markup=False)
 
 
-def _keep_before(path: Path, first_step: int) -> None:
+def keep_before(path: Path, first_step: int) -> list[dict[str, Any]]:
+    """Drop the lines of a file from a step on, and tell what the others say."""
     if not path.exists():
-        return
-    lines = path.read_text().splitlines(keepends=True)
+        return []
     # Only a last line can be cut off, and it belongs to a step that is done again.
-    whole = [line for line in lines if line.endswith("\n")]
-    path.write_text("".join(line for line in whole if json.loads(line)["step"] < first_step))
+    whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    kept = [line for line in whole if json.loads(line)["step"] < first_step]
+    path.write_text("".join(kept))
+    return [json.loads(line) for line in kept]

@@ -31,6 +31,7 @@ from training.run.processes import Processes
 STATE_FILE = "state.pt"
 PREVIOUS_STATE_FILE = "state.previous.pt"
 CHECKPOINT_FILE = "checkpoint.safetensors"
+BEST_FILE = "best.safetensors"
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 """Sharded tensors are put together, on the first process alone."""
@@ -106,6 +107,13 @@ def write_checkpoint(model: Stellar, path: Path, notes: Mapping[str, str]) -> No
     temporary = _temporary(path)
     save_checkpoint(model, temporary, notes)
     temporary.replace(path)
+
+
+def save_best(folder: Path, objective: torch.nn.Module, config: RunConfig, processes: Processes) -> None:
+    """Write the model as the best one. Every process must call this; the first one writes."""
+    weights = get_model_state_dict(objective, options=_WHOLE)
+    if processes.first:
+        write_checkpoint(_model(weights, config.model), folder / BEST_FILE, note(config.training))
 
 
 def _temporary(path: Path) -> Path:

@@ -36,7 +36,8 @@ from training.run.processes import Processes, this_process
 from training.run.provenance import record_start
 from training.run.report import Report
 from training.run.schedule import learning_rate
-from training.run.state import CHECKPOINT_FILE, Progress, RunState, load_state, save_state
+from training.run.state import CHECKPOINT_FILE, Progress, RunState, load_state, save_best, save_state
+from training.run.validation import Validation
 from training.run.weights import read_weights
 
 DRAWS_PER_SEED = 1 << 32
@@ -113,6 +114,9 @@ class Trainer:
         state = load_state(folder, self.objective, self.optimizer, self.processes)
         self.progress, self.stream_state = state
         self.stream = self._open_stream(self.stream_state)
+        self.saved_step = self.progress.step
+        looks = run.held_out is not None or config.held_out_share > 0
+        self.validation = Validation(run, self.processes) if looks else None
 
     def _open_stream(self, state: State | None) -> Stream:
         return open_stream(
@@ -122,6 +126,7 @@ class Trainer:
             rank=self.processes.rank,
             world_size=self.processes.world_size,
             state=state,
+            held_out_share=self.config.held_out_share,
         )
 
     def run(self) -> bool:
@@ -136,9 +141,12 @@ class Trainer:
             self.folder.mkdir(parents=True, exist_ok=True)
             save_config(self.run_config, self.folder)
             record_start(self.folder, self.progress.step, self.processes)
+        if self.validation is not None:
+            self.validation.open(self.folder, self.progress.step)
         batches = self._batches()
         with stop.listening(), closing(batches), self._report() as report:
-            saved_step, skipped_in_a_row = self.progress.step, 0
+            skipped_in_a_row = 0
+            self._validate(report)
             while self.progress.step < config.steps:
                 step = self.progress.step
                 measured = self._step(step, batches, stop)
@@ -158,11 +166,11 @@ class Trainer:
                     )
                 if self.progress.step % config.save_every == 0 and not skipped_in_a_row:
                     self._save()
-                    saved_step = self.progress.step
                 if measured.stop:
                     break
-            if saved_step != self.progress.step:
-                self._save()
+                if not skipped_in_a_row:
+                    self._validate(report)
+            self._save()
         return self.progress.step >= config.steps
 
     def _step(self, step: int, batches: Iterator[PictureBatch], stop: Stop) -> StepResult:
@@ -201,14 +209,14 @@ class Trainer:
 
     def _losses(self, number: int, batch: PictureBatch) -> Losses:
         """Losses of the batch with this number, counted from 0 over the whole run."""
+        return self._losses_of(self.config.seed * DRAWS_PER_SEED + number, batch)
+
+    def _losses_of(self, seed: int, batch: PictureBatch) -> Losses:
+        """Losses of a batch whose views are drawn from a seed on."""
         config, processes, grid = self.config, self.processes, self.run_config.model.grid
-        draws = Draws(
-            config.seed * DRAWS_PER_SEED + number,
-            config.batch_size,
-            first=processes.rank * config.batch_size,
-            total=processes.world_size * config.batch_size,
-            device=self.device,
-        )
+        size = len(batch.pixels)
+        first, total = processes.rank * size, processes.world_size * size
+        draws = Draws(seed, size, first=first, total=total, device=self.device)
         pixels = batch.pixels.to(self.device, non_blocking=True)
         aspect = batch.aspect.to(self.device, non_blocking=True)
         views = make_views(pixels, aspect, self.run_config.model.image_size, config, draws)
@@ -234,7 +242,26 @@ class Trainer:
             batch_size=config.batch_size * config.accumulation * self.processes.world_size,
         )
 
+    def _validate(self, report: Report) -> None:
+        """Look at the held-out pictures where it is time; keep the weights if they are better than ever."""
+        step = self.progress.step
+        if self.validation is None or not self.validation.due(step):
+            return
+        self.step_objective.eval()
+        figures = self.validation.measure(self._losses_of)
+        self.step_objective.train()
+        best = self.validation.is_best(figures["loss"])
+        if best:
+            if step:
+                self._save()  # a run that goes on has then done what is the best
+            save_best(self.folder, self.objective, self.run_config, self.processes)
+        self.validation.add(step, figures)
+        report.held_out(step, figures, best)
+
     def _save(self) -> None:
+        if self.saved_step == self.progress.step:
+            return
+        self.saved_step = self.progress.step
         state = RunState(self.progress, self.stream_state)
         save_state(self.folder, self.objective, self.optimizer, state, self.run_config, self.processes)
 
