@@ -180,6 +180,8 @@ class TrainingConfig:
     """Steps between lines of metrics."""
     save_every: int = 1000
     """Steps between checkpoints."""
+    keep_checkpoints: int = 0
+    """Last checkpoints that are kept with their steps in their names, beside the newest and the best one."""
     validate_every: int = 1000
     """Steps between looks at held-out pictures, where there are any."""
     held_out_share: float = 0.0
@@ -196,7 +198,7 @@ class TrainingConfig:
             _expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
         for name in ("log_every", "save_every", "validate_every", "held_out_pictures", "max_skipped"):
             _expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
-        for name in ("masked_views", "local_crops", "seed", "frozen_layers"):
+        for name in ("masked_views", "local_crops", "seed", "frozen_layers", "keep_checkpoints"):
             _expect(name, getattr(self, name), "an integer, 0 or more", low=0, whole=True)
         for name in ("learning_rate", "final_learning_rate", "weight_decay"):
             _expect(name, getattr(self, name), "a finite number, 0 or more", low=0)

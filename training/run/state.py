@@ -10,6 +10,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from shutil import copyfile
 from typing import Any, NamedTuple
 
 import torch
@@ -93,8 +94,9 @@ def save_state(
             path.replace(folder / PREVIOUS_STATE_FILE)
         temporary.replace(path)
         write_checkpoint(_model(weights, config.model), folder / CHECKPOINT_FILE, note(config.training))
+        _keep_last(folder, state.progress.step, config.training.keep_checkpoints)
     except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
-        for unfinished in (temporary, _temporary(folder / CHECKPOINT_FILE)):
+        for unfinished in folder.glob(_temporary(Path("*")).name):
             unfinished.unlink(missing_ok=True)
         raise OSError(
             f"{folder}: the state after step {state.progress.step} could not be written ({error}); "
@@ -107,6 +109,18 @@ def write_checkpoint(model: Stellar, path: Path, notes: Mapping[str, str]) -> No
     temporary = _temporary(path)
     save_checkpoint(model, temporary, notes)
     temporary.replace(path)
+
+
+def _keep_last(folder: Path, step: int, number: int) -> None:
+    """Keep what was saved last under its step, and of those before as many as make the number."""
+    if not number:
+        return
+    named = folder / f"checkpoint-{step:07}.safetensors"
+    temporary = _temporary(named)
+    copyfile(folder / CHECKPOINT_FILE, temporary)
+    temporary.replace(named)
+    for old in sorted(folder.glob("checkpoint-*.safetensors"))[:-number]:
+        old.unlink()
 
 
 def save_best(folder: Path, objective: torch.nn.Module, config: RunConfig, processes: Processes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,15 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_states_before_it(tmp_pat
         signal.signal(signal.SIGXFSZ, before)
     assert {path.name for path in tmp_path.iterdir()} == {"state.pt", "checkpoint.safetensors"}
     assert load_state(tmp_path, *parts(1), ALONE).progress == Progress(4, 0, 0)
+
+
+def test_the_last_checkpoints_are_kept_by_their_steps(tmp_path: Path) -> None:
+    objective, optimizer = parts(0)
+    settings = replace(RUN, training=replace(RUN.training, keep_checkpoints=2))
+    for step in (9, 10, 11):
+        with torch.no_grad():
+            objective.model.sparse_tokens.fill_(step)
+        save_state(tmp_path, objective, optimizer, RunState(Progress(step, 0, 0), None), settings, ALONE)
+    named = sorted(path.name for path in tmp_path.glob("checkpoint-*"))
+    assert named == ["checkpoint-0000010.safetensors", "checkpoint-0000011.safetensors"]
+    assert [load_checkpoint(tmp_path / name).sparse_tokens[0, 0].item() for name in named] == [10, 11]
