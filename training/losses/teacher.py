@@ -9,20 +9,15 @@ from torch import nn
 
 from model import Stellar
 
-PARTS = ("embedding", "sparse_tokens", "transformer", "clustering_head", "cls_cluster_head")
-"""What a teacher has of a model: no factorization, no decoder."""
-
 
 class Teacher(nn.Module):
-    """Exponential moving average of a model's encoder, sparse tokens and clustering heads."""
+    """Exponential moving average of all that a model learns, which leaves out a VQ head's tokenizer."""
 
     def __init__(self, model: Stellar, momentum: float) -> None:
         super().__init__()
         self.momentum = momentum
         self.average = copy.deepcopy(model)
-        for name, _ in list(self.average.named_children()):
-            if name not in PARTS:
-                delattr(self.average, name)
+        self.average.tokenizer = None
         self.requires_grad_(False)
 
     @torch.no_grad()

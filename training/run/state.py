@@ -33,6 +33,7 @@ STATE_FILE = "state.pt"
 PREVIOUS_STATE_FILE = "state.previous.pt"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 BEST_FILE = "best.safetensors"
+TEACHER_FILE = "teacher.safetensors"
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 """Sharded tensors are put together, on the first process alone."""
@@ -94,6 +95,8 @@ def save_state(
             path.replace(folder / PREVIOUS_STATE_FILE)
         temporary.replace(path)
         write_checkpoint(_model(weights, config.model), folder / CHECKPOINT_FILE, note(config.training))
+        if config.training.teacher:
+            write_checkpoint(_teacher(weights, config.model), folder / TEACHER_FILE, note(config.training))
         _keep_last(folder, state.progress.step, config.training.keep_checkpoints)
     except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
         for unfinished in folder.glob(_temporary(Path("*")).name):
@@ -181,6 +184,16 @@ def _model(weights: dict[str, Any], config: StellarConfig) -> Stellar:
     own = {name.removeprefix("model."): weights[name] for name in weights if name.startswith("model.")}
     model.load_state_dict(own, assign=True, strict=False)
     return model
+
+
+def _teacher(weights: dict[str, Any], config: StellarConfig) -> Stellar:
+    """The moving average among the objective's weights, with the model's own tokenizer."""
+    prefix = "teacher.average."
+    average = {
+        f"model.{name.removeprefix(prefix)}": weights[name] for name in weights if name.startswith(prefix)
+    }
+    tokenizer = {name: weights[name] for name in weights if name.startswith("model.tokenizer.")}
+    return _model(average | tokenizer, config)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

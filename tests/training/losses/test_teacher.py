@@ -23,10 +23,12 @@ def test_an_update_moves_a_share_of_the_way() -> None:
     torch.testing.assert_close(teacher.average.sparse_tokens.detach(), before + 0.25)
 
 
-def test_it_has_an_encoder_and_heads_but_no_decoder() -> None:
-    teacher = Teacher(Stellar(get_preset("debug")), momentum=0.9)
-    parts = {name for name, _ in teacher.average.named_children()}
-    assert parts == {"embedding", "transformer", "clustering_head", "cls_cluster_head"}
+def test_it_averages_all_that_is_learnt_and_no_tokenizer() -> None:
+    model = Stellar(get_preset("debug", head="vq", vqgan_channels=32, image_size=32, patch_size=16))
+    teacher = Teacher(model, momentum=0.9)
+    learnt = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert {name for name, _ in teacher.average.named_parameters()} == learnt
+    assert any(name.startswith("decoder.") for name in learnt)
 
 
 def test_no_gradient_reaches_it(views: Views) -> None:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from model import Stellar, Vqgan, get_preset, load_checkpoint, save_checkpoint
+from model.config import Head
 from training.config import DISTILLED, DistillationConfig, LossWeights, RunConfig, get_recipe
 from training.run.processes import Processes
 from training.run.trainer import DivergedError, Trainer
@@ -160,6 +161,25 @@ def test_one_bad_step_is_skipped_and_the_run_goes_on(pictures: Path, tmp_path: P
     assert trainer.run()
     assert [line["skipped"] for line in metrics(tmp_path)] == [0, 0, 1, 1, 1, 1, 1, 1]
     assert all(parameter.isfinite().all() for parameter in trainer.objective.model.parameters())
+
+
+@pytest.mark.parametrize("head", ["pixel", "vq"])
+def test_the_moving_average_is_a_checkpoint_of_its_own(pictures: Path, tmp_path: Path, head: Head) -> None:
+    model = get_preset("debug", patch_size=16)
+    if head == "vq":
+        model = replace(model, head="vq", vqgan_channels=32)
+    torch.manual_seed(9)
+    save_checkpoint(Stellar(model), tmp_path / "start.safetensors")
+    config = run_config(pictures, steps=1, teacher=True, teacher_momentum=0.75, mask_ratio=0.5)
+    Trainer(replace(config, model=model, init=str(tmp_path / "start.safetensors")), tmp_path, CPU).run()
+    start, learnt, average = (
+        load_checkpoint(tmp_path / f"{name}.safetensors").state_dict()
+        for name in ("start", "checkpoint", "teacher")
+    )
+    for name, tensor in average.items():
+        if tensor.is_floating_point():
+            assert torch.equal(tensor, start[name].lerp(learnt[name], 0.25)), name
+    assert not torch.equal(average["decoder.projection.weight"], learnt["decoder.projection.weight"])
 
 
 def test_unreadable_files_are_counted_in_the_metrics(pictures: Path, tmp_path: Path) -> None:
