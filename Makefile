@@ -4,6 +4,7 @@ PORT ?= 8000
 MODEL ?= stellar-tiny
 MODELS ?= models
 WORK ?= work
+BUNDLE ?= service/bundles/stellar-tiny
 VENV := .venv
 SECONDS ?= 600
 FUZZED := picture form text document tokens edits call wire request
@@ -11,7 +12,7 @@ PEERS := fastapi litserve mosec bentoml ray
 CEILING_PEERS := litserve mosec triton
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test chaos limits fuzz benchmark benchmark-training lint redis-server chromium firefox c++ stellar-tiny calibrate picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving benchmark-scaling benchmark-ceiling soak
+.PHONY: help serve test chaos limits fuzz benchmark benchmark-training benchmark-bf16 lint redis-server chromium firefox c++ stellar-tiny calibrate picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving benchmark-scaling benchmark-ceiling soak
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -79,6 +80,9 @@ soak: $(VENV)/dev redis-server ## Send 200,000 requests of all kinds and watch t
 
 benchmark-training: $(VENV)/dev ## Measure one training step, and where its time goes
 	$(VENV)/bin/python -m tests.benchmarks.training_step
+
+benchmark-bf16: $(VENV)/peers/openvino/installed ## Measure a BUNDLE's encoder in bfloat16, by OpenVINO
+	$(VENV)/peers/openvino/bin/python -m tests.benchmarks.bf16_encoder $(BUNDLE)
 
 benchmark-storage: $(VENV)/dev ## Fetch pictures and compare compact token files with full ones
 	$(VENV)/bin/python -m training.cli fetch "$(WORK)/pictures"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -21,6 +21,7 @@ from model.digest import sha256
 from model.fused import fused
 from model.graphs import DecoderGraph, EncoderGraph
 from model.precision import Precision, reduce_precision
+from model.ranges import Feed
 from model.stellar import Stellar
 from model.tensor_file import shards_of
 
@@ -97,11 +98,16 @@ def _write_graphs(model: Stellar, folder: Path, precision: Precision, *, on_gpus
         (EncoderGraph(model), (image,), "encoder.onnx"),
         (DecoderGraph(model), (semantics, localization), "decoder.onnx"),
     ):
-        _write_graph(graph if on_gpus else fused(graph), example, folder / name, precision)
+        feeds = parity.feeds(model, graph.INPUTS)
+        _write_graph(graph if on_gpus else fused(graph), example, folder / name, precision, feeds)
 
 
 def _write_graph(
-    graph: EncoderGraph | DecoderGraph, example: tuple[Tensor, ...], path: Path, precision: Precision
+    graph: EncoderGraph | DecoderGraph,
+    example: tuple[Tensor, ...],
+    path: Path,
+    precision: Precision,
+    feeds: Iterable[Feed],
 ) -> None:
     batch = torch.export.Dim("batch")
     num_bytes = sum(p.numel() * p.element_size() for p in graph.parameters())
@@ -127,7 +133,7 @@ def _write_graph(
     _forget_origins(program.model)
     _cast_bytes_first(program.model.graph)
     program.save(path, external_data=num_bytes > EXTERNAL_DATA_BYTES)
-    reduce_precision(path, precision, kept=kept)
+    reduce_precision(path, precision, kept=kept, feeds=feeds)
 
 
 def _forget_origins(model: ir.Model) -> None:

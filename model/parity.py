@@ -12,12 +12,15 @@ import numpy as np
 import onnxruntime as ort
 import torch
 from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model.graphs import DecoderGraph, EncoderGraph
 from model.stellar import Stellar
 
 BATCH_SIZES = (1, 2, 5)
+FEED = 8
+"""Images of each kind from which an int8 graph has its ranges."""
 
 FP32_LIMITS = {
     "semantics_max_abs": 1e-4,
@@ -42,6 +45,13 @@ def reference(model: Stellar) -> dict[str, Tensor]:
     """Images, one of each kind, and what the model makes of them: `image`, `semantics`, …, and `drawn`."""
     image = torch.cat(list(_inputs(model.config.image_size, 1)))
     return {"image": image, **_run(model, image)}
+
+
+def feeds(model: Stellar, inputs: tuple[str, ...]) -> Iterator[dict[str, NDArray[np.generic]]]:
+    """Batches of each kind for the graph with these inputs, others than those that `measure` compares."""
+    for image in _inputs(model.config.image_size, FEED):
+        known = {"image": image} if inputs == EncoderGraph.INPUTS else _run(model, image)
+        yield {name: known[name].numpy() for name in inputs}
 
 
 def _run(model: Stellar, image: UInt8[Tensor, "B H W 3"]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -11,17 +11,21 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
+from model.ranges import Feed, fix_ranges
+
 Precision = Literal["fp32", "fp16", "int8"]
 
 KEPT_IN_FP32 = ["LayerNormalization", "Softmax", "Sub", "Div", "Cast"]
 """Operators that stay in fp32 in an fp16 graph."""
 
 
-def reduce_precision(path: Path, precision: Precision, *, kept: Collection[str]) -> None:
+def reduce_precision(
+    path: Path, precision: Precision, *, kept: Collection[str], feeds: Iterable[Feed]
+) -> None:
     """Rewrite the fp32 graph in `path`; inputs and outputs keep their types.
 
-    In fp16 every tensor's type stands in the graph, casts included, so that a strongly typed engine runs what
-    was measured. The nodes named in `kept` stay in fp32.
+    An int8 graph has its ranges from these batches. In fp16 every tensor's type stands in the graph, casts
+    included, so that a strongly typed engine runs what was measured. The nodes named in `kept` stay in fp32.
     """
     if precision == "fp16":
         blocked = [*DEFAULT_OP_BLOCK_LIST, *KEPT_IN_FP32]
@@ -43,3 +47,4 @@ def reduce_precision(path: Path, precision: Precision, *, kept: Collection[str])
             reduce_range=True,  # processors without VNNI add pairs of products in 16 bits, which clip
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # of what fused operators give
         )
+        fix_ranges(path, feeds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 from typing import get_args
 
@@ -106,6 +107,33 @@ def test_reduced_precision_is_smaller_and_its_deviation_is_measured(
     assert manifest["parity"]["semantics_max_abs"] > full["parity"]["semantics_max_abs"]
     assert manifest["version"] != full["version"]
     assert manifest["files"]["encoder.onnx"]["bytes"] < full["files"]["encoder.onnx"]["bytes"]
+
+
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_a_picture_s_answer_is_the_same_alone_and_in_company(
+    bundles: dict[Precision, Path], precision: Precision
+) -> None:
+    """Among black, white and noisy pictures, whose ranges are others."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    image[1:4] //= 9
+    image[4], image[5] = 0, 255
+    together = run(bundles[precision], "encoder.onnx", image=image)
+    drawn = run(bundles[precision], "decoder.onnx", semantics=together[0], localization=together[1])[0]
+    for i in range(len(image)):
+        alone = run(bundles[precision], "encoder.onnx", image=image[i : i + 1])
+        for one, many in zip(alone, together, strict=True):
+            np.testing.assert_allclose(one[0], many[i], atol=1e-4 if precision != "fp16" else 1e-2)
+        semantics, localization = (array[i : i + 1] for array in together[:2])
+        (redrawn,) = run(bundles[precision], "decoder.onnx", semantics=semantics, localization=localization)
+        assert np.abs(redrawn[0].astype(int) - drawn[i]).max() <= 1
+
+
+def test_int8_products_are_one_operator_with_fixed_ranges(bundles: dict[Precision, Path]) -> None:
+    for graph in ("encoder.onnx", "decoder.onnx"):
+        operators = Counter(node.op_type for node in onnx.load(bundles["int8"] / graph).graph.node)
+        assert operators["MatMulIntegerToFloat"] > 1
+        assert operators.keys().isdisjoint({"DynamicQuantizeLinear", "MatMulInteger"})
 
 
 @pytest.mark.parametrize(("precision", "blocks"), [("fp32", 2), ("int8", 2), ("fp16", 0)])
