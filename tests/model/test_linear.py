@@ -6,9 +6,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from model import linear
 from model.linear import Linear
 
 
+@pytest.fixture(params=[True, False], ids=["Intel's", "another's"])
+def intel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the processor is taken for Intel's."""
+    monkeypatch.setattr(linear, "_is_intel", lambda: request.param)
+    return bool(request.param)
+
+
+@pytest.mark.usefixtures("intel")
 @pytest.mark.parametrize("bias", [True, False])
 def test_results_and_gradients_are_those_of_pytorchs_own(bias: bool) -> None:
     torch.manual_seed(0)
@@ -22,7 +31,9 @@ def test_results_and_gradients_are_those_of_pytorchs_own(bias: bool) -> None:
         torch.testing.assert_close(one, other)
 
 
-def test_float32_on_a_cpu_goes_through_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_float32_goes_through_onednn_on_processors_that_are_not_intels(
+    intel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     layouts: list[str] = []
     own = F.linear
 
@@ -36,4 +47,5 @@ def test_float32_on_a_cpu_goes_through_onednn(monkeypatch: pytest.MonkeyPatch) -
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer(torch.randn(2, 8)).dtype == torch.bfloat16
     layer.bfloat16()(torch.randn(2, 8).bfloat16())
-    assert layouts == ["torch._mkldnn", "torch.strided", "torch.strided"]
+    by_mkl = intel and torch.backends.mkl.is_available()
+    assert layouts == ["torch.strided" if by_mkl else "torch._mkldnn", "torch.strided", "torch.strided"]
