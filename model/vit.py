@@ -95,7 +95,7 @@ class PatchEmbedding(nn.Module):
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T D"]:
         """Sequence of CLS and all patches of images."""
         grid = image.shape[2] // self.patch_size, image.shape[3] // self.patch_size
-        positions = self._positions(grid)
+        positions = self.resized_positions(grid)
         patches = self.projection(image).flatten(2).transpose(1, 2)  # (B, N, D)
         return self._sequence(patches + positions[:, 1:], positions)
 
@@ -103,7 +103,7 @@ class PatchEmbedding(nn.Module):
         self, pixels: Float[Tensor, "B K 3 p p"], kept: Int[Tensor, "B K"], grid: tuple[int, int]
     ) -> Float[Tensor, "B T D"]:
         """Sequence of CLS and those patches of an h×w grid whose pixels and ids (row-major) are given."""
-        positions = self._positions(grid)
+        positions = self.resized_positions(grid)
         patches = linear(pixels.flatten(2), self.projection.weight.flatten(1), self.projection.bias)
         return self._sequence(patches + positions[0, 1:][kept], positions)
 
@@ -113,7 +113,8 @@ class PatchEmbedding(nn.Module):
         cls = self.cls_token + positions[:, :1]
         return torch.cat([cls.expand(patches.shape[0], -1, -1), patches], dim=1)
 
-    def _positions(self, grid: tuple[int, int]) -> Float[Tensor, "1 T D"]:
+    def resized_positions(self, grid: tuple[int, int]) -> Float[Tensor, "1 T D"]:
+        """CLS's position, and those of the patches of an h×w grid: the native ones, or resized from them."""
         side = self.native_side
         if grid == (side, side):
             return self.positions

@@ -162,7 +162,7 @@ def _train(config: RunConfig, out: Path, losses: str) -> None:
                 typer.echo(message)
 
         trainer = Trainer(config, out, processes)
-        for line in filter(None, (trainer.left_out, trainer.stream.changed)):
+        for line in filter(None, (trainer.left_out, trainer.adapted, trainer.stream.changed)):
             if processes.first:
                 typer.echo(line, err=True)
         if losses:

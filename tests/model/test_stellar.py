@@ -31,7 +31,7 @@ def test_positions_are_resized_bicubically_and_cls_keeps_its_own(model: Stellar)
     side = model.embedding.native_side
     plane = model.embedding.positions[0, 1:].T.reshape(1, -1, side, side)
     want = F.interpolate(plane, size=(2, 3), mode="bicubic", align_corners=False).flatten(2)[0].T
-    got = model.embedding._positions((2, 3))[0]
+    got = model.embedding.resized_positions((2, 3))[0]
     torch.testing.assert_close(got[1:], want)
     torch.testing.assert_close(got[0], model.embedding.positions[0, 0])
 

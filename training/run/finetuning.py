@@ -33,29 +33,31 @@ def finetuned(changes: Changes) -> RunConfig:
     """
     if changes.get("held_out") is not None:
         changes = merged({"training": {"held_out_share": 0.0}}, changes)
-    model = read_weights(changes["init"], vqgan=changes.get("vqgan")).config
+    model = changed(
+        read_weights(changes["init"], vqgan=changes.get("vqgan")).config, changes.get("model", {})
+    )
     start = RunConfig(pictures=changes["pictures"], model=model, training=gentle(model))
     return changed(start, with_learnt_losses(changes))
 
 
 def gentle(model: StellarConfig) -> TrainingConfig:
-    """The recipe of the preset that the model is like, for a short run that keeps what it knows.
+    """The recipe of the preset that the model is like, or of b16, for a short run that keeps what it knows.
 
-    Where it is like none, views are as large beside its pictures as the paper's are.
+    Views are as large beside the model's pictures as there.
     """
     like = [name for name, preset in PRESETS.items() if _build(preset) == _build(model)]
-    recipe = TRAINING_PRESETS[like[0] if like else "b16"]
-    if not like:
-        patches = round(model.image_size * recipe.local_size / PRESETS["b16"].image_size / model.patch_size)
-        recipe = replace(
-            recipe,
-            losses=LossWeights() if model.head == "pixel" else recipe.losses,
-            local_size=max(1, patches) * model.patch_size,
-            picture_size=round(model.image_size * recipe.picture_size / PRESETS["b16"].image_size),
-        )
-    return replace(recipe, **GENTLE)
+    name = like[0] if like else "b16"
+    recipe, ratio = TRAINING_PRESETS[name], model.image_size / PRESETS[name].image_size
+    patches = max(1, round(recipe.local_size * ratio / model.patch_size))
+    return replace(
+        recipe,
+        losses=recipe.losses if like or model.head == "vq" else LossWeights(),
+        local_size=patches * model.patch_size,
+        picture_size=round(recipe.picture_size * ratio),
+        **GENTLE,
+    )
 
 
 def _build(model: StellarConfig) -> StellarConfig:
-    """What stays the same with other token counts."""
-    return replace(model, num_sparse_tokens=1)
+    """What stays the same at other picture sizes and with other numbers of tokens."""
+    return replace(model, num_sparse_tokens=1, image_size=model.patch_size)

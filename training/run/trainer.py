@@ -9,9 +9,7 @@ import math
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import fields
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import NamedTuple
 
@@ -19,7 +17,6 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
-from model import Stellar, load_checkpoint, load_vit_mae, save_checkpoint
 from training.config import RunConfig
 from training.config_file import save_config
 from training.data.draws import Draws
@@ -36,9 +33,9 @@ from training.run.processes import Processes, this_process
 from training.run.provenance import record_start
 from training.run.report import Report
 from training.run.schedule import learning_rate
-from training.run.state import CHECKPOINT_FILE, Progress, RunState, load_state, save_best, save_state
+from training.run.start import start_model
+from training.run.state import Progress, RunState, load_state, save_best, save_state
 from training.run.validation import Validation
-from training.run.weights import read_weights
 
 DRAWS_PER_SEED = 1 << 32
 """Steps between the draws of one seed and the next's."""
@@ -99,7 +96,9 @@ class Trainer:
         self.left_out = self._open_stream(None).left_out
         """A line on what else the folder of pictures holds, if anything."""
         torch.manual_seed(config.seed)
-        model = _start_model(run).to(self.device).train()
+        model, self.adapted = start_model(run)
+        """A line on how the weights that it starts from were changed to fit, if they were."""
+        model = model.to(self.device).train()
         freeze(model, config)
         self.objective = make_objective(model, config)
         self.step_objective = parallelize(self.objective, config, self.processes)
@@ -114,6 +113,8 @@ class Trainer:
         state = load_state(folder, self.objective, self.optimizer, self.processes)
         self.progress, self.stream_state = state
         self.stream = self._open_stream(self.stream_state)
+        if self.progress.step:
+            self.adapted = ""  # the state fits as it is
         self.saved_step = self.progress.step
         looks = run.held_out is not None or config.held_out_share > 0
         self.validation = Validation(run, self.processes) if looks else None
@@ -261,38 +262,8 @@ class Trainer:
     def _save(self) -> None:
         if self.saved_step == self.progress.step:
             return
+        if self.progress.step:
+            self.adapted = ""  # the state fits as it is
         self.saved_step = self.progress.step
         state = RunState(self.progress, self.stream_state)
         save_state(self.folder, self.objective, self.optimizer, state, self.run_config, self.processes)
-
-
-def _start_model(run: RunConfig) -> Stellar:
-    if run.init is None:
-        model = _new_model(run)
-        if run.vit_mae is not None:
-            load_vit_mae(run.vit_mae, model)
-        return model
-    model = read_weights(run.init, vqgan=run.vqgan, num_heads=run.model.num_heads)
-    if model.config != run.model:
-        pairs = [(field.name, getattr(model.config, field.name)) for field in fields(run.model)]
-        others = [
-            f"{name} {got!r}, not {wanted!r}"
-            for name, got in pairs
-            if got != (wanted := getattr(run.model, name))
-        ]
-        raise ValueError(f"init: {run.init} has {', '.join(others)}")
-    return model
-
-
-def _new_model(run: RunConfig) -> Stellar:
-    """Random weights, and a trained VQGAN under a VQ head."""
-    model = Stellar(run.model)
-    if run.model.head == "pixel":
-        return model
-    if run.vqgan is None:
-        raise ValueError("vqgan: a VQ head learns the codes of a trained VQGAN; expected its file, got none")
-    # Reading checkpoints is what knows the VQGAN's names, so the new weights take the way through a file.
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / CHECKPOINT_FILE
-        save_checkpoint(model, path)
-        return load_checkpoint(path, vqgan=run.vqgan, num_heads=run.model.num_heads)

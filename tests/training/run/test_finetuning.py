@@ -76,6 +76,23 @@ def test_options_and_settings_are_over_the_recipe(start: Path, pictures: Path, t
     assert (training.layer_decay, training.frozen_layers, training.batch_size) == (0.5, 1, 2)
 
 
+def test_another_size_and_more_tokens_are_said_and_trained(
+    start: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    done = stellar_train(
+        *("finetune", "--from", start, "--pictures", pictures, "--out", out, "--steps", "1"),
+        *("--batch-size", "2", "--set", "model.image_size=48", "--set", "model.num_sparse_tokens=7"),
+    )
+    assert done.exit_code == 0, done.stderr
+    told = "init: positions resized from 4 × 4 to 6 × 6 patches, 2 tokens added at random"
+    assert told in done.stderr.splitlines()
+    model = load_checkpoint(out / "checkpoint.safetensors").config
+    assert (model.image_size, model.num_sparse_tokens) == (48, 7)
+    config = load_config(out)
+    assert (config.training.picture_size, config.training.local_size) == (60, 24)
+
+
 def test_the_recipe_is_that_of_the_preset_that_the_model_is_like() -> None:
     published = gentle(get_preset("h16"))
     assert (published.losses, published.local_size, published.masked_views) == (VQ_LOSSES, 98, 8)

@@ -34,6 +34,11 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
 
 
+def held_out(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "validation.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
 def train(start: list[str], pictures: Path, out: Path, *settings: str, resume: bool = False) -> str:
     chosen = [part for setting in ("training.bf16=false", *settings) for part in ("--set", setting)]
     goal = ["--resume"] if resume else ["--pictures", str(pictures), "--preset", "debug"]
@@ -62,9 +67,12 @@ def same_run(one: Path, other: Path) -> None:
     got, wanted = (load_checkpoint(run / "checkpoint.safetensors").state_dict() for run in (one, other))
     for name, tensor in got.items():
         torch.testing.assert_close(tensor, wanted[name], atol=2e-3, rtol=0, msg=name)
+    for line, expected in zip(held_out(one), held_out(other), strict=True):
+        assert line == pytest.approx(expected, rel=2e-3, abs=1e-5)
 
 
-SETTINGS = ["training.teacher=true", "training.local_crops=1"]
+SETTINGS = ["training.teacher=true", "training.local_crops=1", "training.held_out_share=0.5"]
+SETTINGS += ["training.held_out_pictures=4", "training.validate_every=4"]
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +91,7 @@ def test_two_processes_train_as_one_with_the_same_batch_and_resume(
     shared = [*SETTINGS, f"training.parallel={parallel}", "training.batch_size=3"]
     told = train(TORCHRUN, pictures, tmp_path / "two", *shared)
     assert told.count("on cpu, 2 processes") == 1
+    assert [line["step"] for line in held_out(tmp_path / "two")] == [0, 4, 8]
     same_run(tmp_path / "two", alone)
     (tmp_path / "two" / "state.pt").unlink()  # the one before it is of step 4
     train(TORCHRUN, pictures, tmp_path / "two", resume=True)
