@@ -56,7 +56,7 @@ class Server(uvicorn.Server):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         if self._grpc is not None:
             try:
-                self._grpc.bind(self._application.state.max_bytes)
+                self._grpc.bind(self._application.state)
             except OSError as error:
                 logger.error("port_unavailable", reason=str(error))
                 self.should_exit = True

@@ -14,6 +14,7 @@ from safetensors.numpy import save
 
 from service.batching.layout import pack
 from service.fleet.wire import Reply, Request
+from service.http.grpc.protocol import ModelInferRequest
 from service.tokens.token_file import compact
 from tests.fuzz.targets import ROUTES
 from tests.service.photos import plain
@@ -105,6 +106,23 @@ def _calls() -> Iterator[bytes]:
     yield bytes([2, len(head)]) + head + b"\1\0\0\0x"
 
 
+def _messages() -> Iterator[bytes]:
+    image = plain(9)
+    contents = (
+        ("image", "UINT8", [1, 8, 8, 3], {"uint_contents": [0, 200] * 96}, bytes(192)),
+        ("semantics", "FP32", [1, 3, 4], {"fp32_contents": [0.5] * 12}, bytes(48)),
+        ("image", "BYTES", [1], {"bytes_contents": [image]}, len(image).to_bytes(4, "little") + image),
+    )
+    for i, (name, datatype, shape, typed, raw) in enumerate(contents):
+        tensor = {"name": name, "datatype": datatype, "shape": shape}
+        parameters = {"timeout": {"int64_param": 5}}
+        for its, more in (({"contents": typed}, {}), ({}, {"raw_input_contents": [raw]})):
+            request = ModelInferRequest(
+                model_name="toy.embed", inputs=[tensor | its], parameters=parameters, **more
+            )
+            yield bytes([i]) + request.SerializeToString()
+
+
 def _entries() -> Iterator[bytes]:
     request = Request(number=1, reply_to="r", ttl_ms=5, request_id="", trace="", outputs=("image",))
     about = request.model_dump_json().encode()
@@ -142,6 +160,7 @@ SEEDS: Mapping[str, partial[Iterator[bytes]]] = {
     "tokens": partial(_tokens),
     "edits": partial(_edits),
     "call": partial(_calls),
+    "message": partial(_messages),
     "wire": partial(_entries),
     "request": partial(_requests),
 }

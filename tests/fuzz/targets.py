@@ -15,6 +15,7 @@ from unittest.mock import patch
 import httpx
 import numpy as np
 import orjson
+from google.protobuf.message import DecodeError
 
 from service.batching.layout import Malformed
 from service.errors import BadEdit, BadRequest, BadTensor, CorruptImage, ServiceError
@@ -22,6 +23,9 @@ from service.fleet.wire import Reply, Request, Taken
 from service.http import documents
 from service.http.app import create_app
 from service.http.documents import read_object, read_value
+from service.http.grpc.protocol import ModelInferRequest
+from service.http.grpc.tensors import read_call as read_tensors
+from service.http.grpc.wire import cut
 from service.http.items import from_base64
 from service.http.multipart import read_form
 from service.http.oip.messages import read_call
@@ -178,6 +182,29 @@ def call(data: bytes) -> None:
     assert found.batch <= MAX_IMAGES
 
 
+def message(data: bytes) -> None:
+    """A call over gRPC; its first byte chooses the model. Tensors in fields are those that protobuf reads."""
+    stage = list(STAGES.values())[data[0] % len(STAGES) if data else 0](_manifest())
+    try:
+        sent = cut(data[1:])
+        found = read_tensors(
+            sent,
+            inputs=stage.inputs,
+            outputs=stage.outputs,
+            parameters=stage.parameters,
+            max_images=MAX_IMAGES,
+        )
+    except BadRequest:
+        return
+    assert found.batch <= MAX_IMAGES
+    with contextlib.suppress(DecodeError):  # it is stricter about what nobody looks at
+        for its in ModelInferRequest.FromString(data[1:]).inputs if not sent.raw else ():
+            values = {"UINT8": its.contents.uint_contents, "FP32": its.contents.fp32_contents}.get(
+                its.datatype, its.contents.bytes_contents
+            )
+            assert found.inputs[its.name].ravel().tolist() == list(values) or its.datatype == "FP32"
+
+
 def wire(data: bytes) -> None:
     """Entries of Redis's streams: a request's two fields with a zero between them; an answer."""
     about, _, item = data.partition(b"\0")
@@ -225,5 +252,6 @@ def _client() -> tuple[asyncio.AbstractEventLoop, httpx.AsyncClient]:
 
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
-    each.__name__: each for each in (picture, form, text, document, tokens, edits, call, wire, request)
+    each.__name__: each
+    for each in (picture, form, text, document, tokens, edits, call, message, wire, request)
 }

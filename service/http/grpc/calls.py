@@ -159,7 +159,7 @@ class Calls:
             status = 200
             return answer, None
         except ServiceError as refused:
-            error = refused
+            error = refused.with_traceback(None)  # which would keep the message until it is collected
         except asyncio.CancelledError:
             if not self._stopped:
                 left_s = context.time_remaining()

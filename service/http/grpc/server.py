@@ -10,7 +10,7 @@ from starlette.datastructures import State
 
 from service.http.grpc.calls import Calls
 from service.http.grpc.health import Health
-from service.http.grpc.reading import Inbox
+from service.http.grpc.reading import Inbox, longest_message
 from service.http.grpc.reflection import Reflection
 from service.http.grpc.service import Inference
 from service.http.grpc.stream import Streams
@@ -39,15 +39,13 @@ class GrpcServer:
         self._calls: Calls | None = None
         self._server: grpc.aio.Server
 
-    def bind(self, max_bytes: int) -> None:
-        """Take the port; needs a running event loop. Raises `OSError` where somebody else has it.
-
-        Messages may have `max_bytes`.
-        """
+    def bind(self, state: State) -> None:
+        """Take the port; needs a running event loop. Raises `OSError` where somebody else has it."""
         settings = self._settings
+        self._longest = longest_message(state.bodies, state.max_bytes)
         options = {
             "grpc.so_reuseport": int(self._shared),
-            "grpc.max_receive_message_length": max_bytes,
+            "grpc.max_receive_message_length": self._longest,
             "grpc.compression_enabled_algorithms_bitset": IDENTITY,
             "grpc.max_concurrent_streams": MAX_STREAMS,
             "grpc.max_allowed_incoming_connections": settings.max_connections,
@@ -69,7 +67,7 @@ class GrpcServer:
         """Answer, by what the application has in its state."""
         kit = state.kit
         calls = self._calls = Calls(state.keys, kit.models, kit.metrics, self._settings.max_connections)
-        inbox = Inbox(state.bodies, state.max_bytes, self._settings.request_timeout_s)
+        inbox = Inbox(state.bodies, self._longest, self._settings.request_timeout_s)
         self._server.add_generic_rpc_handlers(
             (
                 Inference(kit, calls, inbox).handlers(),

@@ -16,8 +16,9 @@ GRPC = {"STELLAR_GRPC_PORT": "0"}
 
 @pytest.fixture(scope="session")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One with the bundled model."""
-    with running(tmp_path_factory.mktemp("grpc") / "log", GRPC) as server:
+    """One with the bundled model, whose longest message is 42 MiB on any machine."""
+    settings = GRPC | {"STELLAR_BODY_MEMORY": str(2**30)}
+    with running(tmp_path_factory.mktemp("grpc") / "log", settings) as server:
         yield server
 
 

@@ -111,18 +111,19 @@ def test_pictures_of_a_stream_that_is_cancelled_are_not_worked_on(
 def test_streams_are_as_many_as_there_is_memory_for_the_longest_messages(
     tmp_path: Path, toy_models: Path
 ) -> None:
-    settings = GRPC | {"STELLAR_MAX_BODY_BYTES": "100000", "STELLAR_BODY_MEMORY": "400000"}
+    """Six, of which a client has three."""
+    settings = GRPC | {"STELLAR_BODY_MEMORY": "400000"}
     with (
         running(tmp_path / "log", settings, "--models", str(toy_models)) as server,
         channel(server) as opened,
     ):
         until = threading.Event()
-        calls = [stream(opened, first_and_later(until)) for _ in range(2)]
-        assert [next(call).infer_response.id for call in calls] == ["first"] * 2
-        status, code, _ = refused(list, stream(opened, [named("third", 0)]))
+        calls = [stream(opened, first_and_later(until)) for _ in range(3)]
+        assert [next(call).infer_response.id for call in calls] == ["first"] * 3
+        status, code, _ = refused(list, stream(opened, [named("fourth", 0)]))
         assert (status, code) == (grpc.StatusCode.UNAVAILABLE, "too_busy")
         until.set()
-        assert [next(call).infer_response.id for call in calls] == ["later"] * 2
+        assert [next(call).infer_response.id for call in calls] == ["later"] * 3
 
 
 def first_and_later(until: threading.Event) -> Iterator[Any]:
