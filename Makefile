@@ -175,8 +175,9 @@ $(VENV)/dev: pyproject.toml constraints.txt
 	@touch $@ $(VENV)/serve $(VENV)/train
 
 $(VENV)/kserve/installed: constraints.txt | $(VENV)/dev # what KServe's client wants does not go with the rest
-	@test -x $(VENV)/kserve/bin/python || $(VENV)/bin/python -m venv $(VENV)/kserve
-	$(VENV)/kserve/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'kserve>=0.15'
+	@test -x $(@D)/bin/python || $(VENV)/bin/python -m venv $(@D)
+	@grep -v ^grpcio-tools constraints.txt > $(@D)/constraints.txt # ours wants a newer protobuf
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(@D)/constraints.txt 'kserve>=0.15'
 	@touch $@
 
 $(VENV)/callers/installed: constraints.txt | $(VENV)/dev # OpenAI's callers: 0.6 GB with what they bring
