@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -35,9 +36,12 @@ def ways(graph: Path) -> dict[str, Way]:
     model = core.read_model(graph)
     for name, precision in (("OpenVINO, fp32", "f32"), ("OpenVINO, bf16", "bf16")):
         told = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
-        compiled = core.compile_model(model, "CPU", told)
-        found[name] = lambda image, compiled=compiled: [*compiled(image).values()]
+        found[name] = _by_openvino(core.compile_model(model, "CPU", told))
     return found
+
+
+def _by_openvino(compiled: Any) -> Way:
+    return lambda image: [*compiled(image).values()]
 
 
 def least_cosine(got: Arrays, wanted: Arrays) -> float:
