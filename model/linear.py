@@ -46,6 +46,6 @@ def _is_for_onednn(x: Tensor) -> bool:
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()  # which finds kernels of its own, and exports graphs
-        and not (_is_intel() and torch.backends.mkl.is_available())
+        and not (_is_intel() and torch.backends.mkl.is_available())  # type: ignore[no-untyped-call]
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     )

@@ -47,5 +47,5 @@ def test_float32_goes_through_onednn_on_processors_that_are_not_intels(
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer(torch.randn(2, 8)).dtype == torch.bfloat16
     layer.bfloat16()(torch.randn(2, 8).bfloat16())
-    by_mkl = intel and torch.backends.mkl.is_available()
+    by_mkl = intel and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
     assert layouts == ["torch.strided" if by_mkl else "torch._mkldnn", "torch.strided", "torch.strided"]

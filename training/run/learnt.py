@@ -29,9 +29,7 @@ def with_learnt_losses(changes: Changes) -> Changes:
     Raises `ValueError` for a note that can't be read.
     """
     init, training = changes.get("init"), changes.get("training")
-    teacher = merged({"distillation": {}}, dict(training) if isinstance(training, Mapping) else {})[
-        "distillation"
-    ]
+    teacher = dict(training).get("distillation") if isinstance(training, Mapping) else None
     taught = isinstance(teacher, Mapping) and teacher.get("teacher") is not None
     learnt = _learnt(file_of(init), taught) if isinstance(init, str) else None
     return changes if learnt is None else merged({"training": {"losses": learnt}}, changes)
