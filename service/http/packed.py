@@ -26,6 +26,7 @@ KINDS = {
 }
 SCRIPT, STYLE = "app.js", "style.css"
 VERSION_DIGITS = 12
+VERSION = re.compile(rf"^[0-9a-f]{{{VERSION_DIGITS}}}/")
 IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+\.js)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async function|function|class|const) (\w+))", re.MULTILINE)
 STYLE_IMPORT = re.compile(r'^@import "([\w/]+\.css)";\n', re.MULTILINE)
@@ -74,8 +75,11 @@ class Packed:
         self._files = {path: PackedFile(content, KINDS[Path(path).suffix]) for path, content in found.items()}
 
     def find(self, path: str) -> PackedFile | None:
-        """The file at a path, with or without the version before it."""
-        return self._files.get(path.removeprefix(f"{self.version}/"))
+        """The file at a path, with or without a version before it.
+
+        Also with another one, which a page that was opened before the service was replaced goes on naming.
+        """
+        return self._files.get(VERSION.sub("", path))
 
     def stays(self, path: str) -> bool:
         """Whether what is found at a path never changes."""
@@ -89,12 +93,12 @@ def one_script(texts: dict[str, str], first: str) -> str:
     Imports stand in a line each and name what they import; exports are declarations. Comments that have
     lines of their own, a quarter of the bytes, stay in the files.
     """
-    graph: dict[str, set[str]] = {}
+    graph: dict[str, list[str]] = {}  # lists, for the same order in every process
     waiting = [first]
     while waiting:
         name = waiting.pop()
-        graph[name] = {found[2] for found in IMPORT.finditer(texts[name])}
-        waiting += graph[name] - graph.keys()
+        graph[name] = [found[2] for found in IMPORT.finditer(texts[name])]
+        waiting += [each for each in graph[name] if each not in graph]
     return "\n".join(_function(name, texts[name]) for name in TopologicalSorter(graph).static_order())
 
 

@@ -51,7 +51,9 @@ def test_what_a_page_names_is_kept_for_good(server: Server) -> None:
     assert kept.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert kept.text == server.client.get("/studio/app.js").text
     assert server.client.get("/studio/app.js").headers["cache-control"] == "no-cache"
-    assert server.client.get("/studio/0123456789ab/app.js").status_code == 404
+    of_before = server.client.get("/studio/0123456789ab/app.js")
+    assert (of_before.text, of_before.headers["cache-control"]) == (kept.text, "no-cache")
+    assert server.client.get("/studio/0123456789ab/nothing.js").status_code == 404
 
 
 def test_modules_in_one_script_do_what_they_do(browser: Browser) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,4 +70,23 @@ def test_page_names_its_files_below_what_they_hold(tmp_path: Path) -> None:
     again = Packed(folder_of(tmp_path / "again", {}))
     other = Packed(folder_of(tmp_path / "other", {"base.css": "a { top: 1px }\n"}))
     assert first.version == again.version != other.version
-    assert other.find(f"{first.version}/style.css") is None
+    # A page that is still open from before goes on working.
+    current = other.find(f"{first.version}/style.css")
+    assert current == other.find("style.css")
+    assert not other.stays(f"{first.version}/style.css")
+
+
+def test_every_process_gives_the_same_addresses() -> None:
+    """Browsers ask one for what the page of another named."""
+    code = "from service.http.routes.pages import STUDIO; print(STUDIO.version)"
+    versions = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(versions) == 1
