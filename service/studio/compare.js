@@ -77,7 +77,7 @@ export class Compare {
       return;
     }
     const { edits, donors } = studio.compact();
-    const files = [["image", studio.photo], ...donors.map((donor) => ["donor", donor])];
+    const files = [["image", studio.photo.pictured], ...donors.map((donor) => ["donor", donor])];
     const callOf = (model) => ({ ...studio.api.about, route: "reconstruct", files, fields: { model, fit: studio.namedFit, edits }, out: `${model}.png` });
     this.box.show(this.#columns.map(({ select }) => callOf(select.value)));
     try {
@@ -115,7 +115,7 @@ export class Compare {
     picture.getContext("2d").drawImage(drawing.bitmap, 0, 0, 480, 480);
     const bytes = Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0);
     const told = [
-      ["PSNR", `${redrawn.psnr.toFixed(1)} dB`, `against the photo at ${manifest.image_size} px`],
+      ["PSNR", `${redrawn.psnr.toFixed(1)} dB`, `unedited, against the photo at ${manifest.image_size} px`],
       ["Time", "…", "in the service", "time"],
       ["Tokens", `${seen.tokens.count} × ${seen.tokens.width}`, bytesText(seen.tokens.bytes)],
       ["Model", bytesText(bytes), `${manifest.precision} on disk`],

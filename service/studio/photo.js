@@ -80,15 +80,25 @@ export class Photo {
     Object.assign(this, facts);
   }
 
+  /** What shows it: the file itself, or the picture that its tokens make. */
+  get picture() {
+    return this.ofTokens ? this.sent : this.file;
+  }
+
+  /** The same as calls name it: of tokens, the picture that the page saves of them. */
+  get pictured() {
+    return this.ofTokens ? { name: this.name.replace(/\.[^.]*$/, "-reconstructed.png"), sample: "" } : this;
+  }
+
   /** What to send of it to a model of some size. @param {number} side @returns {Promise<Blob>} */
   async sentTo(side) {
-    return side === this.side ? this.sent : sendable(this.file, side);
+    return side === this.side ? this.sent : sendable(this.picture, side);
   }
 
   /** Make its pictures. @throws {Problem} where this browser can't show it */
   async wake() {
     if (this.view) return;
-    const whole = await decoded(this.ofTokens ? this.sent : this.file).catch(() => {
+    const whole = await decoded(this.picture).catch(() => {
       throw new Problem("The service reads this file, but this browser can't show it.", { code: "unknown_image_format" });
     });
     const { source, side } = this;

@@ -5,7 +5,7 @@ import { Problem } from "./problem.js";
 import { byId, element, say } from "./element.js";
 import { chooseFiles } from "./intake.js";
 import { FoundMap } from "./foundmap.js";
-import { cosine } from "./tokens.js";
+import { bestOf, cosine } from "./tokens.js";
 import { sendable } from "./sendable.js";
 import { Regions } from "./regions.js";
 import { firstOf, vectorsOf } from "./embedding.js";
@@ -25,16 +25,6 @@ const LIT = 12; // results on which the found token's region is drawn
  * @property {HTMLCanvasElement} canvas
  * @property {HTMLElement} card
  */
-
-/** The token that comes closest to a row. @param {Float32Array} vectors @param {Float32Array} row */
-function bestOf(vectors, row) {
-  let best = { token: 0, score: -Infinity };
-  for (let k = 0; k * row.length < vectors.length; k++) {
-    const score = cosine(vectors.subarray(k * row.length, (k + 1) * row.length), row);
-    if (score > best.score) best = { token: k, score };
-  }
-  return best;
-}
 
 /** What a file that is added twice has in common with itself. @param {File} file */
 function sameness({ name, webkitRelativePath, size, lastModified }) {
@@ -82,7 +72,7 @@ export class Search {
   /** All photos, the one that is searched for first. */
   get #all() {
     const { photo } = this.studio;
-    if (this.#asked?.file !== photo.file) this.#asked = { file: photo.file, seenAs: "", vectors: new Map() };
+    if (this.#asked?.file !== photo.picture) this.#asked = { file: photo.picture, seenAs: "", vectors: new Map() };
     return [this.#asked, ...this.#items];
   }
 
@@ -266,7 +256,7 @@ export class Search {
       ? "Results are ranked by the cosine of their vector and the first one."
       : `Results are ranked by the highest cosine of any of their tokens and token ${studio.selected} of the first image.`;
     const fields = { model: studio.namedModel, fit: studio.namedFit, pooling: this.#pooling };
-    this.box.show([{ ...studio.api.about, route: "embed", files: [["image", studio.photo], ...others], fields, out: "vectors.json" }], left);
+    this.box.show([{ ...studio.api.about, route: "embed", files: [["image", studio.photo.pictured], ...others], fields, out: "vectors.json" }], left);
   }
 
   #card({ item, token, score }, i) {

@@ -73,3 +73,13 @@ export function cosine(a, b) {
   }
   return dot / (Math.sqrt(normA * normB) || 1);
 }
+
+/** The token that comes closest to a row. @param {Float32Array} vectors @param {Float32Array} row */
+export function bestOf(vectors, row) {
+  let best = { token: 0, score: -Infinity };
+  for (let k = 0; k * row.length < vectors.length; k++) {
+    const score = cosine(vectors.subarray(k * row.length, (k + 1) * row.length), row);
+    if (score > best.score) best = { token: k, score };
+  }
+  return best;
+}

@@ -227,6 +227,11 @@ def test_picture_tokens_and_edits_are_downloaded(visitor: Visitor, cat: bytes, t
     assert np.abs(visitor.picture().astype(int) - pixels_of(drawn)).max() <= 1
     page.reload()
     expect(page.locator("#source-size")).to_contain_text("mine-edited.safetensors ·")
+    page.click("#tab-search")
+    page.click("#search-samples")
+    expect(page.locator("#search-note")).to_have_text("6 photos ranked by the whole photo.")
+    assert "image=@mine-edited-reconstructed.png" in visitor.call("curl", "search-call")
+    page.click("#tab-edit")
     (tmp_path / "notes.json").write_text("[]")
     page.set_input_files("#saved-file", tmp_path / "notes.json")
     expect(page.locator("#problem p")).to_have_text("The file holds no edits that this page has saved.")
