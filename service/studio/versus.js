@@ -56,6 +56,7 @@ export class Versus {
       levels[i >> 2] = Math.max(levels[i >> 2], apart);
     });
     const most = levels.reduce((one, other) => Math.max(one, other), 0);
+    this.difference.hidden = !most;
     const image = new ImageData(left.width, left.height);
     levels.forEach((level, i) => image.data.set([level, level, level].map((value) => (255 * value) / (most || 1)).concat(255), 4 * i));
     this.difference.width = this.difference.height = left.width;

@@ -332,6 +332,11 @@ def test_pictures_are_enlarged_and_edited_there(visitor: Visitor, server: Server
     assert visitor.overlay() == before
     page.click("#zoom-in")
     assert visitor.overlay()["width"] == pytest.approx(1.5 * before["width"])
+    for canvas in ("#photo", "#overlay", "#marks"):
+        page.wait_for_function(
+            "([canvas, width]) => Math.abs(document.querySelector(canvas).width - width) <= 1",
+            arg=[canvas, 1.5 * before["width"]],
+        )
     visitor.slide("#split", 50)
     # A sixth of the side is hidden at the left.
     shown = page.locator("#before").evaluate("node => getComputedStyle(node).clipPath")
@@ -529,7 +534,10 @@ def test_panorama_is_seen_whole_where_one_wants_it(visitor: Visitor, visit: Visi
     page = visitor.page
     expect(page.locator("#fit")).to_be_hidden()  # the sample is square
     wide = encoded(Image.fromarray(pixels_of(photo("rocket"))).resize((900, 220)), "JPEG")
-    visitor.load_photo("wide.jpg", wide)
+    name = "wide-photos-from-a-camera-may-have-long-names-20260101.jpg"
+    visitor.load_photo(name, wide)
+    heading = page.locator("#source h2")
+    assert heading.evaluate("node => node.scrollWidth <= node.clientWidth")
     visitor.token(RIM).click()
     page.click("#drop-token")
     for fit in ("pad", "stretch"):
@@ -549,7 +557,7 @@ def test_panorama_is_seen_whole_where_one_wants_it(visitor: Visitor, visit: Visi
         assert visitor.number("psnr") == pytest.approx(told, abs=0.051)
     with visit(visitor.server) as friend:
         friend.page.goto(page.url)
-        friend.load("wide.jpg", wide)
+        friend.load(name, wide)
         expect(friend.page.locator("#result-note")).to_have_text("after 1 edit")
         assert (friend.picture() == visitor.picture()).all()
         expect(friend.page.locator("#fit")).to_have_value("stretch")

@@ -170,6 +170,7 @@ def test_two_models_are_compared_side_by_side(visit: Visit, tmp_path: Path) -> N
                 assert drawn.shape == visitor.picture().shape
                 (tmp_path / f"{name}.png").unlink()
         expect(page.locator(".versus figcaption")).to_have_text("They differ nowhere.")
+        expect(page.locator("#versus-difference")).to_be_hidden()
         found = Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
         visitor.slide("#versus-split", 20)
