@@ -67,7 +67,6 @@ class Firefox:
             self._sent = 0
             self._read()
             self._call("WebDriver:NewSession", strictFileInteractability=False)
-            self.resize(1440)
         except BaseException:
             self._process.kill()
             raise
@@ -79,8 +78,6 @@ class Firefox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if error is None:
-                assert self.run("return window.wrong") == []
             self._call("Marionette:Quit", flags=["eForceQuit"])
             self._process.wait(30)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -17,12 +18,22 @@ CONTROL = "\ue009"
 DROPPED = [{"op": "drop", "token": RIM}]
 
 
-@pytest.fixture
-def firefox(server: Server, tmp_path: Path) -> Iterator[Firefox]:
-    """Somebody with Firefox who sees the first sample; nothing may go wrong."""
-    with Firefox(tmp_path / "profile") as browser:
-        browser.open(server.url)
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
+    with Firefox(tmp_path_factory.mktemp("firefox") / "profile") as browser:
         yield browser
+
+
+@pytest.fixture
+def firefox(started: Firefox, server: Server) -> Iterator[Firefox]:
+    """Somebody with Firefox who sees the first sample; nothing may go wrong.
+
+    The server has a name of its own for each: browsers keep things by name.
+    """
+    started.resize(1440)
+    started.open(f"http://{uuid4().hex}.localhost:{server.port}")
+    yield started
+    assert started.run("return window.wrong") == []
 
 
 def drop(firefox: Firefox) -> None:
