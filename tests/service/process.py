@@ -21,14 +21,16 @@ TRACES = ("Traceback", "Exception ignored", "Fatal Python error")
 class Process:
     """One thread, a log in JSON, and settings by variables."""
 
-    def __init__(self, log: Path, settings: dict[str, str], *command: str) -> None:
+    def __init__(
+        self, log: Path, settings: dict[str, str], *command: str, python: Path | str = sys.executable
+    ) -> None:
         self.log_path = log
         self.expected: set[str] = set()
         """Events of level error that belong to the test."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
         environment |= {"STELLAR_THREADS": "1", "STELLAR_LOG_FORMAT": "json"} | settings
         with log.open("w") as stderr:
-            self.process = subprocess.Popen([sys.executable, *command], env=environment, stderr=stderr)
+            self.process = subprocess.Popen([python, *command], env=environment, stderr=stderr)
 
     @property
     def log(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,12 +28,13 @@ class Server(Process):
         *arguments: str,
         command: tuple[str, ...] = SERVE,
         port: int | None = None,
+        python: Path | str = sys.executable,
     ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = port or free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        super().__init__(log, settings, *command, "--port", str(self.port), *arguments)
+        super().__init__(log, settings, *command, "--port", str(self.port), *arguments, python=python)
         self.client = httpx.Client(base_url=self.url, timeout=60)
 
     def __enter__(self) -> Server:
@@ -83,8 +85,9 @@ def running(
     *arguments: str,
     command: tuple[str, ...] = SERVE,
     port: int | None = None,
+    python: Path | str = sys.executable,
 ) -> Iterator[Server]:
     """A server that is ready, on a free port unless one is given."""
-    with Server(log, settings, *arguments, command=command, port=port) as server:
+    with Server(log, settings, *arguments, command=command, port=port, python=python) as server:
         server.wait_until(lambda: server.answers("/healthz/ready", 200))
         yield server
