@@ -1,4 +1,4 @@
-"""`stellar-model`: export a checkpoint or published weights to a bundle; calibrate it; describe it."""
+"""`stellar-model`: export a checkpoint or published weights to a bundle; calibrate, share and describe it."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ def download(
     Cache, token, mirror and offline use are set by the hub's variables: HF_HOME, HF_TOKEN, HF_ENDPOINT,
     HF_HUB_OFFLINE=1.
     """
-    from model.published import DownloadError, fetch_weights
+    from model.hub import DownloadError
+    from model.published import fetch_weights
 
     try:
         weights = fetch_weights(name, revision=revision)
@@ -155,6 +156,47 @@ def calibrate(
     except (OSError, ValueError) as error:
         _fail(error)
     _show({"model": f"{manifest['name']}@{manifest['version']}", **manifest["statistics"]})
+
+
+@app.command()
+def push(
+    path: Annotated[
+        Path, typer.Argument(help="A bundle's folder, or a .safetensors checkpoint.", exists=True)
+    ],
+    repository: Annotated[str, typer.Argument(help="OWNER/NAME on the hub; made where it is not there.")],
+    private: Annotated[bool, typer.Option("--private", help="Make it for yourself alone.")] = False,
+    licence: Annotated[
+        str | None, typer.Option(help="Of a checkpoint's weights; bundles have theirs in the manifest.")
+    ] = None,
+) -> None:
+    """Upload a bundle or a checkpoint to the Hugging Face Hub, with a card. Needs a token that may write."""
+    from model.shared import PushError
+    from model.shared import push as pushed
+
+    try:
+        console.print(pushed(path, repository, private=private, licence=licence), soft_wrap=True)
+    except (PushError, OSError, ValueError) as error:
+        _fail(error)
+
+
+@app.command()
+def pull(
+    repository: Annotated[str, typer.Argument(help="OWNER/NAME on the hub.")],
+    out: Annotated[Path, typer.Option(help="Folder of bundles, for stellar-service serve --models.")] = Path(
+        "models"
+    ),
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of the repository.", show_default="main")
+    ] = None,
+) -> None:
+    """Fetch a bundle or a checkpoint that was pushed, and verify it."""
+    from model.hub import DownloadError
+    from model.shared import pull as pulled
+
+    try:
+        console.print(str(pulled(repository, out, revision=revision)), soft_wrap=True)
+    except (DownloadError, OSError, ValueError) as error:
+        _fail(error)
 
 
 @app.command()

@@ -1,13 +1,17 @@
-"""A small Hugging Face Hub: what its client asks for when it downloads files, answered as the real one does.
+"""A small Hugging Face Hub: what its client asks for when files go up or down, answered as by the real one.
 
 Files lie at FOLDER/OWNER/NAME/REVISION/FILE. As on the real one, large files are elsewhere: `resolve` tells
-hash and size and sends on to another host, which knows no tokens and serves ranges.
+hash and size and sends on to another host, which knows no tokens and serves ranges. What goes up needs
+the token: large files by the protocol of Git LFS (Xet, the newer one, is a compiled client's own), small ones
+within the commit.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from base64 import b64decode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -30,6 +34,7 @@ class Hub:
         self.cut_after: int | None = None
         """The next connection that carries content breaks after so many bytes."""
         self._digests: dict[Path, str] = {}
+        self._uploaded: dict[str, bytes] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -53,6 +58,27 @@ class Hub:
                 self._digests[file] = hashlib.file_digest(content, "sha256").hexdigest()
         return self._digests[file]
 
+    def write(self, repository: str, name: str, content: bytes) -> None:
+        """Put a file into a repository's main branch."""
+        file = self.folder / repository / "main" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        self._digests.pop(file, None)
+
+    def keep(self, digest: str, content: bytes) -> bool:
+        """Keep a large file until a commit names it; whether its hash is right."""
+        self._uploaded[digest] = content
+        return hashlib.sha256(content).hexdigest() == digest
+
+    def commit(self, repository: str, lines: list[dict[str, Any]]) -> None:
+        """What a commit's lines say becomes the main branch."""
+        for line in lines:
+            value = line["value"]
+            if line["key"] == "file":
+                self.write(repository, value["path"], b64decode(value["content"]))
+            elif line["key"] == "lfsFile":
+                self.write(repository, value["path"], self._uploaded[value["oid"]])
+
     def find(self, digest: str) -> Path:
         """The file that has been told to have this hash."""
         return next(file for file, known in self._digests.items() if known == digest)
@@ -72,6 +98,49 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             self._answer()
+
+        def do_PUT(self) -> None:
+            hub.asked.append(f"{self.command} {self.path}")
+            digest = self.path.removeprefix("/upload/")
+            self._tell(200 if hub.keep(digest, self._body()) else 400, {"ETag": digest})
+
+        def do_POST(self) -> None:
+            hub.asked.append(f"{self.command} {self.path}")
+            body = self._body()
+            if self.path == "/api/validate-yaml":
+                self._answer_json({"errors": [], "warnings": []})
+            elif self.headers.get("authorization") != f"Bearer {TOKEN}":
+                self._tell(401, {"X-Error-Message": "Invalid username or password."})
+            elif self.path == "/api/repos/create":
+                asked = json.loads(body)
+                name = f"{asked['organization']}/{asked['name']}"
+                (hub.folder / name / "main").mkdir(parents=True, exist_ok=True)
+                self._answer_json({"url": f"{hub.url}/{name}", "name": name})
+            elif re.fullmatch(r"/api/models/[^/]+/[^/]+/preupload/main", self.path):
+                paths = [file["path"] for file in json.loads(body)["files"]]
+                large = (".onnx", ".safetensors")
+                modes = {path: "lfs" if path.endswith(large) else "regular" for path in paths}
+                told = [{"path": path, "uploadMode": modes[path], "shouldIgnore": False} for path in paths]
+                self._answer_json({"files": told})
+            elif re.fullmatch(r"/[^/]+/[^/]+\.git/info/lfs/objects/batch", self.path):
+                objects = json.loads(body)["objects"]
+                for each in objects:
+                    each["actions"] = {"upload": {"href": f"{hub.url}/upload/{each['oid']}"}}
+                self._answer_json({"transfer": "basic", "objects": objects})
+            elif committed := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", self.path):
+                hub.commit(committed[1], [json.loads(line) for line in body.splitlines()])
+                oid = commit(committed[1], "main")
+                self._answer_json({"commitUrl": f"{hub.url}/{committed[1]}/commit/{oid}", "commitOid": oid})
+            else:
+                self._tell(404)
+
+        def _body(self) -> bytes:
+            return self.rfile.read(int(self.headers.get("content-length", 0)))
+
+        def _answer_json(self, content: dict[str, Any]) -> None:
+            body = json.dumps(content).encode()
+            self._tell(200, {"Content-Type": "application/json", "Content-Length": str(len(body))})
+            self.wfile.write(body)
 
         def log_message(self, *arguments: Any) -> None: ...
 

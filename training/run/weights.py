@@ -23,7 +23,8 @@ def read_weights(start: str, *, vqgan: str | None = None, num_heads: int | None 
     Raises `ValueError` where there are none, and `CheckpointError`.
     """
     if start in NAMED and start != BUNDLED:
-        from model.published import DownloadError, fetch_weights  # only now: it takes a second
+        from model.hub import DownloadError  # only now: it takes a second
+        from model.published import fetch_weights
 
         try:
             return fetch_weights(start).model

@@ -1,0 +1,137 @@
+"""`stellar-model push` and `pull`, through the hub's real client, to and from a small hub of our own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from model import Stellar, get_preset, save_checkpoint
+from service.runtime.bundle import read_bundle
+from service.settings import BUNDLED_MODELS
+from tests.model.hub import TOKEN, Hub
+
+pytestmark = pytest.mark.long
+
+BUNDLE = BUNDLED_MODELS / "stellar-tiny"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    with Hub(tmp_path / "hub") as hub:
+        yield hub
+
+
+class Person:
+    """Somebody with a token, a cache and a folder of models."""
+
+    def __init__(self, home: Path, hub: Hub) -> None:
+        self.models = home / "models"
+        self._variables = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        self._variables |= {"HF_HOME": str(home / "cache"), "HF_ENDPOINT": hub.url, "COLUMNS": "200"}
+        self._variables |= {"HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
+
+    def does(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "model.cli", *arguments]
+        environment = self._variables | variables
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    def push(self, path: Path, repository: str, *options: str) -> str:
+        """The address that it tells."""
+        done = self.does("push", str(path), repository, *options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def pull(self, repository: str) -> Path:
+        """What it has made."""
+        done = self.does("pull", repository, "--out", str(self.models))
+        assert done.returncode == 0, done.stderr
+        return Path(done.stdout.strip())
+
+    def is_told(self, *arguments: str, **variables: str) -> str:
+        """The error, which must be one sentence."""
+        failed = self.does(*arguments, **variables)
+        assert failed.returncode == 1, failed.stdout
+        assert "Traceback" not in failed.stderr
+        return " ".join(failed.stderr.partition("error:")[2].split())
+
+
+@pytest.fixture
+def person(tmp_path: Path, hub: Hub) -> Person:
+    return Person(tmp_path, hub)
+
+
+def test_bundle_comes_back_as_it_went_with_a_card_beside_it(person: Person, hub: Hub) -> None:
+    address = person.push(BUNDLE, "me/stars")
+    assert address.startswith(f"{hub.url}/me/stars/commit/")
+    card = (hub.folder / "me/stars/main/README.md").read_text()
+    manifest = read_bundle(BUNDLE).manifest
+    assert card.startswith("---\nlicense: mit\n")
+    assert f"| version | {manifest.version} |" in card
+    assert f"| psnr_db | {manifest.quality['psnr_db']:.4g} |" in card
+    assert "stellar-model pull me/stars" in card
+    pulled = person.pull("me/stars")
+    assert pulled == person.models / "stars"
+    assert {file.name: file.read_bytes() for file in pulled.iterdir()} == {
+        file.name: file.read_bytes() for file in BUNDLE.iterdir()
+    }
+    assert [file.name for file in person.models.iterdir()] == ["stars"]
+    (pulled / "bundle.json").rename(pulled / "mine")
+    told = person.is_told("pull", "me/stars", "--out", str(person.models))
+    assert told == f"{pulled}: expected a bundle's folder to replace, or none, got something else"
+    assert (pulled / "mine").exists()
+
+
+def test_checkpoint_comes_back_as_it_went(person: Person, hub: Hub, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "last.safetensors"
+    torch.manual_seed(0)
+    save_checkpoint(Stellar(get_preset("debug", image_size=32, patch_size=16)), checkpoint)
+    person.push(checkpoint, "me/mine", "--licence", "Apache-2.0")
+    card = (hub.folder / "me/mine/main/README.md").read_text()
+    assert "license: apache-2.0" in card
+    assert "| image_size | 32 |" in card
+    pulled = person.pull("me/mine")
+    assert pulled == person.models / "mine.safetensors"
+    assert pulled.read_bytes() == checkpoint.read_bytes()
+
+
+def test_push_without_a_token_that_may_write_says_what_to_do(person: Person, hub: Hub) -> None:
+    told = person.is_told("push", str(BUNDLE), "me/stars", HF_TOKEN="hf_wrong")
+    assert told.startswith("me/stars: ")
+    assert "the token (HF_TOKEN, or `hf auth login`)" in told
+    assert not (hub.folder / "me").exists()
+
+
+def test_what_is_not_whole_is_neither_pushed_nor_pulled(person: Person, hub: Hub, tmp_path: Path) -> None:
+    broken = shutil.copytree(BUNDLE, tmp_path / "broken")
+    (broken / "decoder.onnx").write_bytes(b"")
+    assert "decoder.onnx is missing or damaged" in person.is_told("push", str(broken), "me/broken")
+    assert not hub.folder.exists()
+    for name in ("bundle.json", "encoder.onnx"):
+        hub.write("me/broken", name, (BUNDLE / name).read_bytes())
+    told = person.is_told("pull", "me/broken", "--out", str(person.models))
+    assert "me/broken: decoder.onnx: there is no such file" in told
+    assert not list(person.models.iterdir())
+
+
+def test_files_that_no_bundle_has_are_not_fetched(person: Person, hub: Hub) -> None:
+    manifest = json.loads((BUNDLE / "bundle.json").read_text())
+    manifest["files"] = {"model.py": {"sha256": "0" * 64, "bytes": 1}}
+    hub.write("me/odd", "bundle.json", json.dumps(manifest).encode())
+    hub.write("me/odd", "model.py", b"#")
+    assert "model.py is missing or damaged" in person.is_told("pull", "me/odd", "--out", str(person.models))
+    assert not [line for line in hub.asked if "model.py" in line]
+    assert not list(person.models.iterdir())
+
+
+def test_repository_without_a_model_is_told(person: Person, hub: Hub) -> None:
+    hub.write("me/empty", "README.md", b"nothing")
+    told = person.is_told("pull", "me/empty", "--out", str(person.models))
+    assert told == "me/empty: model.safetensors: there is no such file in revision 'main'"
