@@ -35,6 +35,9 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 BEST_FILE = "best.safetensors"
 TEACHER_FILE = "teacher.safetensors"
 
+Saved = dict[str, Any]
+"""A state as its file has it."""
+
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 """Sharded tensors are put together, on the first process alone."""
 _WHERE_GRADIENTS_WERE = StateDictOptions(full_state_dict=True, cpu_offload=True, strict=False)
@@ -137,44 +140,45 @@ def _temporary(path: Path) -> Path:
     return path.with_suffix(".new")
 
 
-def load_state(
-    folder: Path, objective: torch.nn.Module, optimizer: Optimizer, processes: Processes
+def read_state(folder: Path) -> Saved | None:
+    """The newest state in a run's folder that can be read; None where there is none."""
+    for name in (STATE_FILE, PREVIOUS_STATE_FILE):
+        if (saved := _read(folder / name)) is not None:
+            return saved
+    return None
+
+
+def restore(
+    saved: Saved, folder: Path, objective: torch.nn.Module, optimizer: Optimizer, processes: Processes
 ) -> RunState:
-    """Restore the newest state that can be read; without any, leave all as it is and start at step 0.
+    """Bring back the state that was read of a run's folder.
 
     Raises `ValueError` for a state of another architecture or recipe, or of another number of processes.
     """
-    for name in (STATE_FILE, PREVIOUS_STATE_FILE):
-        content = _read(folder / name)
-        if content is None:
-            continue
-        streams = content["streams"]
-        if len(streams) != processes.world_size:
-            raise ValueError(
-                f"{folder}: the run was saved by {len(streams)} processes and goes on with as many, "
-                f"got {processes.world_size}"
-            )
-        # A parameter that the state lacks would stay as it is, at random.
-        if missing := sorted(get_model_state_dict(objective).keys() - content["objective"].keys()):
-            raise ValueError(
-                f"{folder}: its state is of another model or recipe than the configuration: it has no "
-                f"{missing[0]}, one of {len(missing)}"
-            )
-        # Of the optimizer its averages come back; rates and decays are the configuration's.
-        settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-        try:
-            set_model_state_dict(objective, content["objective"], options=_WHOLE)
-            set_optimizer_state_dict(
-                objective, optimizer, content["optimizer"], options=_WHERE_GRADIENTS_WERE
-            )
-            for group, own in zip(optimizer.param_groups, settings, strict=True):
-                group.update(own)
-        except (RuntimeError, KeyError) as error:
-            raise ValueError(
-                f"{folder}: its state is of another model or recipe than the configuration: {error}"
-            ) from error
-        return RunState(Progress(**content["progress"]), streams[processes.rank])
-    return RunState(Progress(0, 0, 0), None)
+    streams = saved["streams"]
+    if len(streams) != processes.world_size:
+        raise ValueError(
+            f"{folder}: the run was saved by {len(streams)} processes and goes on with as many, "
+            f"got {processes.world_size}"
+        )
+    # A parameter that the state lacks would stay as it is, at random.
+    if missing := sorted(get_model_state_dict(objective).keys() - saved["objective"].keys()):
+        raise ValueError(
+            f"{folder}: its state is of another model or recipe than the configuration: it has no "
+            f"{missing[0]}, one of {len(missing)}"
+        )
+    # Of the optimizer its averages come back; rates and decays are the configuration's.
+    settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    try:
+        set_model_state_dict(objective, saved["objective"], options=_WHOLE)
+        set_optimizer_state_dict(objective, optimizer, saved["optimizer"], options=_WHERE_GRADIENTS_WERE)
+        for group, own in zip(optimizer.param_groups, settings, strict=True):
+            group.update(own)
+    except (RuntimeError, KeyError) as error:
+        raise ValueError(
+            f"{folder}: its state is of another model or recipe than the configuration: {error}"
+        ) from error
+    return RunState(Progress(**saved["progress"]), streams[processes.rank])
 
 
 def _model(weights: dict[str, Any], config: StellarConfig) -> Stellar:
@@ -196,7 +200,7 @@ def _teacher(weights: dict[str, Any], config: StellarConfig) -> Stellar:
     return _model(average | tokenizer, config)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> Saved | None:
     if not path.is_file():
         return None
     try:

@@ -17,6 +17,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
+from model import Stellar
 from training.config import RunConfig
 from training.config_file import save_config
 from training.data.draws import Draws
@@ -34,7 +35,7 @@ from training.run.provenance import record_start
 from training.run.report import Report
 from training.run.schedule import learning_rate
 from training.run.start import start_model
-from training.run.state import Progress, RunState, load_state, save_best, save_state
+from training.run.state import Progress, RunState, read_state, restore, save_best, save_state
 from training.run.validation import Validation
 
 DRAWS_PER_SEED = 1 << 32
@@ -84,7 +85,7 @@ class Trainer:
     """
 
     def __init__(self, run: RunConfig, folder: Path, processes: Processes | None = None) -> None:
-        """Build the model, or read it from `init`, and restore the folder's state if it holds one.
+        """Build the model, or read it from `init`, or else restore the folder's state if it holds one.
 
         Raises `ValueError` where `init` is of another architecture, the state is of another run, or there
         are no pictures.
@@ -96,7 +97,9 @@ class Trainer:
         self.left_out = self._open_stream(None).left_out
         """A line on what else the folder of pictures holds, if anything."""
         torch.manual_seed(config.seed)
-        model, self.adapted = start_model(run)
+        saved = read_state(folder)
+        # What a run began from may be gone: all that it has learnt is in its state.
+        model, self.adapted = start_model(run) if saved is None else (Stellar(run.model), "")
         """A line on how the weights that it starts from were changed to fit, if they were."""
         model = model.to(self.device).train()
         freeze(model, config)
@@ -110,11 +113,11 @@ class Trainer:
             betas=(0.9, config.beta2),
             fused=True,
         )
-        state = load_state(folder, self.objective, self.optimizer, self.processes)
+        state = RunState(Progress(0, 0, 0), None)
+        if saved is not None:
+            state = restore(saved, folder, self.objective, self.optimizer, self.processes)
         self.progress, self.stream_state = state
         self.stream = self._open_stream(self.stream_state)
-        if self.progress.step:
-            self.adapted = ""  # the state fits as it is
         self.saved_step = self.progress.step
         looks = run.held_out is not None or config.held_out_share > 0
         self.validation = Validation(run, self.processes) if looks else None
@@ -262,8 +265,6 @@ class Trainer:
     def _save(self) -> None:
         if self.saved_step == self.progress.step:
             return
-        if self.progress.step:
-            self.adapted = ""  # the state fits as it is
         self.saved_step = self.progress.step
         state = RunState(self.progress, self.stream_state)
         save_state(self.folder, self.objective, self.optimizer, state, self.run_config, self.processes)

@@ -62,6 +62,28 @@ def test_a_checkpoint_gets_better_at_pictures_that_it_was_not_tuned_on(
     assert [line["step"] for line in held_out(out)] == [0, 10, 20, 21]
 
 
+def test_a_run_goes_on_though_what_it_began_from_is_gone(start: Path, pictures: Path, tmp_path: Path) -> None:
+    weights, out = tmp_path / "weights.safetensors", tmp_path / "run"
+    weights.write_bytes(start.read_bytes())
+    begun = stellar_train(
+        *("finetune", "--from", weights, "--pictures", pictures, "--out", out, "--steps", "1"),
+        *("--batch-size", "2", "--set", "model.num_sparse_tokens=7"),
+    )
+    assert begun.exit_code == 0, begun.stderr
+    weights.unlink()
+    on = stellar_train("run", "--out", out, "--resume", "--steps", "2")
+    assert on.exit_code == 0, on.stderr
+    assert f"{out}: step 1 of 2" in on.stdout
+    assert "added at random" not in on.stderr
+    (out / "state.pt").unlink()
+    lost = stellar_train("run", "--out", out, "--resume", "--steps", "3")
+    assert lost.exit_code == 0, lost.stderr  # by the state before
+    for state in out.glob("state*.pt"):
+        state.unlink()
+    failed = stellar_train("run", "--out", out, "--resume", "--steps", "4")
+    assert failed.stderr.startswith(f"error: init: no file is called {weights}")
+
+
 def test_options_and_settings_are_over_the_recipe(start: Path, pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("training.learning_rate = 1e-5\ntraining.steps = 9\n")
     done = stellar_train(

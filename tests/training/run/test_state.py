@@ -16,7 +16,7 @@ from training.config import get_recipe
 from training.config_file import preset_run
 from training.losses.objective import Objective
 from training.run.processes import Processes
-from training.run.state import Progress, RunState, load_state, save_state
+from training.run.state import Progress, RunState, read_state, restore, save_state
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 RUN = preset_run("debug", {"pictures": "pictures"})
@@ -25,6 +25,12 @@ RUN = preset_run("debug", {"pictures": "pictures"})
 def save(folder: Path, objective: Objective, optimizer: AdamW, progress: Progress) -> None:
     state = RunState(progress, {"taken": 12})
     save_state(folder, objective, optimizer, state, RUN, ALONE)
+
+
+def load(folder: Path, objective: Objective, optimizer: AdamW, processes: Processes) -> RunState:
+    saved = read_state(folder)
+    assert saved is not None
+    return restore(saved, folder, objective, optimizer, processes)
 
 
 def parts(seed: int) -> tuple[Objective, AdamW]:
@@ -41,7 +47,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     objective, optimizer = parts(0)
     save(tmp_path, objective, optimizer, Progress(7, 1, 2))
     other, other_optimizer = parts(1)
-    assert load_state(tmp_path, other, other_optimizer, ALONE) == (Progress(7, 1, 2), {"taken": 12})
+    assert load(tmp_path, other, other_optimizer, ALONE) == (Progress(7, 1, 2), {"taken": 12})
     for name, tensor in objective.state_dict().items():
         assert torch.equal(other.state_dict()[name], tensor), name
     for mine, theirs in zip(optimizer.state.values(), other_optimizer.state.values(), strict=True):
@@ -62,11 +68,11 @@ def test_a_state_cut_off_while_written_falls_back_to_the_one_before(tmp_path: Pa
     save(tmp_path, objective, optimizer, Progress(8, 0, 0))
     whole = (tmp_path / "state.pt").read_bytes()
     (tmp_path / "state.pt").write_bytes(whole[: len(whole) // 2])
-    assert load_state(tmp_path, *parts(1), ALONE).progress == Progress(4, 0, 0)
+    assert load(tmp_path, *parts(1), ALONE).progress == Progress(4, 0, 0)
 
 
-def test_an_empty_folder_starts_at_step_zero(tmp_path: Path) -> None:
-    assert load_state(tmp_path, *parts(0), ALONE) == (Progress(0, 0, 0), None)
+def test_an_empty_folder_holds_no_state(tmp_path: Path) -> None:
+    assert read_state(tmp_path) is None
 
 
 def test_no_half_written_file_is_left_behind(tmp_path: Path) -> None:
@@ -80,13 +86,13 @@ def test_a_state_of_another_architecture_or_of_more_processes_is_refused(tmp_pat
     save(tmp_path, *parts(0), Progress(1, 0, 0))
     deeper = Objective(Stellar(get_preset("debug", depth=3)), get_recipe("debug"))
     with pytest.raises(ValueError, match="of another model or recipe"):
-        load_state(tmp_path, deeper, AdamW(deeper.parameters()), ALONE)
+        load(tmp_path, deeper, AdamW(deeper.parameters()), ALONE)
     alone = Objective(Stellar(get_preset("debug")), get_recipe("debug"))
     save(tmp_path / "alone", alone, AdamW(alone.parameters()), Progress(1, 0, 0))
     with pytest.raises(ValueError, match="it has no teacher"):
-        load_state(tmp_path / "alone", *parts(0), ALONE)
+        load(tmp_path / "alone", *parts(0), ALONE)
     with pytest.raises(ValueError, match="saved by 1 processes and goes on with as many, got 2"):
-        load_state(tmp_path, *parts(0), Processes(0, 2, torch.device("cpu")))
+        load(tmp_path, *parts(0), Processes(0, 2, torch.device("cpu")))
 
 
 def test_a_file_that_cannot_be_written_whole_leaves_the_states_before_it(tmp_path: Path) -> None:
@@ -103,7 +109,7 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_states_before_it(tmp_pat
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     assert {path.name for path in tmp_path.iterdir()} == {"state.pt", "checkpoint.safetensors"}
-    assert load_state(tmp_path, *parts(1), ALONE).progress == Progress(4, 0, 0)
+    assert load(tmp_path, *parts(1), ALONE).progress == Progress(4, 0, 0)
 
 
 def test_the_last_checkpoints_are_kept_by_their_steps(tmp_path: Path) -> None:
