@@ -25,7 +25,7 @@ from training.config_file import (
 from training.losses.pretrained import Pretrained
 from training.run.finetuning import finetuned
 from training.run.learnt import told, with_learnt_losses
-from training.run.memory import peak_gib
+from training.run.memory import is_exhausted, peak_gib
 from training.run.processes import joined
 from training.run.state import CHECKPOINT_FILE
 from training.run.trainer import DivergedError, Trainer
@@ -150,6 +150,8 @@ def finetune(
 
 
 def _begin(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out: {out} is a file; name a folder")
     if (out / CONFIG_FILE).exists():
         raise ValueError(f"--out: {out} already holds a run; go on with --resume, or name another folder")
 
@@ -170,7 +172,16 @@ def _train(config: RunConfig, out: Path, losses: str) -> None:
         steps = config.training.steps
         shared = f", {processes.world_size} processes" if processes.world_size > 1 else ""
         say(f"{out}: step {trainer.progress.step} of {steps}, on {trainer.device.type}{shared}")
-        done = trainer.run()
+        try:
+            done = trainer.run()
+        except (MemoryError, RuntimeError) as error:
+            if not is_exhausted(error):
+                raise
+            raise ValueError(
+                f"a step takes more memory than {trainer.device.type} has; to go on with less: "
+                f"stellar-train run --out {out} --resume --set training.activation_checkpointing=true, or "
+                "with a lower --batch-size and a higher training.accumulation"
+            ) from error
         say(f"memory: {peak_gib(trainer.device):.2f} GiB at most, on {trainer.device.type}")
         if done:
             say(f"done: {out / CHECKPOINT_FILE}")

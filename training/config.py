@@ -95,6 +95,9 @@ class DistillationConfig:
             raise ValueError(f"distillation.std: expected numbers above 0, got {self.std}")
 
 
+MAX_SEED = 2**31 - 1
+"""The draws of a run begin at its seed, 2³² apart, and PyTorch counts them in 64 bits."""
+
 Part = Literal[
     "embedding",
     "sparse_tokens",
@@ -127,7 +130,7 @@ class TrainingConfig:
     weight_decay: float = 0.04
     """AdamW's decay of matrices; biases, norms, tokens and positions have none."""
     beta2: float = 0.999
-    """AdamW's decay rate of the squared gradients, in [0, 1]."""
+    """AdamW's decay rate of the squared gradients, in [0, 1)."""
     gradient_clip: float = 3.0
     """Largest norm of the whole gradient."""
     layer_decay: float = 1.0
@@ -198,12 +201,15 @@ class TrainingConfig:
             _expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
         for name in ("log_every", "save_every", "validate_every", "held_out_pictures", "max_skipped"):
             _expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
-        for name in ("masked_views", "local_crops", "seed", "frozen_layers", "keep_checkpoints"):
+        for name in ("masked_views", "local_crops", "frozen_layers", "keep_checkpoints"):
             _expect(name, getattr(self, name), "an integer, 0 or more", low=0, whole=True)
+        _expect("seed", self.seed, f"an integer from 0 to {MAX_SEED}", low=0, high=MAX_SEED, whole=True)
         for name in ("learning_rate", "final_learning_rate", "weight_decay"):
             _expect(name, getattr(self, name), "a finite number, 0 or more", low=0)
-        for name in ("warmup_share", "beta2", "mask_ratio", "teacher_momentum", "mixing", "held_out_share"):
+        for name in ("warmup_share", "mask_ratio", "teacher_momentum", "mixing", "held_out_share"):
             _expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
+        if not 0 <= self.beta2 < 1:
+            raise ValueError(f"beta2: expected a number in [0, 1), got {self.beta2}")
         for name in ("colour_strength", "reference_colour_strength"):
             _expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
         _expect("layer_decay", self.layer_decay, "a number above 0 and at most 1", low=0, high=1)
@@ -220,6 +226,10 @@ class TrainingConfig:
         if self.teacher and self.masked_views < 2:
             raise ValueError(
                 f"masked_views: a teacher sees the second one; expected 2 or more, got {self.masked_views}"
+            )
+        if self.objective == "stellar" and self.losses.want("numbering") and self.batch_size < 2:
+            raise ValueError(
+                f"batch_size: the loss numbering compares pictures; expected 2 or more, got {self.batch_size}"
             )
         if self.distils and self.distillation.teacher is None:
             raise ValueError(
@@ -336,6 +346,12 @@ class RunConfig:
             raise ValueError(
                 f"frozen_layers: expected at most the encoder's {self.model.depth}, got "
                 f"{self.training.frozen_layers}"
+            )
+        num_patches = math.prod(self.model.grid)
+        if self.training.num_masks and int(num_patches * (1 - self.training.mask_ratio)) < 1:
+            raise ValueError(
+                f"mask_ratio: expected a share that leaves some of {num_patches} patches, got "
+                f"{self.training.mask_ratio}"
             )
         losses, tokens = self.training.losses, self.model.num_sparse_tokens
         if tokens < 2 and self.training.objective == "stellar" and losses.want("koleo", "masked_koleo"):

@@ -22,6 +22,8 @@ CONFIG_FILE = "config.toml"
 PATHS = ("pictures", "held_out", "init", "vit_mae", "vqgan")
 """Settings that are paths: `init` unless it is a model's name. A teacher of `training.distillation` is one
 where its name ends with .onnx."""
+TABLES = ("model", "training")
+"""Settings that have settings of their own."""
 KEPT = (
     *(("model", field.name) for field in fields(StellarConfig)),
     ("training", "objective"),
@@ -98,7 +100,7 @@ def _typed(kind: Any, name: str, value: Any) -> Any:
 def read_changes(path: Path) -> Changes:
     """The settings that a TOML file gives; paths in it are relative to its folder.
 
-    Raises `ValueError` for a file that is no TOML, and `FileNotFoundError`.
+    Raises `ValueError` as `absolute` does and for a file that is no TOML, and `FileNotFoundError`.
     """
     try:
         changes = tomllib.loads(path.read_text())
@@ -110,7 +112,7 @@ def read_changes(path: Path) -> Changes:
 def parse_changes(settings: Iterable[str]) -> Changes:
     """Settings of a command line, such as `training.losses.koleo=0.2`; paths are relative to where it is.
 
-    Raises `ValueError` where one is not of this form.
+    Raises `ValueError` as `absolute` does, and where one is not of this form.
     """
     changes: Changes = {}
     for setting in settings:
@@ -125,19 +127,27 @@ def parse_changes(settings: Iterable[str]) -> Changes:
         table = changes
         for part in parts:
             table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise ValueError(f"--set {setting}: {part} is a table of settings, and was set to {table!r}")
         table[last] = value
     return absolute(changes, Path())
 
 
 def absolute(changes: Changes, folder: Path) -> Changes:
-    """The changes with their paths, which are relative to a folder, made absolute."""
+    """The changes with their paths, which are relative to a folder, made absolute.
+
+    Raises `ValueError` where a path is no text, or a table of settings none.
+    """
+    for name in TABLES:
+        if not isinstance(value := changes.get(name, {}), Mapping):
+            raise ValueError(f"{name}: expected a table of settings, got {value!r}")
     for name in PATHS:
         value = changes.get(name)
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"{name}: expected a path, got {value!r}")
         if isinstance(value, str) and "://" not in value and not (name == "init" and value in NAMED):
             changes[name] = str(folder.resolve() / value)
-    table: Any = changes
-    for name in ("training", "distillation"):
-        table = table.get(name) if isinstance(table, Mapping) else None
+    table = changes.get("training", {}).get("distillation")
     if isinstance(table, dict) and str(table.get("teacher")).endswith(".onnx"):
         table["teacher"] = str(folder.resolve() / table["teacher"])
     return changes

@@ -96,11 +96,22 @@ def test_a_teachers_file_is_relative_to_the_settings_and_a_function_stays(tmp_pa
         ("training.parallel=pipeline", "parallel: .*'ddp' or 'fsdp'"),
         ("model.width=63", "width: expected a multiple of 4, got 63"),
         ("training.steps", "expected NAME=VALUE"),
+        ("training=3", "training: expected a table of settings, got 3"),
+        ("pictures=5", "pictures: expected a path, got 5"),
+        ("init.name=5", "init: expected a path, got {'name': 5}"),
+        ("training.beta2=1", r"beta2: expected a number in \[0, 1\), got 1"),
+        ("training.mask_ratio=1", "mask_ratio: expected a share that leaves some of 16 patches, got 1"),
+        ("training.seed=2147483648", "seed: expected an integer from 0 to 2147483647"),
     ],
 )
 def test_mistakes_are_named(setting: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         changed(RUN, parse_changes([setting]))
+
+
+def test_a_setting_has_no_settings_of_its_own() -> None:
+    with pytest.raises(ValueError, match=r"--set training.steps.x=1: steps is a table .* was set to 2"):
+        parse_changes(["training.steps=2", "training.steps.x=1"])
 
 
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:

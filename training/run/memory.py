@@ -25,6 +25,11 @@ def keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, NEVER)
 
 
+def is_exhausted(error: Exception) -> bool:
+    """Whether an error is that there is no more memory, on a GPU or elsewhere."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 def peak_gib(device: torch.device) -> float:
     """The most memory that this process has had at a time: its tensors' on a GPU, elsewhere all."""
     if device.type == "cuda":

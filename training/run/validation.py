@@ -71,15 +71,18 @@ class Validation:
                 file.write(json.dumps({"step": step, **values}) + "\n")
 
     def _read(self) -> list[PictureBatch]:
-        """Nearly equal batches, each no larger than a step's: targets are balanced within a batch."""
+        """Nearly equal batches, each no larger than a step's, since targets are balanced within a batch, save
+        that each has the fewest pictures that losses compare.
+        """
         config, world_size = self.run.training, self.processes.world_size
         stream, count = self._open_stream(1), config.held_out_pictures
         if isinstance(stream, FolderStream):
             count = min(count, len(stream.paths))
         if count < LEAST * world_size:
             raise ValueError(f"held_out: expected {LEAST} pictures or more for each process, got {count}")
-        number = math.ceil(count / (config.batch_size * world_size))
-        size = count // (number * world_size)
+        most = max(config.batch_size, LEAST)
+        number = min(math.ceil(count / (most * world_size)), count // (LEAST * world_size))
+        size = min(count // (number * world_size), most)
         stream = self._open_stream(size)
         read = picture_batches(stream, batch_size=size, size=config.picture_size, workers=config.workers)
         batches = [next(read) for _ in range(number)]

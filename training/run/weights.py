@@ -34,6 +34,8 @@ def read_weights(start: str, *, vqgan: str | None = None, num_heads: int | None 
     expected = f"expected a checkpoint, or one of {', '.join(NAMED)}"
     if (path / "bundle.json").is_file():
         raise ValueError(f"init: {path} is a bundle, whose graphs only serve; {expected}")
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(f"init: no file is called {path}; {expected}")
+    if vqgan is not None and not Path(vqgan).is_file():
+        raise ValueError(f"vqgan: no file is called {vqgan}; expected the VQGAN's weights")
     return load_checkpoint(path, vqgan=vqgan, num_heads=num_heads)

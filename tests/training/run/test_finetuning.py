@@ -133,13 +133,27 @@ def test_the_bundled_model_goes_on_with_its_own_losses_and_published_ones_with_t
     assert told(published) == "losses: stellar-b16 does not say how it weighed them; they are the recipe's"
 
 
+def test_a_step_that_takes_too_much_memory_says_what_takes_less(
+    start: Path, pictures: Path, tmp_path: Path
+) -> None:
+    given = ("finetune", "--from", start, "--pictures", pictures, "--out", tmp_path, "--steps", "1")
+    settings = ("--set", "training.losses.local_cls=1", "--set", f"training.local_crops={10**12}")
+    failed = stellar_train(*given, *settings)
+    assert failed.exit_code == 1
+    assert failed.stderr.startswith("error: a step takes more memory than cpu has; to go on with less: ")
+    on = stellar_train("run", "--out", tmp_path, "--resume", "--set", "training.local_crops=1")
+    assert on.exit_code == 0, on.stderr
+
+
 def test_mistakes_are_one_sentence_and_leave_nothing(start: Path, pictures: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_checkpoint(Stellar(get_preset("debug")), tmp_path / "random.safetensors")
     given = ("finetune", "--pictures", pictures, "--out", tmp_path / "run", "--from")
     for arguments, expected in (
         ((*given, "stellar-b17"), "init: no file is called "),
-        ((*given, pictures), "init: no file is called "),
+        ((*given, pictures), f"{pictures} is a folder: name the file in it"),
+        ((*given, start, "--vqgan", tmp_path / "none"), "vqgan: no file is called "),
+        ((*given, start, "--out", start), f"--out: {start} is a file; name a folder"),
         ((*given, start, "--frozen-layers", "3"), "frozen_layers: expected at most the encoder's 2, got 3"),
         ((*given, start, "--layer-decay", "0"), "layer_decay: expected a number above 0"),
         ((*given, start, "--set", "training.frozen=decoder"), "frozen: expected tuple, got 'decoder'"),

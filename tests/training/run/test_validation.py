@@ -106,6 +106,18 @@ def test_pictures_of_another_folder_are_looked_at_and_all_of_the_first_are_train
         Trainer(replace(config, held_out=str(tmp_path / "nowhere")), tmp_path / "other", CPU)
 
 
+def test_no_batch_has_fewer_pictures_than_losses_compare(pictures: Path, tmp_path: Path) -> None:
+    losses = LossWeights(numbering=1.0).only("reconstruction", "numbering")
+    settings = {"losses": losses, "batch_size": 2, "held_out_share": 0.5}
+    for count, sizes in ((2, [2]), (3, [2]), (4, [2, 2]), (5, [2, 2])):
+        config = run_config(pictures, **settings, held_out_pictures=count, steps=1)
+        trainer = Trainer(config, tmp_path / f"{count}", CPU)
+        assert trainer.validation is not None
+        assert [len(batch.pixels) for batch in trainer.validation.batches] == sizes
+    with pytest.raises(ValueError, match="batch_size: the loss numbering compares pictures; expected 2"):
+        run_config(pictures, losses=losses, batch_size=1)
+
+
 def test_without_held_out_pictures_there_is_nothing_to_look_at(pictures: Path, tmp_path: Path) -> None:
     Trainer(run_config(pictures, held_out_share=0.0, steps=1), tmp_path, CPU).run()
     assert not (tmp_path / "validation.jsonl").exists()
