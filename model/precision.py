@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import logging
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -37,14 +39,26 @@ def reduce_precision(
         graph.topological_sort()  # casts were appended
         onnx.save(graph.model, path)
     elif precision == "int8":
-        quantize_dynamic(
-            path,
-            path,
-            op_types_to_quantize=["MatMul"],
-            nodes_to_exclude=list(kept),
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            reduce_range=True,  # processors without VNNI add pairs of products in 16 bits, which clip
-            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # of what fused operators give
-        )
+        with _quiet():
+            quantize_dynamic(
+                path,
+                path,
+                op_types_to_quantize=["MatMul"],
+                nodes_to_exclude=list(kept),
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                reduce_range=True,  # processors without VNNI add pairs of products in 16 bits, which clip
+                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # of what fused operators give
+            )
         fix_ranges(path, feeds)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantizer's advice to optimize the graph first: its shapes are known, constants folded."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BUNDLED_MODELS = Path(__file__).parent / "bundles"
@@ -123,6 +123,13 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
+
+    @field_validator("grpc_port")
+    @classmethod
+    def _another(cls, grpc_port: int | None, info: ValidationInfo) -> int | None:
+        if grpc_port and grpc_port == info.data.get("port"):
+            raise ValueError("expected another port than HTTP's")
+        return grpc_port
 
     @field_validator("redis_url")
     @classmethod

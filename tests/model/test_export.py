@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -29,8 +31,28 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+class Said(logging.Handler):
+    """What is logged meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 @pytest.fixture(scope="module")
-def bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Precision, Path]:
+def said() -> Iterator[Said]:
+    """What the exports say."""
+    said = Said()
+    logging.getLogger().addHandler(said)
+    yield said
+    logging.getLogger().removeHandler(said)
+
+
+@pytest.fixture(scope="module")
+def bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, said: Said) -> dict[Precision, Path]:
     """A bundle of the model in each precision."""
     folder = tmp_path_factory.mktemp("bundles")
     for precision in get_args(Precision):
@@ -107,6 +129,11 @@ def test_reduced_precision_is_smaller_and_its_deviation_is_measured(
     assert manifest["parity"]["semantics_max_abs"] > full["parity"]["semantics_max_abs"]
     assert manifest["version"] != full["version"]
     assert manifest["files"]["encoder.onnx"]["bytes"] < full["files"]["encoder.onnx"]["bytes"]
+
+
+def test_exports_say_nothing_of_libraries_inside(bundles: dict[Precision, Path], said: Said) -> None:
+    assert len(bundles) == 3
+    assert [record.getMessage() for record in said.records if record.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.parametrize("precision", get_args(Precision))

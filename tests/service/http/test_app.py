@@ -155,6 +155,7 @@ def test_a_provider_that_is_missing_is_an_error_unless_fallback_is_allowed(
     [
         ({"STELLAR_MAX_BATCH": "none"}, [], "max_batch: Input should be a valid integer"),
         ({}, ["--max-queue", "0"], "max_queue: Input should be greater than or equal to 1"),
+        ({"STELLAR_GRPC_PORT": "8765"}, ["--port", "8765"], "grpc_port: Value error, expected another port"),
         ({"STELLAR_API_KEYS": " , "}, [], "api_keys: expected at least one key"),
     ],
 )
