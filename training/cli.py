@@ -52,7 +52,8 @@ def run(
     ] = None,
     preset: Annotated[str, typer.Option(help="Model and recipe: tiny, debug, b16, l16, h16, …")] = "tiny",
     config: Annotated[
-        Path | None, typer.Option(help="TOML file of settings, over the preset's.", exists=True)
+        Path | None,
+        typer.Option(help="TOML file of settings, over the preset's.", exists=True, dir_okay=False),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -120,7 +121,9 @@ def finetune(
             help="Others, to look at before and while it trains.", show_default="a share of PICTURES"
         ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file of settings.", exists=True)] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of settings.", exists=True, dir_okay=False)
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as training.losses.koleo=0.2."),

@@ -181,7 +181,7 @@ def load_config(folder: Path) -> RunConfig:
         start = RunConfig(
             pictures=content["pictures"],
             model=StellarConfig(**content.pop("model")),
-            training=TrainingConfig(),
+            training=changed(TrainingConfig(), content.pop("training", {})),
         )
         return changed(start, content)
     except (KeyError, TypeError, ValueError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model import StellarConfig
-from training.config import LossWeights, RunConfig, TrainingConfig
+from training.config import TRAINING_PRESETS, LossWeights, RunConfig, TrainingConfig
 from training.config_file import (
     changed,
     describe,
@@ -27,6 +27,21 @@ RUN = preset_run("debug", {"pictures": "/photos"})
 def test_a_saved_run_reads_back_the_same(tmp_path: Path) -> None:
     training = replace(RUN.training, losses=LossWeights(masked=0.3), local_scale=(0.1, 0.2), bf16=False)
     run = replace(RUN, training=training, init="/weights.safetensors")
+    save_config(run, tmp_path)
+    assert load_config(tmp_path) == run
+
+
+@pytest.mark.parametrize("preset", TRAINING_PRESETS)
+def test_a_saved_run_of_any_preset_reads_back_the_same(preset: str, tmp_path: Path) -> None:
+    run = preset_run(preset, {"pictures": str(tmp_path)})
+    save_config(run, tmp_path)
+    assert load_config(tmp_path) == run
+
+
+def test_a_saved_run_of_one_token_reads_back_the_same(tmp_path: Path) -> None:
+    losses = {"koleo": 0.0, "masked_koleo": 0.0}
+    changes = {"model": {"num_sparse_tokens": 1}, "training": {"losses": losses}}
+    run = preset_run("debug", {"pictures": str(tmp_path), **changes})
     save_config(run, tmp_path)
     assert load_config(tmp_path) == run
 

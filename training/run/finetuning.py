@@ -8,7 +8,7 @@ from typing import Any
 from model import StellarConfig
 from model.config import PRESETS
 from training.config import TRAINING_PRESETS, LossWeights, RunConfig, TrainingConfig
-from training.config_file import Changes, changed, merged
+from training.config_file import TABLES, Changes, changed, merged
 from training.run.learnt import with_learnt_losses
 from training.run.weights import read_weights
 
@@ -36,8 +36,10 @@ def finetuned(changes: Changes) -> RunConfig:
     model = changed(
         read_weights(changes["init"], vqgan=changes.get("vqgan")).config, changes.get("model", {})
     )
-    start = RunConfig(pictures=changes["pictures"], model=model, training=gentle(model))
-    return changed(start, with_learnt_losses(changes))
+    changes = with_learnt_losses(changes)
+    training = changed(gentle(model), changes.get("training", {}))
+    start = RunConfig(pictures=changes["pictures"], model=model, training=training)
+    return changed(start, {name: value for name, value in changes.items() if name not in TABLES})
 
 
 def gentle(model: StellarConfig) -> TrainingConfig:

@@ -145,6 +145,14 @@ def test_a_step_that_takes_too_much_memory_says_what_takes_less(
     assert on.exit_code == 0, on.stderr
 
 
+def test_a_setting_is_judged_by_the_losses_that_there_are() -> None:
+    """The bundled model learnt without masked views, and may be as small as four patches."""
+    start = {"pictures": "/photos", "init": "stellar-tiny"}
+    assert finetuned({**start, "model": {"image_size": 16}}).training.losses.masked == 0.0
+    alone = {"model": {"num_sparse_tokens": 1}, "training": {"losses": {"koleo": 0.0}}}
+    assert finetuned({**start, **alone}).model.num_sparse_tokens == 1
+
+
 def test_mistakes_are_one_sentence_and_leave_nothing(start: Path, pictures: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_checkpoint(Stellar(get_preset("debug")), tmp_path / "random.safetensors")
