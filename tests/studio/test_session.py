@@ -144,9 +144,9 @@ def test_back_and_links_replace_nothing_for_good(visitor: Visitor) -> None:
 
 def test_what_is_on_its_way_is_taken_back_alone(visitor: Visitor, cat: bytes) -> None:
     drop(visitor, RIM)
-    visitor.slow_down(1000)
+    visitor.slow_down(5000)
     visitor.load("mine.jpg", cat)
-    expect(visitor.page.locator("#source-size")).to_have_text("Opening mine.jpg…")
+    expect(visitor.page.locator("#source-size")).to_contain_text("Opening mine.jpg…")
     visitor.page.keyboard.press("Control+z")
     expect_photo(visitor, "coffee.jpg")
     assert visitor.edits() == DROPPED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import resource
 import sys
+from pathlib import Path
 
 import torch
 
@@ -34,5 +35,8 @@ def peak_gib(device: torch.device) -> float:
     """The most memory that this process has had at a time: its tensors' on a GPU, elsewhere all."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
-    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) tells bytes there, and else KiB
+    if sys.platform == "linux":  # getrusage(2) begins there with what the process had that started this one
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(status["VmHWM"].split()[0]) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, and else KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

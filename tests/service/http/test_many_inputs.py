@@ -21,8 +21,8 @@ ENCODED = 'stellar_images_total{model="toy",stage="encode"}'
 WAITING = 'stellar_queue_depth{model="toy",stage="encode"}'
 GONE = 'stellar_requests_total{route="/v1/embeddings",status="499"}'
 KEYS = {"STELLAR_API_KEYS": "many,few"}
-QUICK, SLOW = data_uri(plain(0)), data_uri(plain(25))
-"""The toy model works on the latter for about a tenth of a second."""
+QUICK, SLOW, SLOWEST = data_uri(plain(0)), data_uri(plain(25)), data_uri(plain(255))
+"""The toy model works on the second for about a tenth of a second, on the third for one."""
 
 
 class Batch(NamedTuple):
@@ -76,7 +76,7 @@ def send(server: Server, images: list[str], key: str = "many", **arguments: Any)
 
 def at_work(server: Server, pool: ThreadPoolExecutor, count: int) -> Future[httpx.Response]:
     """A request of many slow images, of which some are waiting by now."""
-    asked = pool.submit(send, server, [SLOW] * count)
+    asked = pool.submit(send, server, [SLOW] * (count - 10) + [SLOWEST] * 10)
     server.wait_until(lambda: server.metric(WAITING) > 0)
     return asked
 
