@@ -89,7 +89,7 @@ def test_transparent_parts_are_white_as_the_model_sees_them(visitor: Visitor) ->
 
 
 def test_opening_is_told_while_it_lasts(visitor: Visitor, cat: bytes) -> None:
-    visitor.slow_down(400)
+    visitor.slow_down(3000)
     visitor.load("mine.jpg", cat)
     expect(visitor.page.locator("#source-size")).to_contain_text("Opening mine.jpg…")
     expect(visitor.page.locator("#said")).to_have_text("Opening mine.jpg…")
