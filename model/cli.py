@@ -13,6 +13,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+Bundles = Annotated[Path, typer.Option(help="Folder of bundles, for stellar-service serve --models.")]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of the repository.", show_default="main")
+]
+
 app = typer.Typer(no_args_is_help=True, help="STELLAR models: checkpoints in, ONNX bundles out.")
 console = Console()
 
@@ -82,13 +87,9 @@ def export(
 @app.command()
 def download(
     name: Annotated[str, typer.Argument(help="stellar-b16, -l16, -h16, -b8 or -b24.")],
-    out: Annotated[Path, typer.Option(help="Folder of bundles, for stellar-service serve --models.")] = Path(
-        "models"
-    ),
+    out: Bundles = Path("models"),
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8; the latter two end the name.")] = "fp32",
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of the repository.", show_default="main")
-    ] = None,
+    revision: Revision = None,
 ) -> None:
     """Fetch published weights from the Hugging Face Hub, verify them and export them to a bundle.
 
@@ -182,12 +183,8 @@ def push(
 @app.command()
 def pull(
     repository: Annotated[str, typer.Argument(help="OWNER/NAME on the hub.")],
-    out: Annotated[Path, typer.Option(help="Folder of bundles, for stellar-service serve --models.")] = Path(
-        "models"
-    ),
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of the repository.", show_default="main")
-    ] = None,
+    out: Bundles = Path("models"),
+    revision: Revision = None,
 ) -> None:
     """Fetch a bundle or a checkpoint that was pushed, and verify it."""
     from model.hub import DownloadError

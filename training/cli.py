@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from model import CheckpointError, load_checkpoint
 from training.config import RunConfig
 from training.config_file import (
     CONFIG_FILE,
+    Changes,
     absolute,
     describe,
     load_config,
@@ -33,6 +35,17 @@ from training.run.trainer import DivergedError, Trainer
 STOPPED = 75
 """Exit code of what a signal stopped: EX_TEMPFAIL of sysexits.h, for what goes on if started again."""
 
+Config = Annotated[
+    Path | None,
+    typer.Option(help="TOML file of settings, over the recipe's.", exists=True, dir_okay=False),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as training.losses.koleo=0.2."),
+]
+Steps = Annotated[int | None, typer.Option(help="Optimizer steps.")]
+BatchSize = Annotated[int | None, typer.Option(help="Pictures in a step, on each device.")]
+
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
 
 
@@ -51,16 +64,10 @@ def run(
         typer.Option(help="Folder of pictures, or of Parquet or WebDataset shards, or a pattern of shards."),
     ] = None,
     preset: Annotated[str, typer.Option(help="Model and recipe: tiny, debug, b16, l16, h16, …")] = "tiny",
-    config: Annotated[
-        Path | None,
-        typer.Option(help="TOML file of settings, over the preset's.", exists=True, dir_okay=False),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as training.losses.koleo=0.2."),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures in a step, on each device.")] = None,
+    config: Config = None,
+    settings: Settings = None,
+    steps: Steps = None,
+    batch_size: BatchSize = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads that decode pictures.")] = None,
     seed: Annotated[int | None, typer.Option(help="Where all random draws start.")] = None,
@@ -89,12 +96,10 @@ def run(
     `stellar-train config b16` shows all settings.
     """
     paths = {"pictures": pictures, "init": init, "vit_mae": vit_mae, "vqgan": vqgan}
-    given = absolute({name: str(path) for name, path in paths.items() if path is not None}, Path())
-    counts = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    counts |= {"workers": workers, "seed": seed}
-    given["training"] = {name: value for name, value in counts.items() if value is not None}
+    numbers = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    numbers |= {"workers": workers, "seed": seed}
     try:
-        changes = merged(read_changes(config) if config else {}, given, parse_changes(settings or []))
+        changes = _changes(config, paths, numbers, settings)
         if resume:
             resolved = resumed(load_config(out), changes)
         else:
@@ -121,15 +126,10 @@ def finetune(
             help="Others, to look at before and while it trains.", show_default="a share of PICTURES"
         ),
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file of settings.", exists=True, dir_okay=False)
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as training.losses.koleo=0.2."),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures in a step, on each device.")] = None,
+    config: Config = None,
+    settings: Settings = None,
+    steps: Steps = None,
+    batch_size: BatchSize = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the top.")] = None,
     layer_decay: Annotated[float | None, typer.Option(help="A layer's rate over the next one's.")] = None,
     frozen_layers: Annotated[int | None, typer.Option(help="First layers that stay as they are.")] = None,
@@ -139,17 +139,27 @@ def finetune(
 ) -> None:
     """Train a model that there is on your own pictures; exit codes are those of `run`."""
     paths = {"pictures": pictures, "held_out": held_out, "init": start, "vqgan": vqgan}
-    given = absolute({name: str(path) for name, path in paths.items() if path is not None}, Path())
     numbers = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     numbers |= {"layer_decay": layer_decay, "frozen_layers": frozen_layers}
-    given["training"] = {name: value for name, value in numbers.items() if value is not None}
     try:
-        changes = merged(read_changes(config) if config else {}, given, parse_changes(settings or []))
+        changes = _changes(config, paths, numbers, settings)
         _begin(out)
         resolved = finetuned(changes)
         _train(resolved, out, told(resolved))
     except (CheckpointError, DivergedError, OSError, ValueError) as error:
         raise _failed(error) from error
+
+
+def _changes(
+    config: Path | None,
+    paths: Mapping[str, Path | str | None],
+    numbers: Mapping[str, float | None],
+    settings: list[str] | None,
+) -> Changes:
+    """What is given: a file, over it options, over these settings. Raises `OSError` and `ValueError`."""
+    given = absolute({name: str(path) for name, path in paths.items() if path is not None}, Path())
+    given["training"] = {name: number for name, number in numbers.items() if number is not None}
+    return merged(read_changes(config) if config else {}, given, parse_changes(settings or []))
 
 
 def _begin(out: Path) -> None:

@@ -6,28 +6,29 @@ measures; the fastest step of all rounds counts.
 
 from __future__ import annotations
 
-import resource
 import sys
 from multiprocessing import get_context
 from unittest import mock
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from model import linear
 from tests.benchmarks.training_step import ROUNDS, measure
+from training.run.memory import peak_gib
 
 
 def by(library: str, size: str) -> tuple[float, float]:
-    """Images/s of a float32 step whose layers take this library, and the most memory that it took in GB."""
+    """Images/s of a float32 step whose layers take this library, and the most memory that it took in GiB."""
     with mock.patch.object(linear, "_is_intel", return_value=library == "MKL"):
         speed, _, _ = measure(size, False, True)
-    return speed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return speed, peak_gib(torch.device("cpu"))
 
 
 def main() -> None:
     """Measure and print."""
-    table = Table("size", "MKL, images/s", "oneDNN, images/s", "MKL, GB", "oneDNN, GB")
+    table = Table("size", "MKL, images/s", "oneDNN, images/s", "MKL, GiB", "oneDNN, GiB")
     for size in sys.argv[1:] or ["tiny"]:
         found: dict[str, list[tuple[float, float]]] = {"MKL": [], "oneDNN": []}
         for _ in range(ROUNDS):
