@@ -153,7 +153,7 @@ def finetune(
 def _changes(
     config: Path | None,
     paths: Mapping[str, Path | str | None],
-    numbers: Mapping[str, float | None],
+    numbers: Mapping[str, int | float | None],
     settings: list[str] | None,
 ) -> Changes:
     """What is given: a file, over it options, over these settings. Raises `OSError` and `ValueError`."""
