@@ -1,4 +1,4 @@
-"""How like their pictures a model's reconstructions are: MSE, PSNR, SSIM, LPIPS and rFID, by torchmetrics.
+"""How like their pictures a model's reconstructions are: MSE, PSNR, SSIM, and distances by trained networks.
 
 B batch · H, W pixels
 """
@@ -19,9 +19,11 @@ from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 from torchmetrics.regression import MeanSquaredError
 
 from model import Stellar
+from training.evaluation.alexnet import AlexNet, ShiftTolerantLPIPS, shipped_weights
 
 Maker = Callable[[], Metric]
 
+SHIPPED = "stlpips-pytorch, whose AlexNet lies in the package; parts of it are for non-commercial use"
 BY_NETWORKS: dict[str, tuple[Maker, str]] = {
     "lpips": (
         lambda: LearnedPerceptualImagePatchSimilarity("alex", normalize=True),
@@ -31,6 +33,8 @@ BY_NETWORKS: dict[str, tuple[Maker, str]] = {
         lambda: FrechetInceptionDistance(normalize=True),
         "torch-fidelity, and its Inception weights from github.com",
     ),
+    "stlpips": (lambda: ShiftTolerantLPIPS(shipped_weights()), SHIPPED),
+    "frechet_alexnet": (lambda: FrechetInceptionDistance(feature=AlexNet(shipped_weights())), SHIPPED),
 }
 """Figures that need trained networks, and which; the extra `perception` brings the code for them."""
 
@@ -51,7 +55,9 @@ def likeness(
     """Compare pictures in [0, 1] with their reconstructions: means over pictures, rFID over the whole set.
 
     `mse` of pixels in [0, 1], `psnr_db`, `ssim`, `lpips` (AlexNet) and `rfid` (Inception, 2048 features),
-    which is comparable from some thousand pictures on. Where a network can't be had, the rest is measured.
+    which is comparable from some thousand pictures on; `stlpips` and `frechet_alexnet` (256 features) are of
+    the same kinds by a network that a package ships, to compare models of ours where nothing can be fetched.
+    Where a network can't be had, the rest is measured.
     """
     device = model.mean.device
     metrics: dict[str, Metric] = {

@@ -121,6 +121,8 @@ def test_the_command_judges_a_set_that_is_named_and_says_what_it_could_not_measu
         each = [value for key, value in figures.items() if key.startswith(f"{name}_")]
         assert figures[name] == pytest.approx(sum(each) / len(each)) != figures[f"labelled_{name}"]
     assert figures["labelled_psnr_db"] >= -10 * math.log10(figures["labelled_mse"])  # by Jensen's inequality
+    assert figures["labelled_stlpips"] > 0
+    assert figures["labelled_frechet_alexnet"] > 0
     for name, reason in figures.get("not_measured", {}).items():
         assert name in ("labelled_lpips", "labelled_rfid")
         assert "stellar-service[perception]" in reason
