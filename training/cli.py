@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,29 +10,12 @@ import torch
 import typer
 
 from model import CheckpointError, load_checkpoint
-from training.config import RunConfig
-from training.config_file import (
-    CONFIG_FILE,
-    Changes,
-    absolute,
-    describe,
-    load_config,
-    merged,
-    parse_changes,
-    preset_run,
-    read_changes,
-    resumed,
-)
+from training.config_file import describe, load_config, preset_run, resumed
+from training.launch import STOPPED, begin, failed, given, launch
 from training.losses.pretrained import Pretrained
 from training.run.finetuning import finetuned
 from training.run.learnt import told, with_learnt_losses
-from training.run.memory import is_exhausted, peak_gib
-from training.run.processes import joined
-from training.run.state import CHECKPOINT_FILE
-from training.run.trainer import DivergedError, Trainer
-
-STOPPED = 75
-"""Exit code of what a signal stopped: EX_TEMPFAIL of sysexits.h, for what goes on if started again."""
+from training.run.trainer import DivergedError
 
 Config = Annotated[
     Path | None,
@@ -99,18 +81,18 @@ def run(
     numbers = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     numbers |= {"workers": workers, "seed": seed}
     try:
-        changes = _changes(config, paths, numbers, settings)
+        changes = given(config, paths, numbers, settings)
         if resume:
             resolved = resumed(load_config(out), changes)
         else:
-            _begin(out)
+            begin(out)
             resolved = preset_run(preset, with_learnt_losses(changes))
         if reconstruction_only:
             losses = resolved.training.losses.only("reconstruction", "koleo")
             resolved = replace(resolved, training=replace(resolved.training, losses=losses))
-        _train(resolved, out, "" if resume else told(resolved))
+        launch(resolved, out, "" if resume else told(resolved))
     except (CheckpointError, DivergedError, OSError, ValueError) as error:
-        raise _failed(error) from error
+        raise failed(error) from error
 
 
 @app.command()
@@ -142,68 +124,12 @@ def finetune(
     numbers = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     numbers |= {"layer_decay": layer_decay, "frozen_layers": frozen_layers}
     try:
-        changes = _changes(config, paths, numbers, settings)
-        _begin(out)
+        changes = given(config, paths, numbers, settings)
+        begin(out)
         resolved = finetuned(changes)
-        _train(resolved, out, told(resolved))
+        launch(resolved, out, told(resolved))
     except (CheckpointError, DivergedError, OSError, ValueError) as error:
-        raise _failed(error) from error
-
-
-def _changes(
-    config: Path | None,
-    paths: Mapping[str, Path | str | None],
-    numbers: Mapping[str, int | float | None],
-    settings: list[str] | None,
-) -> Changes:
-    """What is given: a file, over it options, over these settings. Raises `OSError` and `ValueError`."""
-    given = absolute({name: str(path) for name, path in paths.items() if path is not None}, Path())
-    given["training"] = {name: number for name, number in numbers.items() if number is not None}
-    return merged(read_changes(config) if config else {}, given, parse_changes(settings or []))
-
-
-def _begin(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out: {out} is a file; name a folder")
-    if (out / CONFIG_FILE).exists():
-        raise ValueError(f"--out: {out} already holds a run; go on with --resume, or name another folder")
-
-
-def _train(config: RunConfig, out: Path, losses: str) -> None:
-    with joined() as processes:
-
-        def say(message: str) -> None:
-            if processes.first:
-                typer.echo(message)
-
-        trainer = Trainer(config, out, processes)
-        for line in filter(None, (trainer.left_out, trainer.adapted, trainer.stream.changed)):
-            if processes.first:
-                typer.echo(line, err=True)
-        if losses:
-            say(losses)
-        steps = config.training.steps
-        shared = f", {processes.world_size} processes" if processes.world_size > 1 else ""
-        say(f"{out}: step {trainer.progress.step} of {steps}, on {trainer.device.type}{shared}")
-        try:
-            done = trainer.run()
-        except (MemoryError, RuntimeError) as error:
-            if not is_exhausted(error):
-                raise
-            raise ValueError(
-                f"a step takes more memory than {trainer.device.type} has; to go on with less: "
-                f"stellar-train run --out {out} --resume --set training.activation_checkpointing=true, or "
-                "with a lower --batch-size and a higher training.accumulation"
-            ) from error
-        say(f"memory: {peak_gib(trainer.device):.2f} GiB at most, on {trainer.device.type}")
-        if done:
-            say(f"done: {out / CHECKPOINT_FILE}")
-        else:
-            say(
-                f"stopped and saved after step {trainer.progress.step} of {steps}; "
-                f"to go on: stellar-train run --out {out} --resume"
-            )
-            raise typer.Exit(STOPPED)
+        raise failed(error) from error
 
 
 @app.command()
@@ -214,7 +140,7 @@ def config(
     try:
         typer.echo(describe(preset_run(preset, {"pictures": "pictures"})), nl=False)
     except ValueError as error:
-        raise _failed(error) from error
+        raise failed(error) from error
 
 
 @app.command()
@@ -228,7 +154,7 @@ def fetch(
     try:
         counts = prepare(folder)
     except SourceError as error:
-        raise _failed(error) from error
+        raise failed(error) from error
     typer.echo(f"done: {counts['train']} pictures to train on, {counts['labelled']} labelled drawings")
 
 
@@ -278,7 +204,7 @@ def evaluate(
         if label_maps is not None:
             figures |= segmentation(model, untrained_like(model), label_maps, steps=probe_steps)
     except (CheckpointError, OSError, ValueError) as error:
-        raise _failed(error) from error
+        raise failed(error) from error
     show_evaluation(figures, missing)
     if out is not None:
         save_evaluation(model, figures, out, missing=missing, images=shown)
@@ -307,7 +233,7 @@ def tiny(
     try:
         done = make_tiny(work)
     except (SourceError, DivergedError, OSError, ValueError) as error:
-        raise _failed(error) from error
+        raise failed(error) from error
     if not done:
         raise typer.Exit(STOPPED)
 
@@ -337,14 +263,9 @@ def claim(
     try:
         done = make_claim(work, arm or [*ARMS], seed=seed, steps=steps)
     except (DivergedError, OSError, SourceError, ValueError) as error:
-        raise _failed(error) from error
+        raise failed(error) from error
     if not done:
         raise typer.Exit(STOPPED)
-
-
-def _failed(error: Exception) -> typer.Exit:
-    typer.echo(f"error: {error}", err=True)
-    return typer.Exit(1)
 
 
 if __name__ == "__main__":

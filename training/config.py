@@ -3,72 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from model import StellarConfig
 from model.stellar import IMAGENET_MEAN, IMAGENET_STD
 from service.tokens.names import escaped
-
-
-def _expect(
-    name: str, value: int | float, expected: str, *, low: int, high: int | None = None, whole: bool = False
-) -> None:
-    right_kind = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    if not right_kind or not math.isfinite(value) or value < low or (high is not None and value > high):
-        raise ValueError(f"{name}: expected {expected}, got {value!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossWeights:
-    """The weight of each loss in the total; a loss of weight 0 is not computed (STELLAR, section 3)."""
-
-    reconstruction: float = 10.0
-    """Squared error of pixels, the mean over all of them; cross-entropy over codes has 0.05 in the paper."""
-    koleo: float = 0.1
-    """Spread of the reference view's tokens."""
-    clustering: float = 1.0
-    """Assignment of the reference view's tokens to prototypes."""
-    cls_clustering: float = 1.0
-    """Assignment of the reference view's CLS."""
-    masked: float = 1.0
-    """Tokens of the masked views predict the assignments of the tokens that they match."""
-    masked_cls: float = 1.0
-    """CLS of the masked views predicts the CLS assignment."""
-    masked_koleo: float = 0.1
-    """Spread of the masked views' tokens."""
-    local_cls: float = 1.0
-    """CLS of the local crops predicts the CLS assignment."""
-    sharpness: float = 0.0
-    """Patches of the reference view belong to few tokens; not of the paper."""
-    numbering: float = 0.0
-    """How much of the reference view's tokens their number explains; not of the paper."""
-    distil_mean: float = 0.0
-    """The mean of the reference view's tokens tells what a pretrained teacher sees in the picture."""
-    distil_cls: float = 0.0
-    """The reference view's CLS tells the same."""
-    distil_dense: float = 0.0
-    """Z = L S tells what the teacher sees in each place."""
-    distil_tokens: float = 0.0
-    """Each token tells what the teacher sees where the token lies."""
-
-    def __post_init__(self) -> None:
-        for loss in fields(self):
-            _expect(f"losses.{loss.name}", getattr(self, loss.name), "a finite number, 0 or more", low=0)
-        if not self.want(*(loss.name for loss in fields(self))):
-            raise ValueError("losses: expected a weight above 0, got none")
-
-    def only(self, *names: str) -> LossWeights:
-        """These weights with all losses but the named ones at 0."""
-        return replace(self, **{loss.name: 0.0 for loss in fields(self) if loss.name not in names})
-
-    def want(self, *names: str) -> bool:
-        """Whether any of these losses has a weight above 0."""
-        return any(getattr(self, name) > 0 for name in names)
-
-
-DISTILLED = ("distil_mean", "distil_cls", "distil_dense", "distil_tokens")
-"""The losses that need a pretrained teacher."""
+from training.expected import expect
+from training.loss_weights import DISTILLED, LossWeights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +29,8 @@ class DistillationConfig:
     """Share of the running mean of its features that a step keeps, in [0, 1]."""
 
     def __post_init__(self) -> None:
-        _expect("distillation.size", self.size, "a positive integer", low=1, whole=True)
-        _expect("distillation.momentum", self.momentum, "a number in [0, 1]", low=0, high=1)
+        expect("distillation.size", self.size, "a positive integer", low=1, whole=True)
+        expect("distillation.momentum", self.momentum, "a number in [0, 1]", low=0, high=1)
         if not all(math.isfinite(value) for value in self.mean):
             raise ValueError(f"distillation.mean: expected finite numbers, got {self.mean}")
         if not all(math.isfinite(value) and value > 0 for value in self.std):
@@ -198,21 +140,21 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulation", "workers", "local_size", "picture_size"):
-            _expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
+            expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
         for name in ("log_every", "save_every", "validate_every", "held_out_pictures", "max_skipped"):
-            _expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
+            expect(name, getattr(self, name), "a positive integer", low=1, whole=True)
         for name in ("masked_views", "local_crops", "frozen_layers", "keep_checkpoints"):
-            _expect(name, getattr(self, name), "an integer, 0 or more", low=0, whole=True)
-        _expect("seed", self.seed, f"an integer from 0 to {MAX_SEED}", low=0, high=MAX_SEED, whole=True)
+            expect(name, getattr(self, name), "an integer, 0 or more", low=0, whole=True)
+        expect("seed", self.seed, f"an integer from 0 to {MAX_SEED}", low=0, high=MAX_SEED, whole=True)
         for name in ("learning_rate", "final_learning_rate", "weight_decay"):
-            _expect(name, getattr(self, name), "a finite number, 0 or more", low=0)
+            expect(name, getattr(self, name), "a finite number, 0 or more", low=0)
         for name in ("warmup_share", "mask_ratio", "teacher_momentum", "mixing", "held_out_share"):
-            _expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
+            expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
         if not 0 <= self.beta2 < 1:
             raise ValueError(f"beta2: expected a number in [0, 1), got {self.beta2}")
         for name in ("colour_strength", "reference_colour_strength"):
-            _expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
-        _expect("layer_decay", self.layer_decay, "a number above 0 and at most 1", low=0, high=1)
+            expect(name, getattr(self, name), "a number in [0, 1]", low=0, high=1)
+        expect("layer_decay", self.layer_decay, "a number above 0 and at most 1", low=0, high=1)
         if not self.layer_decay:
             raise ValueError("layer_decay: expected a number above 0 and at most 1, got 0")
         if not self.gradient_clip > 0:
@@ -267,49 +209,6 @@ class TrainingConfig:
         return 1 if self.objective == "mae" else self.num_masked_views
 
 
-RECONSTRUCTION_ONLY = LossWeights().only("reconstruction", "koleo")
-"""A first stage: reconstruction, and the spread that keeps tokens from becoming one."""
-
-VQ_LOSSES = LossWeights(reconstruction=0.05)
-
-TRAINING_PRESETS: dict[str, TrainingConfig] = {
-    "b8": TrainingConfig(losses=VQ_LOSSES),
-    "b16": TrainingConfig(losses=VQ_LOSSES),
-    "b24": TrainingConfig(losses=VQ_LOSSES),
-    "l16": TrainingConfig(losses=VQ_LOSSES),
-    "h16": TrainingConfig(losses=VQ_LOSSES, local_size=98),
-    "tiny": TrainingConfig(
-        steps=10_000,
-        batch_size=32,
-        learning_rate=1e-3,
-        beta2=0.95,
-        masked_views=2,
-        local_crops=2,
-        local_size=48,
-        picture_size=128,
-        colour_strength=0.5,
-        workers=1,
-        save_every=250,
-    ),
-    "debug": TrainingConfig(
-        steps=8,
-        batch_size=4,
-        learning_rate=1e-3,
-        masked_views=2,
-        local_crops=2,
-        local_size=16,
-        picture_size=40,
-        workers=1,
-        log_every=1,
-        save_every=4,
-    ),
-}
-"""The recipes for the models of the same names."""
-
-NAMED = tuple(f"stellar-{preset}" for preset in TRAINING_PRESETS if preset != "debug")
-"""Models to start from that have names: the published ones and the bundled one."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything that a run depends on."""
@@ -361,13 +260,3 @@ class RunConfig:
             raise ValueError(
                 f"local_size: expected a multiple of the patch size {patch_size}, got {local_size}"
             )
-
-
-def get_recipe(preset: str, **overrides: Any) -> TrainingConfig:
-    """The recipe of a preset, with some fields replaced.
-
-    Raises `ValueError` for an unknown preset or an impossible value.
-    """
-    if preset not in TRAINING_PRESETS:
-        raise ValueError(f"unknown preset {preset!r}: expected one of {', '.join(TRAINING_PRESETS)}")
-    return replace(TRAINING_PRESETS[preset], **overrides)

@@ -16,7 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 from tomlkit.items import Table
 
 from model import StellarConfig, get_preset
-from training.config import NAMED, DistillationConfig, LossWeights, RunConfig, TrainingConfig, get_recipe
+from training.config import DistillationConfig, RunConfig, TrainingConfig
+from training.loss_weights import LossWeights
+from training.recipes import NAMED, get_recipe
 
 CONFIG_FILE = "config.toml"
 PATHS = ("pictures", "held_out", "init", "vit_mae", "vqgan")

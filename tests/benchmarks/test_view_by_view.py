@@ -6,11 +6,11 @@ import torch
 
 from model import Stellar, get_preset
 from tests.benchmarks.view_by_view import ViewByView, plain_pytorch
-from training.config import get_recipe
 from training.data.draws import Draws
 from training.data.masking import draw_kept
 from training.data.views import Views
 from training.losses.objective import Objective
+from training.recipes import get_recipe
 
 
 def test_views_in_one_batch_give_what_they_give_one_by_one() -> None:

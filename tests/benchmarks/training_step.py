@@ -25,12 +25,12 @@ from torch.optim import AdamW
 from model import Stellar, get_preset
 from model.clustering import ClusteringHead
 from tests.benchmarks.view_by_view import ViewByView, plain_pytorch
-from training.config import get_recipe
 from training.data.draws import Draws
 from training.data.masking import draw_kept
 from training.data.views import make_views
 from training.losses import objective as objective_module
 from training.losses.objective import Objective
+from training.recipes import get_recipe
 from training.run.memory import keep_freed_memory
 
 BATCH_SIZES = {"tiny": 16, "b16": 2}

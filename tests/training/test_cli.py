@@ -22,8 +22,8 @@ from typer.testing import CliRunner, Result
 from model import Stellar, get_preset, save_checkpoint
 from tests.service.odd_folder import ODD_LINE, odd_folder
 from training.cli import app
-from training.config import get_recipe
 from training.config_file import preset_run, save_config
+from training.recipes import get_recipe
 from training.run.learnt import told, with_learnt_losses
 
 pytestmark = pytest.mark.long

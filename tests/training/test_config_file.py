@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model import StellarConfig
-from training.config import TRAINING_PRESETS, LossWeights, RunConfig, TrainingConfig
+from training.config import RunConfig, TrainingConfig
 from training.config_file import (
     changed,
     describe,
@@ -20,6 +20,8 @@ from training.config_file import (
     read_changes,
     save_config,
 )
+from training.loss_weights import LossWeights
+from training.recipes import TRAINING_PRESETS
 
 RUN = preset_run("debug", {"pictures": "/photos"})
 

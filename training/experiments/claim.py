@@ -20,7 +20,7 @@ from rich.table import Table
 from torch import Tensor
 
 from model import StellarConfig, load_checkpoint
-from training.config import LossWeights, RunConfig, TrainingConfig
+from training.config import RunConfig, TrainingConfig
 from training.data.labelled import label_ids, labelled_batches
 from training.evaluation.decoder_probe import decoder_probe, own_psnr
 from training.evaluation.features import extract
@@ -29,6 +29,7 @@ from training.evaluation.knn import knn_accuracy
 from training.evaluation.linear_probe import linear_probe
 from training.evaluation.semantics import accuracies
 from training.experiments.fashion import prepare_fashion
+from training.loss_weights import LossWeights
 from training.run.state import CHECKPOINT_FILE
 from training.run.trainer import Trainer
 

@@ -17,11 +17,13 @@ from rich.console import Console
 from model import get_preset, load_checkpoint
 from model.calibration import MOST_PICTURES, calibrate
 from model.export import export_bundle
-from training.config import DISTILLED, DistillationConfig, LossWeights, RunConfig, TrainingConfig, get_recipe
+from training.config import DistillationConfig, RunConfig, TrainingConfig
 from training.data.prepare import prepare
 from training.evaluation.evaluation import measure, save_evaluation
 from training.experiments.lite0 import lite0
+from training.loss_weights import DISTILLED, LossWeights
 from training.losses.pretrained import Pretrained
+from training.recipes import get_recipe
 from training.run.trainer import Trainer
 
 NAME = "stellar-tiny"

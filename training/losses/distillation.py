@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from model import Encoding
 from model.linear import Linear
-from training.config import DISTILLED, LossWeights
+from training.loss_weights import DISTILLED, LossWeights
 from training.losses.pretrained import Pretrained, Seen
 
 EPS = 1e-8

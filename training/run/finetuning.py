@@ -7,8 +7,10 @@ from typing import Any
 
 from model import StellarConfig
 from model.config import PRESETS
-from training.config import TRAINING_PRESETS, LossWeights, RunConfig, TrainingConfig
+from training.config import RunConfig, TrainingConfig
 from training.config_file import TABLES, Changes, changed, merged
+from training.loss_weights import LossWeights
+from training.recipes import TRAINING_PRESETS
 from training.run.learnt import with_learnt_losses
 from training.run.weights import read_weights
 

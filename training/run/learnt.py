@@ -8,8 +8,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from model.tensor_file import read_metadata
-from training.config import DISTILLED, LossWeights, RunConfig, TrainingConfig
+from training.config import RunConfig, TrainingConfig
 from training.config_file import Changes, merged
+from training.loss_weights import DISTILLED, LossWeights
 from training.run.weights import file_of
 
 NOTE = "losses"

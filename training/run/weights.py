@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from model import Stellar, load_checkpoint
-from training.config import NAMED
+from training.recipes import NAMED
 
 BUNDLED = "stellar-tiny"
 BUNDLED_FILE = Path(__file__).parents[1] / "cards" / f"{BUNDLED}.safetensors"

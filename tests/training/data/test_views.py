@@ -8,9 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.config import DistillationConfig, LossWeights, TrainingConfig, get_recipe
+from training.config import DistillationConfig, TrainingConfig
 from training.data.draws import Draws
 from training.data.views import Views, make_views
+from training.loss_weights import LossWeights
+from training.recipes import get_recipe
 
 CONFIG = get_recipe("debug", masked_views=3)
 

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from model import Encoding
-from training.config import DISTILLED, DistillationConfig, LossWeights
+from training.config import DistillationConfig
+from training.loss_weights import DISTILLED, LossWeights
 from training.losses.distillation import Distillation, on_grid
 from training.losses.pretrained import Pretrained
 

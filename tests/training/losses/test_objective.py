@@ -11,19 +11,14 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from model import Stellar, get_preset, load_checkpoint
-from training.config import (
-    DISTILLED,
-    VQ_LOSSES,
-    DistillationConfig,
-    LossWeights,
-    TrainingConfig,
-    get_recipe,
-)
+from training.config import DistillationConfig, TrainingConfig
 from training.data.draws import Draws
 from training.data.masking import draw_kept
 from training.data.views import Views
+from training.loss_weights import DISTILLED, LossWeights
 from training.losses.objective import Objective
 from training.losses.sinkhorn import sinkhorn
+from training.recipes import VQ_LOSSES, get_recipe
 
 REFERENCE_NAMES = {
     "decoder.layernorm.weight": "decoder.transformer.norm.weight",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from model import Stellar, get_preset
-from training.config import get_recipe
 from training.data.views import Views
 from training.losses.objective import Objective
 from training.losses.teacher import Teacher
+from training.recipes import get_recipe
 
 
 def test_an_update_moves_a_share_of_the_way() -> None:

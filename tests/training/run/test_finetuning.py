@@ -14,8 +14,9 @@ from typer.testing import CliRunner, Result
 
 from model import Stellar, get_preset, load_checkpoint, save_checkpoint
 from training.cli import app
-from training.config import VQ_LOSSES, LossWeights
 from training.config_file import load_config
+from training.loss_weights import LossWeights
+from training.recipes import VQ_LOSSES
 from training.run.finetuning import finetuned, gentle
 from training.run.learnt import told
 

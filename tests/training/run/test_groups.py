@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from model import Stellar, get_preset, load_checkpoint, save_checkpoint
-from training.config import Part, RunConfig, get_recipe
+from training.config import Part, RunConfig
+from training.recipes import get_recipe
 from training.run.processes import Processes
 from training.run.trainer import Trainer
 

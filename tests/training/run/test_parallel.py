@@ -16,8 +16,9 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
 from model import get_preset, load_checkpoint
-from training.config import RunConfig, get_recipe
+from training.config import RunConfig
 from training.data.pictures import picture_batches
+from training.recipes import get_recipe
 from training.run.processes import Processes
 from training.run.trainer import Trainer
 

@@ -12,9 +12,9 @@ import torch
 from torch.optim import AdamW
 
 from model import Stellar, get_preset, load_checkpoint
-from training.config import get_recipe
 from training.config_file import preset_run
 from training.losses.objective import Objective
+from training.recipes import get_recipe
 from training.run.processes import Processes
 from training.run.state import Progress, RunState, read_state, restore, save_state
 

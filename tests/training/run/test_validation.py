@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from model import get_preset, load_checkpoint
-from training.config import LossWeights, RunConfig, get_recipe
+from training.config import RunConfig
+from training.loss_weights import LossWeights
+from training.recipes import get_recipe
 from training.run.processes import Processes
 from training.run.trainer import Trainer
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from model import Stellar, get_preset, save_checkpoint
 from model.published import REPOSITORY
 from tests.model.hub import Hub
-from training.config import NAMED
+from training.recipes import NAMED
 from training.run.weights import read_weights
 
 PUBLISHED = get_preset("debug", head="vq", vqgan_channels=32, image_size=32, patch_size=16)

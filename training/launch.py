@@ -1,0 +1,86 @@
+"""A run as it is asked for on the command line: what is given, what it tells, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import typer
+
+from training.config import RunConfig
+from training.config_file import CONFIG_FILE, Changes, absolute, merged, parse_changes, read_changes
+from training.run.memory import is_exhausted, peak_gib
+from training.run.processes import joined
+from training.run.state import CHECKPOINT_FILE
+from training.run.trainer import Trainer
+
+STOPPED = 75
+"""Exit code of what a signal stopped: EX_TEMPFAIL of sysexits.h, for what goes on if started again."""
+
+
+def given(
+    config: Path | None,
+    paths: Mapping[str, Path | str | None],
+    numbers: Mapping[str, int | float | None],
+    settings: list[str] | None,
+) -> Changes:
+    """What is given: a file, over it options, over these settings. Raises `OSError` and `ValueError`."""
+    options = absolute({name: str(path) for name, path in paths.items() if path is not None}, Path())
+    options["training"] = {name: number for name, number in numbers.items() if number is not None}
+    return merged(read_changes(config) if config else {}, options, parse_changes(settings or []))
+
+
+def begin(out: Path) -> None:
+    """Raise `ValueError` where a new run can't have this folder."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out: {out} is a file; name a folder")
+    if (out / CONFIG_FILE).exists():
+        raise ValueError(f"--out: {out} already holds a run; go on with --resume, or name another folder")
+
+
+def launch(config: RunConfig, out: Path, losses: str) -> None:
+    """Train, and tell how it goes; `losses` is a line on them.
+
+    Raises `typer.Exit` where a signal stopped it, what `Trainer` raises, and `ValueError` where a step takes
+    more memory than there is.
+    """
+    with joined() as processes:
+
+        def say(message: str) -> None:
+            if processes.first:
+                typer.echo(message)
+
+        trainer = Trainer(config, out, processes)
+        for line in filter(None, (trainer.left_out, trainer.adapted, trainer.stream.changed)):
+            if processes.first:
+                typer.echo(line, err=True)
+        if losses:
+            say(losses)
+        steps = config.training.steps
+        shared = f", {processes.world_size} processes" if processes.world_size > 1 else ""
+        say(f"{out}: step {trainer.progress.step} of {steps}, on {trainer.device.type}{shared}")
+        try:
+            done = trainer.run()
+        except (MemoryError, RuntimeError) as error:
+            if not is_exhausted(error):
+                raise
+            raise ValueError(
+                f"a step takes more memory than {trainer.device.type} has; to go on with less: "
+                f"stellar-train run --out {out} --resume --set training.activation_checkpointing=true, or "
+                "with a lower --batch-size and a higher training.accumulation"
+            ) from error
+        say(f"memory: {peak_gib(trainer.device):.2f} GiB at most, on {trainer.device.type}")
+        if done:
+            say(f"done: {out / CHECKPOINT_FILE}")
+        else:
+            say(
+                f"stopped and saved after step {trainer.progress.step} of {steps}; "
+                f"to go on: stellar-train run --out {out} --resume"
+            )
+            raise typer.Exit(STOPPED)
+
+
+def failed(error: Exception) -> typer.Exit:
+    """The end of a command that an error ended, which is told."""
+    typer.echo(f"error: {error}", err=True)
+    return typer.Exit(1)
