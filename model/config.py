@@ -16,6 +16,9 @@ POSITION_PARTS = 4
 CODEBOOK_SIZE = 1024
 """Codes of the MaskGIT-VQGAN that a VQ head predicts."""
 
+MAX_SIZE = 2**31 - 1
+"""More is no axis of a tensor, whose elements PyTorch counts in 64 bits."""
+
 HEADS_BY_WIDTH = {64: 4, 192: 3, 256: 4, 768: 12, 1024: 16, 1280: 16}
 """Encoder attention heads for each known width: tensor shapes do not tell them."""
 
@@ -58,8 +61,8 @@ class StellarConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name != "head" and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{field.name}: expected a positive integer, got {value!r}")
+            if field.name != "head" and (not isinstance(value, int) or not 1 <= value <= MAX_SIZE):
+                raise ValueError(f"{field.name}: expected an integer from 1 to {MAX_SIZE}, got {value!r}")
         if self.head not in ("pixel", "vq"):
             raise ValueError(f"head: expected 'pixel' or 'vq', got {self.head!r}")
         for name, whole, part in (

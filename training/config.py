@@ -10,7 +10,7 @@ from model import StellarConfig
 from model.stellar import IMAGENET_MEAN, IMAGENET_STD
 from service.tokens.names import escaped
 from training.expected import expect
-from training.loss_weights import DISTILLED, LossWeights
+from training.loss_weights import DISTILLED, OF_VIEWS, LossWeights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +173,9 @@ class TrainingConfig:
             raise ValueError(
                 f"batch_size: the loss numbering compares pictures; expected 2 or more, got {self.batch_size}"
             )
+        if not self.counted_losses:
+            settings = " and ".join(f"training.{setting}=0" for setting in self.idle_losses)
+            raise ValueError(f"losses: expected a weight above 0 of one that has its views, got {settings}")
         if self.distils and self.distillation.teacher is None:
             raise ValueError(
                 "distillation.teacher: the losses called distil_… learn from one; expected an ONNX file or "
@@ -185,6 +188,23 @@ class TrainingConfig:
             )
 
     @property
+    def idle_losses(self) -> dict[str, tuple[str, ...]]:
+        """Losses with a weight that count nothing, by the setting that leaves them without views."""
+        if self.objective == "mae":
+            return {}
+        without = {setting: names for setting, names in OF_VIEWS.items() if not getattr(self, setting)}
+        idle = {setting: tuple(filter(self.losses.want, names)) for setting, names in without.items()}
+        return {setting: names for setting, names in idle.items() if names}
+
+    @property
+    def counted_losses(self) -> tuple[str, ...]:
+        """The losses that are computed: those with a weight whose views there are."""
+        if self.objective == "mae":
+            return ("reconstruction",)
+        idle = {name for names in self.idle_losses.values() for name in names}
+        return tuple(name for name in self.losses.wanted if name not in idle)
+
+    @property
     def distils(self) -> bool:
         """Whether a loss wants a pretrained teacher."""
         return self.objective == "stellar" and self.losses.want(*DISTILLED)
@@ -194,13 +214,13 @@ class TrainingConfig:
         """V, or 0 where nothing looks at masked views."""
         if self.objective == "mae":
             return 0
-        wanted = self.teacher or self.losses.want("masked", "masked_cls", "masked_koleo")
+        wanted = self.teacher or self.losses.want(*OF_VIEWS["masked_views"])
         return self.masked_views if wanted else 0
 
     @property
     def num_local_crops(self) -> int:
         """M, or 0 where nothing looks at local crops."""
-        wanted = self.objective == "stellar" and self.losses.want("local_cls")
+        wanted = self.objective == "stellar" and self.losses.want(*OF_VIEWS["local_crops"])
         return self.local_crops if wanted else 0
 
     @property

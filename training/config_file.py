@@ -102,12 +102,12 @@ def _typed(kind: Any, name: str, value: Any) -> Any:
 def read_changes(path: Path) -> Changes:
     """The settings that a TOML file gives; paths in it are relative to its folder.
 
-    Raises `ValueError` as `absolute` does and for a file that is no TOML, and `FileNotFoundError`.
+    Raises `ValueError` as `absolute` does and for a file that is no TOML in UTF-8, and `FileNotFoundError`.
     """
     try:
-        changes = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: {error}") from error
+        changes = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected TOML in UTF-8: {error}") from error
     return absolute(changes, path.parent)
 
 

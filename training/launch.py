@@ -7,9 +7,9 @@ from pathlib import Path
 
 import typer
 
-from training.config import RunConfig
+from training.config import RunConfig, TrainingConfig
 from training.config_file import CONFIG_FILE, Changes, absolute, merged, parse_changes, read_changes
-from training.run.memory import is_exhausted, peak_gib
+from training.run.memory import enough_memory, peak_gib
 from training.run.processes import joined
 from training.run.state import CHECKPOINT_FILE
 from training.run.trainer import Trainer
@@ -50,26 +50,29 @@ def launch(config: RunConfig, out: Path, losses: str) -> None:
             if processes.first:
                 typer.echo(message)
 
-        trainer = Trainer(config, out, processes)
-        for line in filter(None, (trainer.left_out, trainer.adapted, trainer.stream.changed)):
+        device = processes.device.type
+        with enough_memory(
+            f"the model takes more memory than {device} has; expected a smaller one: model.image_size, "
+            "model.width, model.depth"
+        ):
+            trainer = Trainer(config, out, processes)
+        for line in filter(None, (*trainer.notices, _idle(config.training))):
             if processes.first:
                 typer.echo(line, err=True)
         if losses:
             say(losses)
         steps = config.training.steps
         shared = f", {processes.world_size} processes" if processes.world_size > 1 else ""
-        say(f"{out}: step {trainer.progress.step} of {steps}, on {trainer.device.type}{shared}")
-        try:
+        say(f"{out}: step {trainer.progress.step} of {steps}, on {device}{shared}")
+        with enough_memory(
+            f"a step takes more memory than {device} has; to go on with less: "
+            f"stellar-train run --out {out} --resume --set training.activation_checkpointing=true, or "
+            "with a lower --batch-size and a higher training.accumulation"
+        ):
             done = trainer.run()
-        except (MemoryError, RuntimeError) as error:
-            if not is_exhausted(error):
-                raise
-            raise ValueError(
-                f"a step takes more memory than {trainer.device.type} has; to go on with less: "
-                f"stellar-train run --out {out} --resume --set training.activation_checkpointing=true, or "
-                "with a lower --batch-size and a higher training.accumulation"
-            ) from error
-        say(f"memory: {peak_gib(trainer.device):.2f} GiB at most, on {trainer.device.type}")
+        say(f"memory: {peak_gib(trainer.device):.2f} GiB at most, on {device}")
+        if skipped := trainer.progress.skipped:
+            say(f"skipped: {skipped} of {steps} steps, whose loss or gradient was not finite")
         if done:
             say(f"done: {out / CHECKPOINT_FILE}")
         else:
@@ -78,6 +81,12 @@ def launch(config: RunConfig, out: Path, losses: str) -> None:
                 f"to go on: stellar-train run --out {out} --resume"
             )
             raise typer.Exit(STOPPED)
+
+
+def _idle(config: TrainingConfig) -> str:
+    """A line on losses that count nothing, if there are any."""
+    parts = [f"{', '.join(names)} ({setting} is 0)" for setting, names in config.idle_losses.items()]
+    return f"losses that count nothing, for they have no views: {'; '.join(parts)}" if parts else ""
 
 
 def failed(error: Exception) -> typer.Exit:

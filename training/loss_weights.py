@@ -43,8 +43,13 @@ class LossWeights:
     def __post_init__(self) -> None:
         for loss in fields(self):
             expect(f"losses.{loss.name}", getattr(self, loss.name), "a finite number, 0 or more", low=0)
-        if not self.want(*(loss.name for loss in fields(self))):
+        if not self.wanted:
             raise ValueError("losses: expected a weight above 0, got none")
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The losses with a weight above 0."""
+        return tuple(loss.name for loss in fields(self) if self.want(loss.name))
 
     def only(self, *names: str) -> LossWeights:
         """These weights with all losses but the named ones at 0."""
@@ -54,6 +59,9 @@ class LossWeights:
         """Whether any of these losses has a weight above 0."""
         return any(getattr(self, name) > 0 for name in names)
 
+
+OF_VIEWS = {"masked_views": ("masked", "masked_cls", "masked_koleo"), "local_crops": ("local_cls",)}
+"""The losses that need other views than the reference, by the setting that says how many there are."""
 
 DISTILLED = ("distil_mean", "distil_cls", "distil_dense", "distil_tokens")
 """The losses that need a pretrained teacher."""

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from service.tokens.files import suffix_of
 from service.tokens.pictures import open_picture
+from training.data.found import SHARD_KINDS, find
 from training.data.photos import middle_square
 from training.data.pictures import BROKEN
-from training.data.streams import SHARD_KINDS, find
 
 LABEL_COLUMNS = ("label", "labels", "class", "cls", "fine_label")
 UNLABELLED = 255

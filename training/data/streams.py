@@ -10,17 +10,16 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from service.tokens.files import LeftOut, files_at, files_within, suffix_of
+from service.tokens.files import suffix_of
 from service.tokens.names import escaped
 from service.tokens.pictures import SUFFIXES
-from training.data.held_out import split
+from training.data.found import SHARD_KINDS, find
+from training.data.held_out import apart, split
 
-SHARD_KINDS = {".parquet": "parquet", ".tar": "webdataset"}
-"""What `datasets` calls the shards of a suffix."""
 BLOCK = 2048
 """Pictures of a shard that are shuffled among themselves; one block of encoded pictures is held in memory."""
 
@@ -53,6 +52,7 @@ def open_stream(
     state: State | None = None,
     held_out_share: float = 0.0,
     held_out: bool = False,
+    others: str | None = None,
 ) -> Stream:
     """The pictures of a folder, at any depth, or of the Parquet files or WebDataset archives in it.
 
@@ -60,10 +60,11 @@ def open_stream(
     (`s3://bucket/train-*.parquet`).
 
     A state that was saved on more or fewer of them goes on with those that there are. Of a folder, a share
-    can be held out: the stream has the others, or only these.
+    can be held out: the stream has the others, or only these. Pictures and shards that are among `others`,
+    such as what is held out by name, are left out.
 
-    Raises `ValueError` where there are no pictures, where shards are fewer than processes, and for a state of
-    shards where there is a folder, or the other way round.
+    Raises `ValueError` where there are no pictures or only such, where shards are fewer than processes, and
+    for a state of shards where there is a folder, or the other way round.
     """
     found = find(pictures)
     if not found.shards and not found.paths:
@@ -73,6 +74,12 @@ def open_stream(
             f"({', '.join(SHARD_KINDS)}), got {escaped(pictures)}{also}"
         )
     stream: Stream
+    if others is not None:
+        try:
+            held_out_by_name = find(others)
+        except ValueError as error:
+            raise ValueError(f"held_out: {error}") from error
+        found = apart(found, held_out_by_name)
     paths = found.paths
     if held_out_share and found.shards:
         raise ValueError(
@@ -88,49 +95,6 @@ def open_stream(
         )
     stream.left_out = found.left_out
     return stream
-
-
-class Found(NamedTuple):
-    """Shards by their addresses, or pictures, and a line on what else there is."""
-
-    shards: list[str]
-    paths: list[Path]
-    left_out: str
-
-
-def find(pictures: str) -> Found:
-    """What a folder holds, or shards that a pattern names.
-
-    Of a folder that is shards that lie in it directly, or else pictures at any depth, or else shards.
-
-    Raises `ValueError` for shards of several kinds, and for a pattern that names none.
-    """
-    from fsspec.core import url_to_fs
-
-    left_out, paths = LeftOut(), list[Path]()
-    if Path(pictures).is_dir():
-        names = list(files_within(pictures, left_out))
-        below = [name for name in names if suffix_of(name) in SHARD_KINDS]
-        shards = [name for name in below if "/" not in name]
-        if not shards:
-            paths = [Path(pictures, name) for name in names if suffix_of(name) in SUFFIXES]
-            shards = [] if paths else below
-        taken = {*shards, *(path.relative_to(pictures).as_posix() for path in paths)}
-        left_out.with_suffix((), (name for name in names if name not in taken))
-        shards = [str(Path(pictures, name)) for name in shards]
-    elif suffix_of(pictures) in SHARD_KINDS:
-        store, pattern = url_to_fs(pictures)
-        root, sizes = files_at(store, pattern, left_out)
-        shards = [store.unstrip_protocol(f"{root}/{name}") for name in sizes]
-        if not shards:
-            raise ValueError(f"pictures: no file is called {escaped(pictures)}")
-    else:
-        shards = []
-    if len({suffix_of(address) for address in shards}) > 1:
-        raise ValueError(
-            f"pictures: expected shards of one kind, got .parquet and .tar in {escaped(pictures)}"
-        )
-    return Found(sorted(shards), paths, left_out.line("shards" if shards else "pictures"))
 
 
 class FolderStream:

@@ -61,7 +61,10 @@ def _learnt(checkpoint: Path, taught: bool) -> dict[str, float] | None:
         weights = {name: float(weight) for name, weight in json.loads(written).items()}
         LossWeights(**weights)
     except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"init: {checkpoint} notes odd weights of losses: {error}") from error
+        raise ValueError(
+            f"init: {checkpoint} notes odd weights of losses: expected a JSON object of numbers by names "
+            f"of losses, got {written[:80]!r}: take another checkpoint, or make this one again"
+        ) from error
     if not taught:
         weights |= dict.fromkeys(DISTILLED, 0.0)
     return {loss.name: weights.get(loss.name, 0.0) for loss in fields(LossWeights)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,6 +14,8 @@ import torch
 # Parameters of mallopt(3), as <malloc.h> of the GNU C library numbers them.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 NEVER = 2**31 - 1
+EXHAUSTED = ("DefaultCPUAllocator", "size calculation overflowed")
+"""What PyTorch says on a CPU where there is no memory for a tensor, or where no machine could have it."""
 
 
 def keep_freed_memory() -> None:
@@ -26,9 +30,16 @@ def keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, NEVER)
 
 
-def is_exhausted(error: Exception) -> bool:
-    """Whether an error is that there is no more memory, on a GPU or elsewhere."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+@contextmanager
+def enough_memory(told: str) -> Iterator[None]:
+    """Raise `ValueError` with what is told where there is no more memory within, on a GPU or elsewhere."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        exhausted = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not exhausted and not any(words in str(error) for words in EXHAUSTED):
+            raise
+        raise ValueError(told) from error
 
 
 def peak_gib(device: torch.device) -> float:

@@ -95,11 +95,23 @@ class Report:
 
 
 def keep_before(path: Path, first_step: int) -> list[dict[str, Any]]:
-    """Drop the lines of a file from a step on, and tell what the others say."""
+    """Drop the lines of a file from a step on, and tell what the others say.
+
+    Raises `ValueError` for a line that tells of no step.
+    """
     if not path.exists():
         return []
     # Only a last line can be cut off, and it belongs to a step that is done again.
-    whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    kept = [line for line in whole if json.loads(line)["step"] < first_step]
-    path.write_text("".join(kept))
-    return [json.loads(line) for line in kept]
+    whole = path.read_text(errors="replace").split("\n")[:-1]
+    kept = []
+    for number, line in enumerate(whole, 1):
+        try:
+            content = json.loads(line)
+            if int(content["step"]) < first_step:
+                kept.append((line, content))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}: line {number} is damaged: take the line out, or move the file away, and go on"
+            ) from error
+    path.write_text("".join(f"{line}\n" for line, _ in kept))
+    return [content for _, content in kept]

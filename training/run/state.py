@@ -7,7 +7,6 @@ and where each process's stream of pictures stands are the whole state.
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from shutil import copyfile
@@ -32,11 +31,12 @@ from training.run.processes import Processes
 STATE_FILE = "state.pt"
 PREVIOUS_STATE_FILE = "state.previous.pt"
 CHECKPOINT_FILE = "checkpoint.safetensors"
-BEST_FILE = "best.safetensors"
 TEACHER_FILE = "teacher.safetensors"
 
 Saved = dict[str, Any]
 """A state as its file has it."""
+PARTS = (("objective", dict), ("optimizer", dict), ("progress", dict), ("streams", list))
+"""The parts of a state beside each other."""
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 """Sharded tensors are put together, on the first process alone."""
@@ -129,23 +129,40 @@ def _keep_last(folder: Path, step: int, number: int) -> None:
         old.unlink()
 
 
-def save_best(folder: Path, objective: torch.nn.Module, config: RunConfig, processes: Processes) -> None:
-    """Write the model as the best one. Every process must call this; the first one writes."""
+def write_model(
+    path: Path,
+    objective: torch.nn.Module,
+    config: StellarConfig,
+    notes: Mapping[str, str],
+    processes: Processes,
+) -> None:
+    """Write an objective's model as a checkpoint. Every process must call this; the first one writes."""
     weights = get_model_state_dict(objective, options=_WHOLE)
     if processes.first:
-        write_checkpoint(_model(weights, config.model), folder / BEST_FILE, note(config.training))
+        write_checkpoint(_model(weights, config), path, notes)
 
 
 def _temporary(path: Path) -> Path:
     return path.with_suffix(".new")
 
 
-def read_state(folder: Path) -> Saved | None:
-    """The newest state in a run's folder that can be read; None where there is none."""
-    for name in (STATE_FILE, PREVIOUS_STATE_FILE):
-        if (saved := _read(folder / name)) is not None:
-            return saved
-    return None
+def read_state(folder: Path) -> tuple[Saved | None, str]:
+    """The newest state in a run's folder that can be read, and a line where that is not the last one.
+
+    None where the folder holds none. Raises `ValueError` where it holds some that can't be read.
+    """
+    newest, previous = folder / STATE_FILE, folder / PREVIOUS_STATE_FILE
+    if (saved := _read(newest)) is not None:
+        return saved, ""
+    if (saved := _read(previous)) is not None:
+        missing = "is damaged" if newest.exists() else "is not there"
+        return saved, f"{newest} {missing}: the run goes on with the state before it"
+    if damaged := [path.name for path in (newest, previous) if path.exists()]:
+        raise ValueError(
+            f"{folder}: {' and '.join(damaged)} can't be read: put back a copy, or begin another run with "
+            f"--init {folder / CHECKPOINT_FILE}"
+        )
+    return None, ""
 
 
 def restore(
@@ -201,9 +218,13 @@ def _teacher(weights: dict[str, Any], config: StellarConfig) -> Stellar:
 
 
 def _read(path: Path) -> Saved | None:
+    """A state; None where there is none, or one that is damaged."""
     if not path.is_file():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-    except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError):
-        return None  # cut off while it was written; the one before it is whole
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        Progress(**content["progress"])
+        whole = all(isinstance(content[name], kind) for name, kind in PARTS)
+    except Exception:  # unpickling raises whatever the bytes lead to
+        return None
+    return content if whole else None

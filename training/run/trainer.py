@@ -35,7 +35,7 @@ from training.run.provenance import record_start
 from training.run.report import Report
 from training.run.schedule import learning_rate
 from training.run.start import start_model
-from training.run.state import Progress, RunState, read_state, restore, save_best, save_state
+from training.run.state import Progress, RunState, read_state, restore, save_state
 from training.run.validation import Validation
 
 DRAWS_PER_SEED = 1 << 32
@@ -94,13 +94,11 @@ class Trainer:
         self.processes = processes or this_process()
         config, self.device = self.config, self.processes.device
         # Before the model is built, which can take minutes.
-        self.left_out = self._open_stream(None).left_out
-        """A line on what else the folder of pictures holds, if anything."""
+        left_out = self._open_stream(None).left_out
         torch.manual_seed(config.seed)
-        saved = read_state(folder)
+        saved, fallback = read_state(folder)
         # What a run began from may be gone: all that it has learnt is in its state.
-        model, self.adapted = start_model(run) if saved is None else (Stellar(run.model), "")
-        """A line on how the weights that it starts from were changed to fit, if they were."""
+        model, adapted = start_model(run) if saved is None else (Stellar(run.model), "")
         model = model.to(self.device).train()
         freeze(model, config)
         self.objective = make_objective(model, config)
@@ -119,6 +117,9 @@ class Trainer:
         self.progress, self.stream_state = state
         self.stream = self._open_stream(self.stream_state)
         self.saved_step = self.progress.step
+        lines = (left_out, fallback, adapted, self.stream.changed)
+        self.notices = [line for line in lines if line]
+        """What may be otherwise than expected: pictures, the state, the weights."""
         looks = run.held_out is not None or config.held_out_share > 0
         self.validation = Validation(run, self.processes) if looks else None
 
@@ -131,6 +132,7 @@ class Trainer:
             world_size=self.processes.world_size,
             state=state,
             held_out_share=self.config.held_out_share,
+            others=self.run_config.held_out,
         )
 
     def run(self) -> bool:
@@ -149,7 +151,9 @@ class Trainer:
             self.validation.open(self.folder, self.progress.step)
         batches = self._batches()
         with stop.listening(), closing(batches), self._report() as report:
-            skipped_in_a_row = 0
+            if self.validation is not None and self.validation.told:
+                report.say(self.validation.told)
+            begun, skipped_in_a_row = self.progress, 0
             self._validate(report)
             while self.progress.step < config.steps:
                 step = self.progress.step
@@ -174,6 +178,12 @@ class Trainer:
                     break
                 if not skipped_in_a_row:
                     self._validate(report)
+            done, skipped = self.progress.step - begun.step, self.progress.skipped - begun.skipped
+            if done == skipped > 0 and self.progress.step >= config.steps:
+                raise DivergedError(
+                    f"none of {done} steps had a finite loss and gradient: "
+                    "the state before them is kept; try a lower rate"
+                )
             self._save()
         return self.progress.step >= config.steps
 
@@ -254,11 +264,13 @@ class Trainer:
         self.step_objective.eval()
         figures = self.validation.measure(self._losses_of)
         self.step_objective.train()
-        best = self.validation.is_best(figures["loss"])
+        kept = self.validation.best
+        assert kept is not None
+        best = kept.beaten_by(figures)
         if best:
             if step:
                 self._save()  # a run that goes on has then done what is the best
-            save_best(self.folder, self.objective, self.run_config, self.processes)
+            kept.keep(step, figures, self.objective)
         self.validation.add(step, figures)
         report.held_out(step, figures, best)
 

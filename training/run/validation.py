@@ -14,6 +14,7 @@ from training.data.held_out import LEAST
 from training.data.pictures import PictureBatch, picture_batches
 from training.data.streams import FolderStream, Stream, open_stream
 from training.losses.named import Losses
+from training.run.best import Best
 from training.run.processes import Processes
 from training.run.report import keep_before
 
@@ -31,19 +32,28 @@ class Validation:
         self.run, self.processes = run, processes
         self.batches = self._read()
         self.path: Path | None = None
-        self.losses: dict[int, float] = {}
+        self.best: Best | None = None
+        self.looked = set[int]()
 
     def open(self, folder: Path, step: int) -> None:
-        """Go on in a run's folder; lines of steps after `step`, which will be done again, are dropped."""
+        """Go on in a run's folder; lines of steps after `step`, which will be done again, are dropped.
+
+        Raises `ValueError` for a damaged line.
+        """
         self.path = folder / VALIDATION_FILE
         lines = keep_before(self.path, step + 1) if self.processes.first else []
-        lines = self.processes.gather(lines)[0]
-        self.losses = {line["step"]: math.inf if line["loss"] is None else line["loss"] for line in lines}
+        self.looked = {line["step"] for line in self.processes.gather(lines)[0]}
+        self.best = Best(self.run, folder, self.processes)
+
+    @property
+    def told(self) -> str:
+        """A line on how what was the best before is judged, where that is new."""
+        return self.best.told if self.best is not None else ""
 
     def due(self, step: int) -> bool:
         """Whether to look after so many steps: before the first, after the last, and in between."""
         config = self.run.training
-        return step not in self.losses and (step % config.validate_every == 0 or step == config.steps)
+        return step not in self.looked and (step % config.validate_every == 0 or step == config.steps)
 
     @torch.no_grad()
     def measure(self, losses_of: Callable[[int, PictureBatch], Losses]) -> dict[str, float]:
@@ -57,13 +67,9 @@ class Validation:
         means = self.processes.mean(sums / len(self.batches)).tolist()
         return dict(zip(names, means, strict=True))
 
-    def is_best(self, loss: float) -> bool:
-        """Whether a total is below all before it."""
-        return loss < min(self.losses.values(), default=math.inf)
-
     def add(self, step: int, figures: dict[str, float]) -> None:
         """Write a line of figures."""
-        self.losses[step] = figures["loss"] if math.isfinite(figures["loss"]) else math.inf
+        self.looked.add(step)
         if self.processes.first:
             assert self.path is not None
             values = {name: value if math.isfinite(value) else None for name, value in figures.items()}

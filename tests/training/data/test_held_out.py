@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from training.data.held_out import split
+from training.data.found import Found, find
+from training.data.held_out import apart, split
 from training.data.streams import FolderStream, open_stream
 
 PATHS = [Path(f"/photos/{index // 100}/{index}.png") for index in range(2000)]
@@ -51,3 +52,17 @@ def test_shards_are_not_parted(tmp_path: Path) -> None:
     (tmp_path / "0.tar").write_bytes(b"")
     with pytest.raises(ValueError, match="held_out_share: pictures in shards are not told apart"):
         open_stream(str(tmp_path), seed=0, batch_size=1, held_out_share=0.1)
+
+
+def test_shards_that_are_held_out_are_not_trained_on_by_whatever_address(tmp_path: Path) -> None:
+    for name in ("0.tar", "1.tar", "2.tar"):
+        (tmp_path / name).touch()
+    of_folder, of_pattern = find(str(tmp_path)), find(f"file://{tmp_path}/[12].tar")
+    left = apart(of_folder, of_pattern)
+    assert left.shards == [str(tmp_path / "0.tar")]
+    assert left.left_out == "held out: 2 of 3 shards are held out and not trained on"
+    assert apart(find(str(tmp_path / "0.tar")), of_pattern).left_out == ""
+    with pytest.raises(ValueError, match="held_out: all 2 shards to train on are held out"):
+        apart(of_pattern, of_folder)
+    stored = Found(["s3://bucket/0.tar", "s3://bucket/1.tar"], [], "")
+    assert apart(stored, Found(["s3://bucket/1.tar"], [], "")).shards == ["s3://bucket/0.tar"]

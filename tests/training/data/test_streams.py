@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from training.data import streams
+from training.data import found, streams
 from training.data.streams import FolderStream, ShardStream, Stream, open_stream
 
 PATHS = [Path(f"{i}.png") for i in range(12)]
@@ -222,7 +222,7 @@ def test_folders_are_listed_as_the_service_lists_them(tmp_path: Path) -> None:
 
 def test_shards_below_a_folder_without_pictures_are_found_by_links(shards: Path, tmp_path: Path) -> None:
     """As huggingface_hub keeps them: snapshots of links to blobs."""
-    with_suffix = sorted(path for path in shards.iterdir() if path.suffix in streams.SHARD_KINDS)
+    with_suffix = sorted(path for path in shards.iterdir() if path.suffix in found.SHARD_KINDS)
     (tmp_path / "blobs").mkdir()
     (tmp_path / "cache/snapshots/0a1b/data").mkdir(parents=True)
     for number, path in enumerate(with_suffix):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import resource
 import signal
 from dataclasses import replace
@@ -28,7 +29,7 @@ def save(folder: Path, objective: Objective, optimizer: AdamW, progress: Progres
 
 
 def load(folder: Path, objective: Objective, optimizer: AdamW, processes: Processes) -> RunState:
-    saved = read_state(folder)
+    saved, _ = read_state(folder)
     assert saved is not None
     return restore(saved, folder, objective, optimizer, processes)
 
@@ -72,7 +73,20 @@ def test_a_state_cut_off_while_written_falls_back_to_the_one_before(tmp_path: Pa
 
 
 def test_an_empty_folder_holds_no_state(tmp_path: Path) -> None:
-    assert read_state(tmp_path) is None
+    assert read_state(tmp_path) == (None, "")
+
+
+@pytest.mark.parametrize("content", [b"", b"state", pickle.dumps({"progress": 1}), b"\x80\x05."])
+def test_damaged_states_are_named_and_no_run_begins_anew(tmp_path: Path, content: bytes) -> None:
+    save(tmp_path, *parts(0), Progress(4, 0, 0))
+    save(tmp_path, *parts(0), Progress(8, 0, 0))
+    (tmp_path / "state.pt").write_bytes(content)
+    saved, told = read_state(tmp_path)
+    assert saved is not None
+    assert told == f"{tmp_path / 'state.pt'} is damaged: the run goes on with the state before it"
+    (tmp_path / "state.previous.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"state\.pt and state\.previous\.pt can't be read: put back a copy"):
+        read_state(tmp_path)
 
 
 def test_no_half_written_file_is_left_behind(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,11 +96,13 @@ def test_a_run_that_lost_steps_looks_again_at_what_it_does_again(
 def test_pictures_of_another_folder_are_looked_at_and_all_of_the_first_are_trained_on(
     pictures: Path, tmp_path: Path
 ) -> None:
-    config = replace(run_config(pictures, held_out_share=0.0, steps=1), held_out=str(pictures / "more"))
-    trainer = Trainer(config, tmp_path, CPU)
+    others = tmp_path / "others"
+    shutil.copytree(pictures / "more", others)
+    config = replace(run_config(pictures, held_out_share=0.0, steps=1), held_out=str(others))
+    trainer = Trainer(config, tmp_path / "run", CPU)
     assert trainer.run()
     assert trainer.stream.state()["pictures"] == 12
-    assert [line["step"] for line in lines(tmp_path)] == [0, 1]
+    assert [line["step"] for line in lines(tmp_path / "run")] == [0, 1]
     with pytest.raises(ValueError, match="held_out_share: the run names pictures that are held out"):
         replace(run_config(pictures), held_out="/others")
     with pytest.raises(
