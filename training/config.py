@@ -52,6 +52,9 @@ Part = Literal[
 ]
 """A part of a model by its name there."""
 
+TrackerName = Literal["tensorboard", "mlflow", "wandb"]
+"""What shows a run's figures, by the name of its package."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -125,6 +128,8 @@ class TrainingConfig:
     """Steps between lines of metrics."""
     save_every: int = 1000
     """Steps between checkpoints."""
+    trackers: tuple[TrackerName, ...] = ("tensorboard",)
+    """What shows the figures, beside metrics.jsonl: tensorboard, mlflow, wandb."""
     keep_checkpoints: int = 0
     """Last checkpoints that are kept with their steps in their names, beside the newest and the best one."""
     validate_every: int = 1000

@@ -7,7 +7,7 @@ import inspect
 import textwrap
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -188,6 +188,16 @@ def load_config(folder: Path) -> RunConfig:
         return changed(start, content)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: expected the settings of a run, got {error}") from error
+
+
+def flat(config: RunConfig) -> dict[str, Any]:
+    """Every setting by its name, such as `training.losses.koleo`."""
+    settings: Changes = {}
+    tables = [("", asdict(config))]
+    for prefix, table in tables:
+        settings |= {prefix + name: value for name, value in table.items() if not isinstance(value, dict)}
+        tables += [(f"{prefix}{name}.", value) for name, value in table.items() if isinstance(value, dict)]
+    return settings
 
 
 def describe(config: RunConfig) -> str:

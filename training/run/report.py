@@ -1,4 +1,4 @@
-"""What a run tells: a line of metrics in a file, curves for TensorBoard, and progress on the terminal."""
+"""What a run tells: a line of metrics in a file, figures for trackers, and progress on the terminal."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from training.config import RunConfig
+from training.run.trackers import Ended, Trackers
+
 METRICS_FILE = "metrics.jsonl"
-EVENTS_FOLDER = "tensorboard"
 
 
 class Report:
-    """Writes `metrics.jsonl` and TensorBoard's events; shows a bar on a terminal, plain lines elsewhere."""
+    """Writes `metrics.jsonl` and tells trackers; shows a bar on a terminal, plain lines elsewhere."""
 
-    def __init__(self, folder: Path | None, *, first_step: int, steps: int, batch_size: int) -> None:
+    def __init__(self, run: RunConfig, folder: Path | None, *, first_step: int, batch_size: int) -> None:
         """Lines of steps from `first_step` on, left by a run that was cut off, are dropped.
 
         Without a folder nothing is told, as by all processes but the first. `batch_size` is a step's.
+        Raises `ValueError` for a damaged line, and for damaged names of tracked runs.
         """
-        self.steps, self.batch_size = steps, batch_size
+        self.steps, self.batch_size = run.training.steps, batch_size
         self.console = Console(highlight=False, quiet=folder is None)
         self.bar = Progress(
             TextColumn("step"),
@@ -36,16 +39,14 @@ class Report:
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task("steps", total=steps, completed=first_step, line="")
+        self.task = self.bar.add_task("steps", total=self.steps, completed=first_step, line="")
         self.last_step, self.last_time = first_step, time.monotonic()
-        self.file, self.events = None, None
+        self.file, self.trackers = None, None
         if folder is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
             path = folder / METRICS_FILE
             keep_before(path, first_step)
+            self.trackers = Trackers(run, folder, first_step, self.say)
             self.file = path.open("a", buffering=1)
-            self.events = SummaryWriter(folder / EVENTS_FOLDER, purge_step=first_step)
 
     def __enter__(self) -> Report:
         self.bar.start()
@@ -55,13 +56,14 @@ class Report:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
-        if self.file is not None and self.events is not None:
+        if self.file is not None and self.trackers is not None:
             self.file.close()
-            self.events.close()
+            ended: Ended = "finished" if self.last_step >= self.steps else "stopped"
+            self.trackers.finish(ended if kind is None else "failed")
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Report metrics after step `step` (counted from 0), with the speed since the last report."""
-        if self.file is None or self.events is None:
+        if self.file is None or self.trackers is None:
             return
         now = time.monotonic()
         done = step + 1 - self.last_step
@@ -72,9 +74,7 @@ class Report:
         values = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         line = {"step": step, **values, "images_per_second": round(images_per_second, 1)}
         self.file.write(json.dumps(line, allow_nan=False) + "\n")
-        for name, value in metrics.items():
-            self.events.add_scalar(name, value, step)
-        self.events.add_scalar("images_per_second", images_per_second, step)
+        self.trackers.log(step, metrics | {"images_per_second": images_per_second})
         summary = f"loss {metrics['loss']:.4f} · {images_per_second:.1f} images/s"
         self.bar.update(self.task, completed=step + 1, line=summary)
         if not self.console.is_terminal:
@@ -83,9 +83,8 @@ class Report:
 
     def held_out(self, step: int, figures: dict[str, float], best: bool) -> None:
         """Report figures of held-out pictures after so many steps."""
-        if self.events is not None:
-            for name, value in figures.items():
-                self.events.add_scalar(f"held_out/{name}", value, step)
+        if self.trackers is not None:
+            self.trackers.log(step, {f"held_out/{name}": value for name, value in figures.items()})
         named = " · ".join(f"{name} {value:.4f}" for name, value in figures.items())
         self.say(f"step {step}/{self.steps} · held out: {named}{' · the best so far' * best}")
 

@@ -36,6 +36,7 @@ from training.run.report import Report
 from training.run.schedule import learning_rate
 from training.run.start import start_model
 from training.run.state import Progress, RunState, read_state, restore, save_state
+from training.run.trackers import expect_installed
 from training.run.validation import Validation
 
 DRAWS_PER_SEED = 1 << 32
@@ -94,6 +95,7 @@ class Trainer:
         self.processes = processes or this_process()
         config, self.device = self.config, self.processes.device
         # Before the model is built, which can take minutes.
+        expect_installed(config.trackers)
         left_out = self._open_stream(None).left_out
         torch.manual_seed(config.seed)
         saved, fallback = read_state(folder)
@@ -250,9 +252,9 @@ class Trainer:
     def _report(self) -> Report:
         config = self.config
         return Report(
+            self.run_config,
             self.folder if self.processes.first else None,
             first_step=self.progress.step,
-            steps=config.steps,
             batch_size=config.batch_size * config.accumulation * self.processes.world_size,
         )
 

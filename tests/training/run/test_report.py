@@ -8,11 +8,17 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from training.config_file import preset_run
 from training.run.report import Report
 
 
+def report_in(folder: Path | None, *, first_step: int, steps: int, batch_size: int) -> Report:
+    run = preset_run("debug", {"pictures": "pictures", "training": {"steps": steps}})
+    return Report(run, folder, first_step=first_step, batch_size=batch_size)
+
+
 def test_metrics_are_one_json_object_a_line(tmp_path: Path) -> None:
-    with Report(tmp_path, first_step=0, steps=3, batch_size=4) as report:
+    with report_in(tmp_path, first_step=0, steps=3, batch_size=4) as report:
         report.log(0, {"loss": 2.0, "koleo": 0.5})
         report.log(2, {"loss": 1.0, "koleo": 0.25})
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -23,7 +29,7 @@ def test_metrics_are_one_json_object_a_line(tmp_path: Path) -> None:
 def test_lines_after_the_last_checkpoint_are_dropped_on_resume(tmp_path: Path) -> None:
     whole = "".join(json.dumps({"step": step, "loss": 1.0}) + "\n" for step in range(6))
     (tmp_path / "metrics.jsonl").write_text(whole + '{"step": 6, "lo')
-    with Report(tmp_path, first_step=4, steps=8, batch_size=1) as report:
+    with report_in(tmp_path, first_step=4, steps=8, batch_size=1) as report:
         report.log(4, {"loss": 0.5})
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 1, 2, 3, 4]
@@ -31,7 +37,7 @@ def test_lines_after_the_last_checkpoint_are_dropped_on_resume(tmp_path: Path) -
 
 
 def test_curves_are_there_for_tensorboard(tmp_path: Path) -> None:
-    with Report(tmp_path, first_step=0, steps=3, batch_size=4) as report:
+    with report_in(tmp_path, first_step=0, steps=3, batch_size=4) as report:
         report.log(0, {"loss": 2.0})
         report.log(2, {"loss": 1.0})
     events = EventAccumulator(str(tmp_path / "tensorboard"))
@@ -40,7 +46,7 @@ def test_curves_are_there_for_tensorboard(tmp_path: Path) -> None:
 
 
 def test_without_a_folder_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    with Report(None, first_step=0, steps=3, batch_size=4) as report:
+    with report_in(None, first_step=0, steps=3, batch_size=4) as report:
         report.log(0, {"loss": 2.0})
     assert capsys.readouterr().out == ""
 
@@ -48,7 +54,7 @@ def test_without_a_folder_nothing_is_told(capsys: pytest.CaptureFixture[str]) ->
 def test_without_a_terminal_progress_is_plain_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Report(tmp_path, first_step=0, steps=3, batch_size=4) as report:
+    with report_in(tmp_path, first_step=0, steps=3, batch_size=4) as report:
         report.log(1, {"loss": 2.0})
     printed = capsys.readouterr().out
     assert printed.startswith("step 2/3 · loss 2.0000 · ")
