@@ -22,7 +22,10 @@ def bundle_card(manifest: Mapping[str, Any], repository: str) -> str:
         "head": manifest["head"],
         **{f"source: {key}": value for key, value in manifest.get("source", {}).items()},
     }
-    use = f"stellar-model pull {repository}\nstellar-service serve --models models --model {manifest['name']}"
+    use = _block(
+        "sh",
+        f"stellar-model pull {repository}\nstellar-service serve --models models --model {manifest['name']}",
+    )
     measured = {key: f"{value:.4g}" for key, value in manifest.get("quality", {}).items()}
     return _card(
         f"{name}: a bundle of ONNX graphs, for `stellar-service`",
@@ -37,9 +40,11 @@ def bundle_card(manifest: Mapping[str, Any], repository: str) -> str:
 def checkpoint_card(config: Mapping[str, Any], repository: str, licence: str | None) -> str:
     """Of a checkpoint, from its model's configuration."""
     name = repository.rpartition("/")[2]
-    use = (
+    python = f'from model import Stellar\n\nmodel = Stellar.from_pretrained("{repository}")'
+    shell = (
         f"stellar-model pull {repository}\nstellar-model export models/{name}.safetensors --out models/{name}"
     )
+    use = f"{_block('python', python)}\nFor `stellar-service`:\n{_block('sh', shell)}"
     return _card(f"{name}: a checkpoint, for PyTorch", licence, ["pytorch"], config, {}, use)
 
 
@@ -62,9 +67,13 @@ def _card(
         "where it is. They can be searched and edited, and a picture is drawn from them.",
         _table("", table),
         *([f"## Measured\n{_table('figure', measured)}"] if measured else []),
-        f"## Use\n```sh\n{use}\n```\n",
+        f"## Use\n{use}",
     ]
     return "\n\n".join(parts)
+
+
+def _block(language: str, code: str) -> str:
+    return f"```{language}\n{code}\n```\n"
 
 
 def _table(heading: str, rows: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ B batch · H, W pixels · N = h·w patches · K kept patches · r sparse tokens 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -58,6 +59,33 @@ class Stellar(nn.Module):
         self.tokenizer = Vqgan(config.vqgan_channels) if config.head == "vq" else None
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    @staticmethod
+    def from_pretrained(source: str | Path, *, revision: str | None = None) -> Stellar:
+        """The model of a folder, a repository on the Hugging Face Hub, or a published name, for inference.
+
+        See `model.pretrained.load`.
+        """
+        from model.pretrained import (
+            load,
+        )  # only now: it knows this class, and the hub's client takes a second
+
+        return load(source, revision=revision)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model as `folder`/model.safetensors, in the published names. Raises `OSError`."""
+        from model.pretrained import save
+
+        save(self, Path(folder))
+
+    def push_to_hub(self, repository: str, *, private: bool = False, licence: str | None = None) -> str:
+        """Upload the model to the Hugging Face Hub, as `stellar-model push` does a checkpoint; its address.
+
+        See `model.shared.push`.
+        """
+        from model.pretrained import push
+
+        return push(self, repository, private=private, licence=licence)
 
     def encode(self, image: Float[Tensor, "B 3 H W"], kept: Int[Tensor, "B K"] | None = None) -> Encoding:
         """Encode whole images, or only the patches whose ids are in `kept`.

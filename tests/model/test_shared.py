@@ -43,6 +43,13 @@ class Person:
         environment = self._variables | variables
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
+    def runs(self, script: str, *arguments: str) -> list[str]:
+        """The lines that a script of theirs prints."""
+        command = [sys.executable, "-c", script, *arguments]
+        done = subprocess.run(command, env=self._variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
     def push(self, path: Path, repository: str, *options: str) -> str:
         """The address that it tells."""
         done = self.does("push", str(path), repository, *options)
@@ -100,6 +107,44 @@ def test_checkpoint_comes_back_as_it_went(person: Person, hub: Hub, tmp_path: Pa
     pulled = person.pull("me/mine")
     assert pulled == person.models / "mine.safetensors"
     assert pulled.read_bytes() == checkpoint.read_bytes()
+
+
+RESEARCHER = """
+import re
+import sys
+from pathlib import Path
+from model import Stellar
+from model.hub import DownloadError
+
+pushed, home, hub = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+card = (hub / pushed / "main/README.md").read_text()
+exec(re.search("```python\\n(.*?)```", card, re.DOTALL)[1])
+assert isinstance(model, Stellar) and not model.training
+model.save_pretrained(home / "folder")
+again = Stellar.from_pretrained(home / "folder")
+print(again.push_to_hub("me/again", licence="mit"))
+for odd in ("me/stars", "me/nothing", "nothing"):
+    try:
+        Stellar.from_pretrained(odd)
+    except (DownloadError, ValueError) as error:
+        print(error)
+"""
+
+
+def test_models_are_had_and_shared_from_python(person: Person, hub: Hub, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "last.safetensors"
+    torch.manual_seed(0)
+    save_checkpoint(Stellar(get_preset("debug", image_size=32, patch_size=16)), checkpoint)
+    person.push(checkpoint, "me/mine")
+    hub.write("me/stars", "bundle.json", (BUNDLE / "bundle.json").read_bytes())
+    address, bundle, nowhere, nothing = person.runs(RESEARCHER, "me/mine", str(tmp_path), str(hub.folder))
+    assert (tmp_path / "folder/model.safetensors").read_bytes() == checkpoint.read_bytes()
+    assert address.startswith(f"{hub.url}/me/again/commit/")
+    assert (hub.folder / "me/again/main/README.md").read_text().startswith("---\nlicense: mit\n")
+    assert person.pull("me/again").read_bytes() == checkpoint.read_bytes()
+    assert bundle.endswith("a bundle, whose graphs only serve, is had by `stellar-model pull`")
+    assert nowhere.startswith(f"me/nothing: model.safetensors: {hub.url} shows no such repository")
+    assert nothing.startswith("there is no nothing: expected a folder with model.safetensors, OWNER/NAME")
 
 
 def test_push_without_a_token_that_may_write_says_what_to_do(person: Person, hub: Hub) -> None:
