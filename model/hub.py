@@ -6,10 +6,13 @@ Where the cache is, whether to stay offline, the token and a mirror are told by 
 
 from __future__ import annotations
 
+import contextlib
 import re
+import time
 from pathlib import Path
 
 import httpx2
+from filelock import FileLock
 from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -19,9 +22,12 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.file_download import repo_folder_name
 
 from model.digest import sha256
 
+ABANDONED_S = 300
+"""What wrote nothing for so long is no download: some network disks' locks are had by everybody."""
 TOKEN = "the token (HF_TOKEN, or `hf auth login`)"  # noqa: S105 (a sentence's part)
 
 
@@ -32,10 +38,12 @@ class DownloadError(RuntimeError):
 def fetch(repository: str, file: str, *, revision: str | None = None) -> Path:
     """A file of a repository in the cache, where it is put if need be. Its content is what the hub hashed.
 
-    A connection that breaks is taken up again where it broke.
+    A connection that breaks is taken up again where it broke. What killed downloads left is removed: the
+    client never goes on with it.
 
     Raises `DownloadError`.
     """
+    _clear(repository)
     try:
         path = Path(hf_hub_download(repository, file, revision=revision))
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx2.HTTPError, OSError) as error:
@@ -75,6 +83,17 @@ def reason(error: Exception, repository: str, revision: str | None) -> str:
                 "make room, or name another folder in HF_HOME"
             )
     return str(error)
+
+
+def _clear(repository: str) -> None:
+    """Remove the parts of files that no living process writes: those have the lock of the file's hash."""
+    folder = repo_folder_name(repo_id=repository, repo_type="model")
+    cache = Path(constants.HF_HUB_CACHE)
+    for part in (cache / folder / "blobs").glob("*.incomplete"):
+        lock = cache / ".locks" / folder / f"{part.name.partition('.')[0]}.lock"
+        with contextlib.suppress(OSError, NotImplementedError), FileLock(lock, timeout=0, mode=0o664):
+            if time.time() - part.stat().st_mtime > ABANDONED_S:
+                part.unlink()
 
 
 def _verify(blob: Path) -> None:

@@ -14,7 +14,7 @@ import re
 from base64 import b64decode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from types import TracebackType
 from typing import Any
 
@@ -33,6 +33,9 @@ class Hub:
         """The content is not what its hash says."""
         self.cut_after: int | None = None
         """The next connection that carries content breaks after so many bytes."""
+        self.holds: str | None = None
+        """The content of this file stops in its middle until it `goes_on`."""
+        self.goes_on = Event()
         self._digests: dict[Path, str] = {}
         self._uploaded: dict[str, bytes] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -47,6 +50,7 @@ class Hub:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.goes_on.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -203,6 +207,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                     self.wfile.write(content.read(cut))
                     self.close_connection = True
                     return
+                if hub.holds == file.name:
+                    self.wfile.write(content.read((size - first) // 2))
+                    hub.goes_on.wait()
                 while chunk := content.read(2**20):
                     self.wfile.write(bytes(len(chunk)) if hub.damages else chunk)
 
