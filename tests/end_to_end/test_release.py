@@ -61,20 +61,25 @@ def test_sdist_holds_what_the_wheel_is_made_of_and_no_more(dist: Path) -> None:
     assert beside == {"LICENSE", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg"}
 
 
-def test_installed_wheel_serves_without_the_repository(
+def test_wheel_serves_without_the_repository_by_the_one_line_of_the_readme(
     wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = tmp_path / "environment"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
-    python = str(environment / "bin/python")
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile"]
-    subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), f"{wheel}[cpu]"], check=True)
-    assert not list(environment.glob("lib/*/site-packages/torch"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    constraints = ("--constraint", str(ROOT / "constraints.txt"))
+    subprocess.run([*pip, *constraints, "--target", str(tmp_path / "uv"), "uv"], check=True)
+    uvx = str(tmp_path / "uv/bin/uvx")
+    start = ("--python", sys.executable, "--constraints", constraints[1], "--from", f"{wheel}[cpu]")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    command = ("-I", str(environment / "bin/stellar-service"), "serve")  # -I: nothing of ours by PYTHONPATH
-    with running(tmp_path / "log", {}, command=command, python=python) as server:
+    torch = "from importlib.util import find_spec; print(find_spec('torch'))"
+    said = subprocess.run(
+        [uvx, *start, "python", "-I", "-c", torch], capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "None\n"
+    command = (*start, "stellar-service", "serve")
+    with running(tmp_path / "log", {}, command=command, python=uvx) as server:
         assert server.client.get("/openapi.json").json()["info"]["version"] == VERSION
         assert [model["name"] for model in server.client.get("/models").json()["models"]] == ["stellar-tiny"]
         assert len(server.embedded(photo("chelsea"))[0]) == 192
