@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from service.bulk.destination import Destination
 from service.bulk.record import Options, Record
 from service.bulk.rows import Reader
 from service.bulk.shards import Shard, plan
-from service.bulk.worker import Worker
+from service.bulk.worker import WORKER_DIED, Worker
 from service.client.stream import progress_bar
 from service.runtime.bundle import choose_bundle
 from service.runtime.providers import PROVIDERS, find_gpu
@@ -133,7 +132,7 @@ class Job:
                         )
                     if not (left := self._left()):
                         break
-        summary.left = {shard.number: summary.left.get(shard.number, "its worker died") for shard in left}
+        summary.left = {shard.number: summary.left.get(shard.number, WORKER_DIED) for shard in left}
         summary.any_failed = self._destination.any_failed()
         return summary
 
@@ -154,21 +153,17 @@ class Job:
         rows = data.from_items(
             [asdict(shard) for shard in shards], override_num_blocks=min(len(shards), MAX_BLOCKS)
         )
-        with warnings.catch_warnings():
-            # Ray 2.64 takes these away; without them a picture that kills its worker is tried for ever.
-            warnings.filterwarnings("ignore", "`ray_remote_args_fn` is deprecated")
-            return rows.map(  # type: ignore[no-any-return]
-                Worker,
-                fn_constructor_args=(
-                    *(self._record, self._source, self._plan.root, self._destination.address),
-                    settings,
-                ),
-                # One shard at a time: those that wait behind another die with its worker.
-                compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
-                num_cpus=threads,
-                num_gpus=0 if self._device == "cpu" else 1,
-                ray_remote_args_fn=lambda: {"max_task_retries": 0},  # `run` tries again
-            ).iter_rows()
+        return rows.map(  # type: ignore[no-any-return]
+            Worker,
+            fn_constructor_args=(
+                *(self._record, self._source, self._plan.root, self._destination.address),
+                settings,
+            ),
+            # One shard at a time: those that wait behind another die with its worker.
+            compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
+            num_cpus=threads,
+            num_gpus=0 if self._device == "cpu" else 1,
+        ).iter_rows()
 
 
 def _expect_utf_8(place: str) -> None:

@@ -31,6 +31,9 @@ from service.tokens.pictures import Pictures, Source
 from service.watch.logs import configure_logs, logger
 from service.watch.metrics import Metrics
 
+WORKER_DIED = "its worker died"
+"""What is told of a shard."""
+
 
 class Seen(NamedTuple):
     """A row's picture, as the model sees it."""
@@ -47,7 +50,11 @@ class Worker:
         self, record: Record, source: str, root: str, destination: str, settings: dict[str, Any]
     ) -> None:
         """Load the model. Raises `BundleError` and `DeviceError`."""
+        import ray  # its variables must be set by then
+
         configure_logs("warning", "auto")
+        self._died = bool(ray.get_runtime_context().was_current_actor_reconstructed)
+        """Ray hands the shard that a worker died with to the next, for ever; the job has its own tries."""
         self._settings = read_settings(**settings, api_keys=None, api_keys_file=None)
         bundle = choose_bundle(self._settings.models_dir, record.model, self._settings.device)
         engine = Engine(bundle, self._settings, tell=lambda _: None)
@@ -84,11 +91,12 @@ class Worker:
         )
         began_s = time.time()
         rows = failed = 0
-        reason = ""
+        reason, self._died = (WORKER_DIED if self._died else ""), False
         try:
-            with self._destination.part(shard.number, self._layout.schema) as part:
-                self._loop.run(self._do(shard, part))
-            rows, failed = part.rows, len(part.errors)
+            if not reason:
+                with self._destination.part(shard.number, self._layout.schema) as part:
+                    self._loop.run(self._do(shard, part))
+                rows, failed = part.rows, len(part.errors)
         except Exception as error:  # the others go on; this one is for another try
             logger.exception("shard_failed", shard=shard.number)
             reason = f"{type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save
 
+from service.bulk.job import TRIES
 from tests.service.bulk.command import Bulk, rows, wait_until
 from tests.service.bulk.conftest import files_of
 from tests.service.bulk.sources import write_archive, write_folder, write_parquet
@@ -210,6 +212,36 @@ def test_a_kill_leaves_neither_gaps_nor_duplicates(
     want = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     np.testing.assert_allclose(table["embedding"].to_pylist(), want, atol=1e-5)
     assert pq.read_table(out / "errors")["id"].to_pylist() == ["broken.png"]
+
+
+def test_a_shard_that_kills_its_workers_is_left_and_the_others_are_done(
+    cluster: Bulk, toy_models: Path, tmp_path: Path
+) -> None:
+    levels = range(100, 104)
+    source = write_folder(tmp_path / "source", {f"{level}.png": plain(level) for level in levels})
+    out = tmp_path / "out"
+    killed = set()
+    options = ("--shard-bytes", 1, "--workers", 1)
+    with cluster.start(source, out, *options, STELLAR_MODELS_DIR=str(toy_models)) as job:
+        while job.poll() is None:
+            for begun in out.glob("parts/.000001.parquet.*.partial"):
+                for process in writers(begun):
+                    os.kill(process, signal.SIGKILL)
+                    killed.add(process)
+            time.sleep(0.001)
+        _, told = job.communicate()
+    assert job.returncode == 2, told
+    assert "shard 1: its worker died" in told
+    assert len(killed) == TRIES
+    assert rows(out)["id"].to_pylist() == ["100.png", "102.png", "103.png"]
+
+
+def writers(file: Path) -> Iterator[int]:
+    """The processes that have a file open."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if any(os.readlink(link) == str(file) for link in (process / "fd").iterdir()):  # noqa: PTH115
+                yield int(process.name)
 
 
 def test_from_an_object_store_to_another_place_in_it(
