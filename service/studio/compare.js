@@ -1,9 +1,9 @@
 // The same photo through two served models or precisions, side by side.
 
 import { CallBox } from "./callbox.js";
+import { Column } from "./column.js";
 import { Drawing, Photo } from "./photo.js";
 import { Problem } from "./problem.js";
-import { Regions } from "./regions.js";
 import { Versus } from "./versus.js";
 import { bytesText, durationMs } from "./result.js";
 import { byId, element } from "./element.js";
@@ -15,7 +15,7 @@ const RUNS = 7;
 /** The compare view. */
 export class Compare {
   #turn = new AbortController();
-  /** @type {any[]} */
+  /** @type {Column[]} */
   #columns = [];
 
   /** @param {import("./studio.js").Studio} studio */
@@ -42,15 +42,9 @@ export class Compare {
   }
 
   #build() {
-    this.#columns = SIDES.map((side) => {
-      const select = element("select", { "aria-label": `${side} model`, onchange: () => this.#draw() });
-      const [regions, picture] = ["regions", "reconstruction"].map((what) =>
-        element("canvas", { width: 480, height: 480, role: "img", "aria-label": `${side}: ${what}` }));
-      const facts = element("dl", { className: "facts" });
-      const node = element("section", { className: "panel column", "aria-label": side }, select,
-        element("div", { className: "pair" }, regions, picture), facts);
-      return { select, regions, picture, facts, node };
-    });
+    // The same place in all pictures: each model has its own tokens.
+    const point = (place) => this.#columns.forEach((column) => column.point(place));
+    this.#columns = SIDES.map((side) => new Column(side, () => this.#draw(), point));
     this.note = element("p", { className: "minor", id: "compare-note", role: "status" });
     this.versus = new Versus();
     const panel = element("section", { className: "panel call", "aria-labelledby": "compare-call-title" });
@@ -76,7 +70,7 @@ export class Compare {
       this.note.textContent = "Open a photo first.";
       return;
     }
-    const { edits, donors } = studio.compact();
+    const { edits, donors } = studio.callable();
     const files = [["image", studio.photo.pictured], ...donors.map((donor) => ["donor", donor])];
     const callOf = (model) => ({ ...studio.api.about, route: "reconstruct", files, fields: { model, fit: studio.namedFit, edits }, out: `${model}.png` });
     this.box.show(this.#columns.map(({ select }) => callOf(select.value)));
@@ -98,9 +92,9 @@ export class Compare {
   }
 
   /** @returns {Promise<Drawing>} */
-  async #column({ select, regions, picture, facts }, signal) {
+  async #column(column, signal) {
     const { api, photo, models } = this.studio;
-    const manifest = models.named(select.value);
+    const manifest = models.named(column.select.value);
     const sent = await photo.sentTo(manifest.image_size);
     const seen = await api.tokens(sent, manifest.name, photo.fit, signal);
     const redrawn = await api.redraw(sent, manifest.name, photo.fit, signal);
@@ -108,11 +102,7 @@ export class Compare {
     const same = new Photo({ ...photo.facts, source: seen.tokens.source, side: manifest.image_size });
     await same.wake();
     if (signal.aborted) return drawing;
-    const overlay = new OffscreenCanvas(480, 480).getContext("2d");
-    new Regions(seen.tokens).draw(overlay, { opacity: 0.45, lit: null, selected: [], labels: true });
-    regions.getContext("2d").drawImage(same.view, 0, 0, 480, 480);
-    regions.getContext("2d").drawImage(overlay.canvas, 0, 0);
-    picture.getContext("2d").drawImage(drawing.bitmap, 0, 0, 480, 480);
+    column.show(seen.tokens, same.view, drawing.bitmap);
     const bytes = Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0);
     const told = [
       ["PSNR", `${redrawn.psnr.toFixed(1)} dB`, `unedited, against the photo at ${manifest.image_size} px`],
@@ -120,7 +110,7 @@ export class Compare {
       ["Tokens", `${seen.tokens.count} × ${seen.tokens.width}`, bytesText(seen.tokens.bytes)],
       ["Model", bytesText(bytes), `${manifest.precision} on disk`],
     ];
-    facts.replaceChildren(...told.map(([name, value, about, className = ""]) =>
+    column.facts.replaceChildren(...told.map(([name, value, about, className = ""]) =>
       element("div", {}, element("dt", {}, name), element("dd", { className }, value, element("small", {}, about)))));
     same.sleep();
     return drawing;

@@ -1,5 +1,6 @@
 // Photos that edits take tokens from. An edit names them by their place in a list, as the API does.
 
+import { isTokenFile } from "./tokenfile.js";
 import { origin } from "./edits.js";
 
 /**
@@ -30,9 +31,17 @@ export function isFile({ name, sample, mark }, photo) {
 
 /** The edits with donors' tokens written out as numbers. @param {any[]} edits @param {Donor[]} donors */
 export function spelledOut(edits, donors) {
-  return edits.map((edit) =>
-    withOrigin(edit, ({ donor, token }) => ({ semantics: Array.from(donors[donor].tokens.row(token)) })),
-  );
+  return edits.map((edit) => withOrigin(edit, (from) => numbersOf(from, donors)));
+}
+
+/** The same as `compacted` for calls, where a donor is a picture: those of which there are only tokens are written out. */
+export function callable(edits, donors) {
+  const pictured = ({ donor }) => !isTokenFile(donors[donor]) || !donors[donor].tokens;
+  return compacted(edits.map((edit) => withOrigin(edit, (from) => (pictured(from) ? from : numbersOf(from, donors)))), donors);
+}
+
+function numbersOf({ donor, token }, donors) {
+  return { semantics: Array.from(donors[donor].tokens.row(token)) };
 }
 
 /** Donors that edits need and that are not open. @param {any[]} edits @param {Donor[]} donors */

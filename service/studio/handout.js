@@ -64,7 +64,7 @@ export class HandOut {
     const { studio } = this;
     if (!studio.photo) return;
     for (const id of BUTTONS) byId(id).disabled = false;
-    const { edits, donors } = studio.compact();
+    const { edits, donors } = studio.callable();
     const files = [[studio.photo.ofTokens ? "tokens" : "image", studio.photo], ...donors.map((donor) => ["donor", donor])];
     const model = studio.namedModel;
     const fit = studio.namedFit;
@@ -75,7 +75,7 @@ export class HandOut {
       const linked = edits.length || (sample && (sample !== FIRST_SAMPLE || model || fit));
       history.replaceState(null, "", linked ? `#${fragmentOf(this.#shared)}` : location.pathname + location.search);
     }
-    byId("link-note").textContent = noteOf(studio.photo, donors, edits.length);
+    byId("link-note").textContent = noteOf(studio.photo, studio.compact().donors, edits.length);
   }
 
   async #saveTokens() {

@@ -1,11 +1,15 @@
 // Which token holds each place of the picture, with smooth borders, and how that looks in colour.
 
+import { bordersOf } from "./outline.js";
 import { rgb } from "./palette.js";
 
 const SIDE = 288;
 const LABEL_SHARE = 0.012;
 const LABEL_ROOM = 18;
+const LABEL_PX = 17;
 const LIT_OPACITY = 0.45;
+/** Of lines, in CSS pixels: white, with a dark rim, so that they show on any photo. */
+const [THIN, STRONG, RIM] = [1.25, 2.5, 1.5];
 
 /**
  * The pixels of a line of `side` in runs: each run lies between the middles of two of `cells` cells.
@@ -72,6 +76,21 @@ function fillBlock(owner, side, [a, b, c, d], tokens, { row, column, h, w }) {
   }
 }
 
+/** What a token holds of a pixel, between the middles of the grid's cells. @param {import("./tokens.js").Tokens} tokens */
+function sharesIn({ localization, count, grid: [h, w] }) {
+  const along = (cells) => Float32Array.from({ length: SIDE }, (_, i) => Math.min(cells - 1, Math.max(0, ((i + 0.5) * cells) / SIDE - 0.5)));
+  const [across, down] = [along(w), along(h)];
+  return (k, x, y) => {
+    const [u, v] = [across[x], down[y]];
+    const [left, top] = [Math.floor(u), Math.floor(v)];
+    const [right, bottom] = [Math.min(w - 1, left + 1), Math.min(h - 1, top + 1)];
+    const at = (column, row) => localization[(row * w + column) * count + k];
+    const above = at(left, top) + (at(right, top) - at(left, top)) * (u - left);
+    const below = at(left, bottom) + (at(right, bottom) - at(left, bottom)) * (u - left);
+    return above + (below - above) * (v - top);
+  };
+}
+
 /** A pixel as image data holds it. @param {number[]} colour red, green, blue @param {number} opacity */
 function packed([red, green, blue], opacity) {
   return ((Math.min(255, Math.round(255 * opacity)) << 24) | (blue << 16) | (green << 8) | red) >>> 0;
@@ -81,6 +100,7 @@ function packed([red, green, blue], opacity) {
 export class Regions {
   /** @param {import("./tokens.js").Tokens} tokens */
   constructor(tokens) {
+    this.tokens = tokens;
     this.count = tokens.count;
     this.owner = ownersOf(tokens, SIDE);
     this.canvas = new OffscreenCanvas(SIDE, SIDE);
@@ -94,49 +114,60 @@ export class Regions {
   }
 
   /**
-   * Paint the regions over a canvas.
+   * Paint the regions over what a canvas shows.
    * @param {CanvasRenderingContext2D} context
    * @param {{opacity: number, lit: number | null, selected: number[], labels: boolean, only?: boolean}} look `only`: nothing
    *   but what is lit or selected
    */
   draw(context, look) {
-    const { width, height } = context.canvas;
-    context.clearRect(0, 0, width, height);
-    const image = new ImageData(SIDE, SIDE);
-    const pixels = new Uint32Array(image.data.buffer);
+    const { width } = context.canvas;
     const lit = look.lit !== null ? [look.lit] : look.selected;
     const colours = Array.from({ length: this.count }, (_, k) => {
       if (lit.includes(k)) return packed(rgb(k), look.only ? 0 : Math.max(LIT_OPACITY, 1.15 * look.opacity));
       return packed(rgb(k), lit.length ? 0.42 * look.opacity : look.opacity);
     });
-    for (let i = 0; i < pixels.length; i++) pixels[i] = colours[this.owner[i]];
-    this.#outline(pixels, lit, look.only ?? false);
-    this.canvas.getContext("2d").putImageData(image, 0, 0);
-    context.imageSmoothingQuality = "high";
-    context.drawImage(this.canvas, 0, 0, width, height);
-    if (look.labels) this.#label(context, lit);
+    if (colours.some((colour) => colour >>> 24)) this.#fill(context, colours);
+    // Pixels of the canvas for one of the page.
+    const unit = width / (context.canvas.clientWidth || width);
+    this.#outline(context, lit, look.only ?? false, unit);
+    if (look.labels) this.#label(context, lit, unit);
   }
 
-  /** White lines with a dark side, so that they show on any photo. */
-  #outline(pixels, lit, only) {
-    const { owner } = this;
-    const bright = Array.from({ length: this.count }, (_, k) => lit.includes(k));
-    const [strong, light, dark] = [packed([255, 255, 255], 1), packed([255, 255, 255], 0.7), packed([0, 0, 0], 0.45)];
-    for (let y = 1; y < SIDE - 1; y++) {
-      for (let i = y * SIDE + 1; i < (y + 1) * SIDE - 1; i++) {
-        const k = owner[i];
-        const [right, below, left, above] = [owner[i + 1], owner[i + SIDE], owner[i - 1], owner[i - SIDE]];
-        if (right === k && below === k && left === k && above === k) continue;
-        if (bright[k] || bright[right] || bright[below] || bright[left] || bright[above]) pixels[i] = strong;
-        else if (!only) pixels[i] = right !== k || below !== k ? light : dark;
-      }
+  #fill(context, colours) {
+    const image = new ImageData(SIDE, SIDE);
+    const pixels = new Uint32Array(image.data.buffer);
+    for (let i = 0; i < pixels.length; i++) pixels[i] = colours[this.owner[i]];
+    this.canvas.getContext("2d").putImageData(image, 0, 0);
+    context.drawImage(this.canvas, 0, 0, context.canvas.width, context.canvas.height);
+  }
+
+  #outline(context, lit, only, unit) {
+    this.borders ??= bordersOf(this.owner, SIDE, sharesIn(this.tokens));
+    const [strong, others] = [new Path2D(), new Path2D()];
+    for (const { tokens, path } of this.borders) (tokens.some((k) => lit.includes(k)) ? strong : others).addPath(path);
+    const { width } = context.canvas;
+    const stroke = (path, colour, thickness) => {
+      context.strokeStyle = colour;
+      context.lineWidth = (thickness * unit) / width;
+      context.stroke(path);
+    };
+    context.save();
+    context.scale(width, width);
+    context.lineJoin = "round";
+    if (!only) {
+      stroke(others, "#0007", THIN + RIM);
+      stroke(others, "#fffc", THIN);
     }
+    stroke(strong, "#0009", STRONG + RIM);
+    stroke(strong, "#fff", STRONG);
+    context.restore();
   }
 
   /** Numbers in the middle of regions that have room for them. */
-  #label(context, lit) {
+  #label(context, lit, unit) {
     const scale = context.canvas.width / SIDE;
-    context.font = `600 ${Math.round(context.canvas.width / 34)}px system-ui, sans-serif`;
+    const size = Math.min(LABEL_PX * unit, context.canvas.width / 34);
+    context.font = `600 ${Math.round(size)}px system-ui, sans-serif`;
     context.textAlign = "center";
     context.textBaseline = "middle";
     context.lineJoin = "round";
@@ -146,7 +177,7 @@ export class Regions {
       if (placed.some((other) => Math.hypot(other.x - x, other.y - y) < LABEL_ROOM)) continue;
       placed.push({ x, y });
       context.globalAlpha = !lit.length || lit.includes(k) ? 1 : 0.35;
-      context.lineWidth = context.canvas.width / 110;
+      context.lineWidth = 0.3 * size;
       context.strokeStyle = "#000b";
       context.strokeText(String(k), x * scale, y * scale);
       context.fillStyle = "#fff";

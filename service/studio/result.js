@@ -61,8 +61,8 @@ export class Result {
     const { hovered, selection } = this.studio;
     const lit = hovered !== null && this.studio.remains(hovered) ? hovered : null;
     const context = this.marks.getContext("2d");
-    if (lit === null && !selection.length) context.clearRect(0, 0, this.marks.width, this.marks.height);
-    else this.stage.regions?.draw(context, { opacity: 0, lit, selected: selection, labels: false, only: true });
+    context.clearRect(0, 0, this.marks.width, this.marks.height);
+    if (lit !== null || selection.length) this.stage.regions?.draw(context, { opacity: 0, lit, selected: selection, labels: false, only: true });
   }
 
   #divide() {

@@ -248,6 +248,7 @@ export class Stage {
     const opacity = Number(byId("opacity").value);
     const lit = studio.hovered !== null && studio.remains(studio.hovered) ? studio.hovered : null;
     const labels = shown && this.#tool === "move";
+    context.clearRect(0, 0, context.canvas.width, context.canvas.height);
     this.regions.draw(context, { opacity: shown ? opacity : 0, lit, selected: studio.selection, labels, only: !shown });
     if (this.#tool === "paint" && this.#cursor) this.#drawBrush(context);
   }

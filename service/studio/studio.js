@@ -7,7 +7,7 @@ import { Models } from "./models.js";
 import { Picture } from "./picture.js";
 import { Problem } from "./problem.js";
 import { applyEdits, extended, shortened } from "./edits.js";
-import { compacted, missing } from "./donors.js";
+import { callable, compacted, missing } from "./donors.js";
 
 /** Events: "models", "photo", "tokens" (the edited ones), "edits", "selection", "hover", "donors"; its parts have their own. */
 export class Studio extends EventTarget {
@@ -198,9 +198,14 @@ export class Studio extends EventTarget {
     return this.edited?.remaining[k] ?? false;
   }
 
-  /** The edits and the donors that they use, as links and calls tell them. */
+  /** The edits and the donors that they use, as links tell them. */
   compact() {
     return compacted(this.edits, this.donors);
+  }
+
+  /** The same as calls tell them. */
+  callable() {
+    return callable(this.edits, this.donors);
   }
 
   /** The scene has something new. @param {string[]} kinds what has changed beside the edits */

@@ -347,6 +347,25 @@ def test_pictures_are_enlarged_and_edited_there(visitor: Visitor, server: Server
     assert visitor.edits() == []
 
 
+def test_outlines_are_as_thin_on_an_enlarged_picture(visitor: Visitor) -> None:
+    def width() -> float:
+        """Of the lines that a row of pixels crosses, the median."""
+        drawn = visitor.picture("#overlay").any(2)
+        edges = np.diff(drawn.astype(int), axis=1, prepend=0, append=0)
+        return float(np.median(np.where(edges < 0)[1] - np.where(edges > 0)[1]))
+
+    page = visitor.page
+    page.click("#tool-paint")  # without numbers
+    before, side = width(), visitor.overlay()["width"]
+    for _ in range(3):
+        page.click("#zoom-in")
+    page.wait_for_function(
+        "(width) => Math.abs(document.querySelector('#overlay').width - width) <= 1", arg=1.5**3 * side
+    )
+    assert 2 <= before <= 5
+    assert abs(width() - before) <= 1
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_regions_follow_the_same_rules_as_the_service(visitor: Visitor, coffee: bytes, seed: int) -> None:
     """Tokens that the page edited itself are drawn as the service draws its own edits."""

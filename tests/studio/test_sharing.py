@@ -225,6 +225,17 @@ def test_picture_tokens_and_edits_are_downloaded(visitor: Visitor, cat: bytes, t
     visitor.settle()
     drawn = run_call("curl", visitor.call("curl"), tmp_path)
     assert np.abs(visitor.picture().astype(int) - pixels_of(drawn)).max() <= 1
+    # Of tokens there is no picture that a call could name as donor: their numbers stand in it.
+    visitor.load("more.safetensors", tokens.read_bytes(), "#second-file")
+    expect(page.locator("#second-photo")).to_have_attribute("aria-label", "Second photo: more.safetensors")
+    for token, other in ((3, "self 5"), (2, "second 6")):
+        visitor.token(token).click()
+        page.select_option("#partner", other)
+        page.click("#take")
+    for language in ("curl", "python"):
+        drawn = run_call(language, visitor.call(language), tmp_path)
+        assert np.abs(visitor.picture().astype(int) - pixels_of(drawn)).max() <= 1
+    page.keyboard.press("Escape")
     page.reload()
     expect(page.locator("#source-size")).to_contain_text("mine-edited.safetensors ·")
     page.click("#tab-search")

@@ -173,6 +173,17 @@ def test_two_models_are_compared_side_by_side(visit: Visit, tmp_path: Path) -> N
         expect(page.locator("#versus-difference")).to_be_hidden()
         found = Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
+        # The same place in both: the left one has token 8 there, and so has the right one, the same model.
+        plain = visitor.picture(".column canvas >> nth=3")
+        place = np.add(home_of(server, image, 8), 0.5) / 12 * (regions["width"], regions["height"])
+        page.locator(".column canvas").first.hover(position={"x": place[0], "y": place[1]})
+        for held in page.locator(".held").all():
+            expect(held).to_have_text(re.compile(r"^Token 8, \d+(\.\d)? % of the picture$"))
+        marked = visitor.picture(".column canvas >> nth=3")
+        assert (marked != plain).any()
+        page.mouse.move(0, 0)
+        expect(page.locator(".held").first).to_have_text("Point at a place to see which token holds it.")
+        assert (visitor.picture(".column canvas >> nth=3") == plain).all()
         visitor.slide("#versus-split", 20)
         clip = page.locator(".versus .first").evaluate("node => getComputedStyle(node).clipPath")
         assert clip == "inset(0px 80% 0px 0px)"
