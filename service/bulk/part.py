@@ -18,6 +18,7 @@ from service.bulk.table import ROWS_AT_ONCE
 from service.errors import ServiceError
 from service.runtime.bundle import Manifest
 from service.runtime.engine import OUTPUTS, VECTORS, Arrays
+from service.tokens.box import WHOLE, Box, box_text
 from service.tokens.pictures import Fit, Source
 from service.tokens.pooling import LISTS, Pooling, normalized
 from service.tokens.token_file import shares_to_uint8
@@ -34,10 +35,12 @@ class Layout:
     | `localization` | uint8 (h, w, r), as compact token files have it |
     | `rectangle` | float32 (4): what the model saw of the picture; left, top, right, bottom in its pixels |
 
-    The last three are there with `tokens` alone. The metadata has model, pooling and fit.
+    The last three are there with `tokens` alone. The metadata has model, pooling, fit and box.
     """
 
-    def __init__(self, manifest: Manifest, *, pooling: Pooling, fit: Fit, tokens: bool) -> None:
+    def __init__(
+        self, manifest: Manifest, *, pooling: Pooling, fit: Fit, box: Box = WHOLE, tokens: bool
+    ) -> None:
         r, width = manifest.num_sparse_tokens, manifest.width
         self._vector = VECTORS[pooling]
         self._tokens = tokens
@@ -52,7 +55,9 @@ class Layout:
                 "localization": _lists(pa.uint8(), (*manifest.grid, r)),
                 "rectangle": _lists(pa.float32(), (4,)),
             }
-        self.schema = pa.schema(columns, {"model": manifest.id, "pooling": pooling, "fit": fit})
+        self.schema = pa.schema(
+            columns, {"model": manifest.id, "pooling": pooling, "fit": fit, "box": box_text(box)}
+        )
 
     def rows(self, ids: Sequence[str], sources: Sequence[Source], encoded: Arrays) -> pa.RecordBatch:
         """The rows of n pictures and of what the encoder made of them."""

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from service.bulk.shards import Kind
+from service.tokens.box import WHOLE, Box
 from service.tokens.pictures import Fit
 from service.tokens.pooling import Pooling
 
@@ -18,6 +19,7 @@ class Options(BaseModel):
     pooling: Pooling | None = None
     """None leaves it to the model."""
     fit: Fit = "crop"
+    box: Box = WHOLE
     tokens: bool = False
     image_column: str | None = None
     """None looks for one."""

@@ -59,8 +59,10 @@ class Worker:
         bundle = choose_bundle(self._settings.models_dir, record.model, self._settings.device)
         engine = Engine(bundle, self._settings, tell=lambda _: None)
         self._side = engine.manifest.image_size
-        self._layout = Layout(bundle.manifest, pooling=record.pooling, fit=record.fit, tokens=record.tokens)
-        self._fit = record.fit
+        self._layout = Layout(
+            bundle.manifest, pooling=record.pooling, fit=record.fit, box=record.box, tokens=record.tokens
+        )
+        self._fit, self._box = record.fit, record.box
         self._reader = Reader(
             source, root, record.kind, image_column=record.image_column, id_column=record.id_column
         )
@@ -163,7 +165,7 @@ class Worker:
         if isinstance(row.content, ServiceError):
             return row.content
         try:
-            picture = self._pictures.picture(row.content, self._side, self._fit)
+            picture = self._pictures.picture(row.content, self._side, self._fit, self._box)
             ready = await self._budget.item(picture, "", math.inf)
             encoded = await self._batcher.submit(
                 "encode", ready, outputs=self._layout.outputs, deadline=math.inf, lane="small"

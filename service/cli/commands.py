@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from service.tokens.box import Box, parse_box
 from service.tokens.names import escaped
 from service.tokens.pictures import Fit
 from service.tokens.pooling import Pooling
@@ -29,6 +30,9 @@ Model = Annotated[
     str | None, typer.Option(help="Model, by name or name@version.", show_default="the default one")
 ]
 Square = Annotated[Fit, typer.Option(help="How a picture becomes square.")]
+Part = Annotated[
+    str, typer.Option(help="Part of each picture that is seen: left,top,right,bottom, from 0 to 1.")
+]
 Vector = Annotated[
     Pooling | None,
     typer.Option(
@@ -47,6 +51,7 @@ def embed(
     api_key: ApiKey = None,
     model: Model = None,
     fit: Square = "crop",
+    box: Part = "0,0,1,1",
     concurrency: Concurrency = 8,
 ) -> None:
     """Write a vector for each picture of a folder into a Parquet file.
@@ -54,7 +59,8 @@ def embed(
     Columns: path (within the folder) and embedding, of length 1. Pictures that can't be read are named on
     standard error and left out; the exit code is then 1. The file appears when it is complete.
     """
-    _run(lambda job: job.embed(source, out, pooling, fit), out, server, api_key, model, concurrency)
+    seen = _box(box)
+    _run(lambda job: job.embed(source, out, pooling, fit, seen), out, server, api_key, model, concurrency)
 
 
 def tokens(
@@ -64,6 +70,7 @@ def tokens(
     api_key: ApiKey = None,
     model: Model = None,
     fit: Square = "crop",
+    box: Part = "0,0,1,1",
     concurrency: Concurrency = 8,
 ) -> None:
     """Write the tokens of each picture of a folder into a Parquet file, for reconstruct and for programs.
@@ -71,7 +78,8 @@ def tokens(
     Columns: path (within the folder) and tokens, a compact safetensors file each. Pictures that can't be read
     are named on standard error and left out; the exit code is then 1. The file appears when it is complete.
     """
-    _run(lambda job: job.tokens(source, out, fit), out, server, api_key, model, concurrency)
+    seen = _box(box)
+    _run(lambda job: job.tokens(source, out, fit, seen), out, server, api_key, model, concurrency)
 
 
 def reconstruct(
@@ -93,6 +101,7 @@ def reconstruct(
     api_key: ApiKey = None,
     model: Model = None,
     fit: Square = "crop",
+    box: Part = "0,0,1,1",
     concurrency: Concurrency = 8,
 ) -> None:
     """Draw each picture of a folder from its tokens, after edits.
@@ -100,8 +109,9 @@ def reconstruct(
     OUT gets the folder's own layout. Pictures that can't be read are named on standard error and left out;
     the exit code is then 1.
     """
+    seen = _box(box)
     _run(
-        lambda job: job.reconstruct(source, out, edits, donor or [], fit),
+        lambda job: job.reconstruct(source, out, edits, donor or [], fit, seen),
         out,
         server,
         api_key,
@@ -123,6 +133,7 @@ def bulk(
     tokens: Annotated[bool, typer.Option("--tokens", help="Write tokens and localization, too.")] = False,
     model: Model = None,
     fit: Square = "crop",
+    box: Part = "0,0,1,1",
     image_column: Annotated[
         str | None,
         typer.Option(
@@ -168,6 +179,7 @@ def bulk(
     options = Options(
         pooling=pooling,
         fit=fit,
+        box=_box(box),
         tokens=tokens,
         image_column=image_column,
         id_column=id_column,
@@ -228,6 +240,14 @@ def _run(
     typer.echo(f"{job_done.done} written to {escaped(str(out))}, {job_done.failed} failed", err=True)
     if job_done.failed:
         raise typer.Exit(1)
+
+
+def _box(given: str) -> Box:
+    """The part that --box names; exits with 2 where it names none."""
+    try:
+        return parse_box(given)
+    except ValueError as error:
+        _fail(f"--box: {error}, got {given}")
 
 
 def _fail(error: Any) -> NoReturn:

@@ -19,6 +19,7 @@ from PIL import Image
 from service.bulk.table import check_place, clear_killed, table, written_whole
 from service.client import AsyncStellarClient, ImageTokens, Result, pack, unpack
 from service.client.served import Served
+from service.tokens.box import Box, box_text
 from service.tokens.files import pictures_within
 from service.tokens.names import escaped
 from service.tokens.pictures import SUFFIXES, Fit
@@ -85,17 +86,17 @@ class Job:
         self.done = 0
         self.failed = 0
 
-    async def embed(self, source: Path, out: Path, pooling: Pooling | None, fit: Fit) -> None:
+    async def embed(self, source: Path, out: Path, pooling: Pooling | None, fit: Fit, box: Box) -> None:
         """Write path and embedding of each picture: D numbers, or r times D."""
         if pooling is None:
             pooling = self._served.poolings[0]  # type: ignore[assignment]  # a newer one's is sent as it is
         kind = pa.list_(pa.float32(), self._served.width)
         if pooling in LISTS:
             kind = pa.list_(kind, self._served.num_sparse_tokens)
-        metadata = {"model": self._served.id, "pooling": pooling, "fit": fit}
+        metadata = {"model": self._served.id, "pooling": pooling, "fit": fit, "box": box_text(box)}
         names, paths = _pictures(source)
         _spare(paths, [out])
-        results = self._client.embed_all(paths, pooling=pooling, fit=fit, progress=True)
+        results = self._client.embed_all(paths, pooling=pooling, fit=fit, box=box, progress=True)
         with table(out, pa.schema({"path": pa.string(), "embedding": kind}, metadata)) as add:
 
             def keep(name: str, vector: NDArray[np.float32]) -> None:
@@ -103,13 +104,14 @@ class Job:
 
             await self._each(names, results, keep)
 
-    async def tokens(self, source: Path, out: Path, fit: Fit) -> None:
+    async def tokens(self, source: Path, out: Path, fit: Fit, box: Box) -> None:
         """Write path and tokens of each picture, the latter as a compact safetensors file."""
         names, paths = _pictures(source)
         _spare(paths, [out])
-        results = self._client.tokens_all(paths, storage="compact", fit=fit, progress=True)
+        results = self._client.tokens_all(paths, storage="compact", fit=fit, box=box, progress=True)
         schema = pa.schema(
-            {"path": pa.string(), "tokens": pa.binary()}, {"model": self._served.id, "fit": fit}
+            {"path": pa.string(), "tokens": pa.binary()},
+            {"model": self._served.id, "fit": fit, "box": box_text(box)},
         )
         with table(out, schema) as add:
 
@@ -119,7 +121,7 @@ class Job:
             await self._each(names, results, keep)
 
     async def reconstruct(
-        self, source: Path, out: Path, edits: str, donors: Sequence[Path], fit: Fit
+        self, source: Path, out: Path, edits: str, donors: Sequence[Path], fit: Fit, box: Box
     ) -> None:
         """Draw each picture, or each row of a table that `tokens` has written, into the folder `out`.
 
@@ -139,7 +141,7 @@ class Job:
             names, paths = _pictures(source)
             taken = [*paths, *donors]
             results = self._client.reconstruct_all(
-                paths, edits=decoded, donors=donors, fit=fit, progress=True
+                paths, edits=decoded, donors=donors, fit=fit, box=box, progress=True
             )
         drawn = _drawn(names, out)
         _spare(taken, drawn.values())

@@ -25,6 +25,7 @@ from service.client.patience import patience
 from service.client.pictures import Picture, decoded, encoded
 from service.client.served import ServedModels
 from service.client.stream import Result, in_order
+from service.tokens.box import WHOLE, Box, box_text
 from service.tokens.pictures import Fit
 from service.tokens.pooling import Pooling
 from service.tokens.token_file import SAFETENSORS, ImageTokens, Storage, pack, unpack
@@ -97,25 +98,29 @@ class AsyncStellarClient:
         pooling: Pooling | None = None,
         normalize: bool = True,
         fit: Fit = "crop",
+        box: Box = WHOLE,
     ) -> NDArray[np.float32]:
         """The picture's vector (D,), or with the poolings `tokens` and `concepts` each token's (r, D).
 
         Without one the model chooses: `models` tells its `poolings`, the first of which it is.
+        `box` is the part of the picture that the model sees: left, top, right and bottom, from 0 to 1.
         """
-        params = {"normalize": normalize, "fit": fit} | ({"pooling": pooling} if pooling else {})
+        params = {"normalize": normalize, **_view(fit, box)} | ({"pooling": pooling} if pooling else {})
         answer = await self._send("/embed", NPY, params, picture)
         (vector,) = np.load(io.BytesIO(answer))
         return vector  # type: ignore[no-any-return]
 
-    async def tokens(self, picture: Picture, *, storage: Storage = "full", fit: Fit = "crop") -> ImageTokens:
+    async def tokens(
+        self, picture: Picture, *, storage: Storage = "full", fit: Fit = "crop", box: Box = WHOLE
+    ) -> ImageTokens:
         """What is in the picture and where; `storage="compact"` sends a quarter of the bytes, rounded."""
-        params = {"storage": storage, "fit": fit}
+        params = {"storage": storage, **_view(fit, box)}
         (tokens,) = unpack(await self._send("/tokens", SAFETENSORS, params, picture))
         return tokens
 
-    async def heatmaps(self, picture: Picture, *, fit: Fit = "crop") -> Image.Image:
+    async def heatmaps(self, picture: Picture, *, fit: Fit = "crop", box: Box = WHOLE) -> Image.Image:
         """A sheet that shows the picture, its tokens' regions and each token's map."""
-        return decoded(await self._send("/tokens", PNG, {"fit": fit}, picture))
+        return decoded(await self._send("/tokens", PNG, _view(fit, box), picture))
 
     async def reconstruct(
         self,
@@ -124,12 +129,13 @@ class AsyncStellarClient:
         edits: Edits = (),
         donors: Sequence[Picture] = (),
         fit: Fit = "crop",
+        box: Box = WHOLE,
     ) -> Image.Image:
         """The picture that the tokens of a picture stand for, after edits.
 
         `donors` are the pictures that the edits `replace` and `blend` may take tokens from, by their index.
         """
-        params = {"edits": json.dumps(list(edits)), "fit": fit}
+        params = {"edits": json.dumps(list(edits)), **_view(fit, box)}
         return decoded(await self._send("/reconstruct", PNG, params, picture, donors))
 
     def embed_all(
@@ -139,6 +145,7 @@ class AsyncStellarClient:
         pooling: Pooling | None = None,
         normalize: bool = True,
         fit: Fit = "crop",
+        box: Box = WHOLE,
         progress: bool = False,
     ) -> AsyncGenerator[Result[P, NDArray[np.float32]], None]:
         """The vectors of any number of pictures, as they come, in their order.
@@ -147,7 +154,7 @@ class AsyncStellarClient:
         all (a wrong key, a service that is away for good) is raised. Few pictures are held at a time, and
         `pictures` is read in threads, no further than needed.
         """
-        ask = partial(self.embed, pooling=pooling, normalize=normalize, fit=fit)
+        ask = partial(self.embed, pooling=pooling, normalize=normalize, fit=fit, box=box)
         return in_order(pictures, ask, at_once=self._held, progress="embed" if progress else None)
 
     def tokens_all(
@@ -156,10 +163,11 @@ class AsyncStellarClient:
         *,
         storage: Storage = "full",
         fit: Fit = "crop",
+        box: Box = WHOLE,
         progress: bool = False,
     ) -> AsyncGenerator[Result[P, ImageTokens], None]:
         """The tokens of any number of pictures, as `embed_all` does it."""
-        ask = partial(self.tokens, storage=storage, fit=fit)
+        ask = partial(self.tokens, storage=storage, fit=fit, box=box)
         return in_order(pictures, ask, at_once=self._held, progress="tokens" if progress else None)
 
     def reconstruct_all(
@@ -169,10 +177,11 @@ class AsyncStellarClient:
         edits: Edits = (),
         donors: Sequence[Picture] = (),
         fit: Fit = "crop",
+        box: Box = WHOLE,
         progress: bool = False,
     ) -> AsyncGenerator[Result[Drawable, Image.Image], None]:
         """The reconstructions of any number of pictures or tokens, as `embed_all` does it."""
-        ask = partial(self.reconstruct, edits=edits, donors=donors, fit=fit)
+        ask = partial(self.reconstruct, edits=edits, donors=donors, fit=fit, box=box)
         return in_order(pictures, ask, at_once=self._held, progress="reconstruct" if progress else None)
 
     async def models(self) -> ServedModels:
@@ -221,6 +230,11 @@ class AsyncStellarClient:
         if not answer.is_success or answer.headers.get("content-type") != accept:
             raise problem_of(answer)
         return answer.content
+
+
+def _view(fit: Fit, box: Box) -> dict[str, str]:
+    """The options that say what a model sees of a picture."""
+    return {"fit": fit} | ({} if box == WHOLE else {"box": box_text(box)})
 
 
 def _files(picture: Picture | ImageTokens, donors: Sequence[Picture]) -> list[tuple[str, tuple[str, bytes]]]:

@@ -23,6 +23,7 @@ from service.http.work import Work
 from service.models.models import Models
 from service.models.served import ServedModel
 from service.settings import Settings
+from service.tokens.box import WHOLE, Box
 from service.tokens.pictures import Fit, Pictures
 from service.watch.metrics import Metrics
 
@@ -127,7 +128,13 @@ class Kit:
     metrics: Metrics
 
     def begin(
-        self, client: str, model: ServedModel, *, fit: Fit = "crop", timeout_s: float = math.inf
+        self,
+        client: str,
+        model: ServedModel,
+        *,
+        fit: Fit = "crop",
+        box: Box = WHOLE,
+        timeout_s: float = math.inf,
     ) -> Work:
         """Start the clock; the settings' limit holds beside `timeout_s`."""
         return Work(
@@ -138,6 +145,7 @@ class Kit:
             client=client,
             deadline=time.monotonic() + min(timeout_s, self.settings.request_timeout_s),
             fit=fit,
+            box=box,
             at_once=min(self.settings.max_images, lane_capacity("bulk", self.settings.max_queue)),
         )
 

@@ -98,7 +98,12 @@ TOKENS_DOCS = _docs(
                         "semantics": [[0.3, -1.2]],
                         "localization": [[[0.9, 0.1]]],
                         "concepts": [[0.1, -0.4]],
-                        "source": {"width": 640, "height": 480, "rectangle": [80, 0, 560, 480]},
+                        "source": {
+                            "width": 640,
+                            "height": 480,
+                            "rectangle": [80, 0, 560, 480],
+                            "box": [0, 0, 640, 480],
+                        },
                     }
                 ],
             }

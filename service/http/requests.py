@@ -9,9 +9,18 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 
 from service.errors import (
@@ -28,6 +37,7 @@ from service.errors import (
 from service.http.documents import SMALL_BYTES, Text, read_body, read_object
 from service.http.items import Item, from_base64
 from service.http.multipart import Part, read_form
+from service.tokens.box import WHOLE, Box, parse_box
 from service.tokens.pictures import Fit
 from service.tokens.pooling import Pooling
 from service.tokens.token_file import SAFETENSORS, Storage
@@ -57,6 +67,23 @@ FORM_BEGINS = re.compile(rb"\s*(images?|donors?|tokens)=")
 """What no image begins with, whatever the Content-Type says."""
 
 
+def _box(given: Any) -> Box:
+    try:
+        return parse_box(given)
+    except ValueError as error:
+        raise PydanticCustomError("box", "{reason}", {"reason": str(error)}) from None
+
+
+SentBox: TypeAlias = Annotated[
+    Box,
+    BeforeValidator(_box),
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4, "default": list(WHOLE)}
+    ),
+]
+"""A box in any of its forms; other values are told as one error."""
+
+
 class Sent(BaseModel):
     """What callers send: null stands for the default, as if the field were absent."""
 
@@ -76,6 +103,11 @@ class Options(Sent):
         None, description="name or name@version; the default model if absent."
     )
     fit: Fit = Field("crop", description="How a picture becomes square: crop the middle, stretch, or pad.")
+    box: SentBox = Field(
+        WHOLE,
+        description="The part of each image that the model sees, and that fit makes square: left, top, right "
+        'and bottom as shares of the upright image; as text "0.1,0,0.6,1". Donors are seen whole.',
+    )
 
 
 class EmbedOptions(Options):

@@ -17,6 +17,7 @@ from service.batching.lanes import Lane
 from service.errors import QueueFull, ServiceError
 from service.http.items import Item
 from service.models.served import ServedModel
+from service.tokens.box import WHOLE, Box
 from service.tokens.pictures import DecodedImage, Fit, Pictures
 from service.tokens.pooling import Pooling, normalized
 from service.tokens.types import Floats, Pixels, Tokens
@@ -47,6 +48,7 @@ class Work:
     client: str
     deadline: float
     fit: Fit
+    box: Box = WHOLE
     at_once: int
     """How many of its images may be at work at the same time, however many it has."""
     lane: Lane = "small"
@@ -92,7 +94,7 @@ class Work:
             raise item
         started = time.monotonic()
         try:
-            picture = self.pictures.picture(item, self.model.manifest.image_size, self.fit)
+            picture = self.pictures.picture(item, self.model.manifest.image_size, self.fit, self.box)
         except ServiceError:
             await asyncio.sleep(0)  # others have their turn between many that are refused
             raise

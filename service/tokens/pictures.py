@@ -7,6 +7,7 @@ Transparent parts become white.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.tokens.box import WHOLE, Box, pixels_of
 from service.tokens.header import read_header
 from service.tokens.opened import one_picture, opened, orientation_of
 from service.tokens.upright import Upright
@@ -34,6 +36,8 @@ MAX_PIXELS = 178_956_970
 """Pillow refuses more."""
 SPARE = 1.25
 """How much larger than the model's picture a JPEG is decoded at least, where it is."""
+LONGEST_SIDE = 65_535
+"""Of a JPEG: none is decoded for a longer one."""
 RESIZED_BYTES = 4 * 36
 """For a pixel of the model's picture, what is resampled at most: less than six times as wide and as high."""
 
@@ -45,7 +49,9 @@ class Source:
     width: int
     height: int
     rectangle: tuple[float, float, float, float]
-    """Left, top, right, bottom of what the model sees; beyond the picture where it was padded."""
+    """Left, top, right, bottom of what the model sees; beyond picture and box where it was padded."""
+    box: tuple[float, float, float, float]
+    """The part that was asked for; all of the picture where none was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +68,14 @@ class Picture:
     decoded: DecodedImage
     """Once there is one."""
 
-    def __init__(self, data: bytes, side: int, fit: Fit, max_pixels: int) -> None:
+    def __init__(self, data: bytes, side: int, fit: Fit, max_pixels: int, box: Box = WHOLE) -> None:
         """Read its header; raises what `decode_image` does of what that tells."""
-        self._data, self._side, self._fit = data, side, fit
+        self._data, self._side, self._fit, self._box = data, side, fit, box
+        # The part has as many pixels as otherwise the whole.
+        share = min(box[2] - box[0], box[3] - box[1])
+        self._short_side = math.ceil(min(round(SPARE * side) / share, LONGEST_SIDE))
         with one_picture():
-            self._header = header = read_header(data, max_pixels, round(SPARE * side))
+            self._header = header = read_header(data, max_pixels, self._short_side)
         pixels = header.width * header.height
         self.cost = max(pixels, header.decoded_bytes + RESIZED_BYTES * min(pixels // 36, side * side))
         """Bytes that decoding takes at its peak; a byte a pixel at least, for the time."""
@@ -77,8 +86,8 @@ class Picture:
         """What the encoder takes: its pixels, decoded here and now; see `decode_image`."""
         self.began = time.monotonic()
         with one_picture():
-            upright, full = opened(self._data, self._header, round(SPARE * self._side))
-            self.decoded = _fitted(upright, full, self._side, self._fit)
+            upright, full = opened(self._data, self._header, self._short_side)
+            self.decoded = _fitted(upright, full, self._side, self._fit, self._box)
         self.ended = time.monotonic()
         return {"image": self.decoded.pixels}
 
@@ -89,18 +98,18 @@ class Pictures:
     def __init__(self, *, max_pixels: int) -> None:
         self._max_pixels = max_pixels
 
-    def picture(self, data: bytes, side: int, fit: Fit) -> Picture:
+    def picture(self, data: bytes, side: int, fit: Fit, box: Box = WHOLE) -> Picture:
         """What was sent, not yet decoded, for a model that sees squares of `side` pixels; see `Picture`."""
-        return Picture(data, side, fit, self._max_pixels)
+        return Picture(data, side, fit, self._max_pixels, box)
 
 
-def decode_image(data: bytes, side: int, fit: Fit, max_pixels: int) -> DecodedImage:
-    """Pixels (side, side, 3) of the image in `data`.
+def decode_image(data: bytes, side: int, fit: Fit, max_pixels: int, box: Box = WHOLE) -> DecodedImage:
+    """Pixels (side, side, 3) of what is within `box` of the image in `data`.
 
     Raises `EmptyImage`, `UnknownImageFormat`, `UnsupportedImage`, `CorruptImage`, `TooManyPixels` and
     `TooMuchMemory`.
     """
-    picture = Picture(data, side, fit, max_pixels)
+    picture = Picture(data, side, fit, max_pixels, box)
     picture.arrays()
     return picture.decoded
 
@@ -128,32 +137,30 @@ def upright_picture(image: Image.Image) -> Image.Image:
         return Upright(image.copy(), orientation_of(image)).whole()
 
 
-def _fitted(upright: Upright, full: tuple[int, int], side: int, fit: Fit) -> DecodedImage:
+def _fitted(upright: Upright, full: tuple[int, int], side: int, fit: Fit, box: Box) -> DecodedImage:
     width, height = full
-    left, top, right, bottom = rectangle = _rectangle(width, height, fit)
+    part = pixels_of(box, width, height)
+    left, top, right, bottom = rectangle = _rectangle(part, fit)
+    # Of the square, what lies within the part.
+    inner = max(part[0], left), max(part[1], top), min(part[2], right), min(part[3], bottom)
     scale_x, scale_y = upright.size[0] / width, upright.size[1] / height
-    inside = (
-        max(0.0, left) * scale_x,
-        max(0.0, top) * scale_y,
-        min(width, right) * scale_x,
-        min(height, bottom) * scale_y,
-    )
-    share_x = (min(width, right) - max(0.0, left)) / (right - left)
-    share_y = (min(height, bottom) - max(0.0, top)) / (bottom - top)
+    inside = inner[0] * scale_x, inner[1] * scale_y, inner[2] * scale_x, inner[3] * scale_y
+    share_x, share_y = (inner[2] - inner[0]) / (right - left), (inner[3] - inner[1]) / (bottom - top)
     size = max(1, round(side * share_x)), max(1, round(side * share_y))
     picture = upright.resized(size, inside)
     if size != (side, side):
         ground = Image.new("RGB", (side, side), PAD_COLOUR)
         ground.paste(picture, ((side - size[0]) // 2, (side - size[1]) // 2))
         picture = ground
-    source = Source(width=width, height=height, rectangle=rectangle)
+    source = Source(width=width, height=height, rectangle=rectangle, box=part)
     return DecodedImage(pixels=np.asarray(picture), source=source)
 
 
-def _rectangle(width: int, height: int, fit: Fit) -> tuple[float, float, float, float]:
-    """What the model sees of a picture, in the picture's pixels."""
+def _rectangle(part: Box, fit: Fit) -> Box:
+    """What the model sees of a part of a picture, in the picture's pixels."""
     if fit == "stretch":
-        return 0.0, 0.0, float(width), float(height)
+        return part
+    width, height = part[2] - part[0], part[3] - part[1]
     side = min(width, height) if fit == "crop" else max(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
+    left, top = part[0] + (width - side) / 2, part[1] + (height - side) / 2
     return left, top, left + side, top + side

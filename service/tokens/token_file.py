@@ -88,7 +88,12 @@ def unpack(data: bytes) -> list[ImageTokens]:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         metadata = header["__metadata__"]
         sources = [
-            Source(width=s["width"], height=s["height"], rectangle=tuple(s["rectangle"]))
+            Source(
+                width=s["width"],
+                height=s["height"],
+                rectangle=tuple(s["rectangle"]),
+                box=tuple(s.get("box", (0.0, 0.0, s["width"], s["height"]))),
+            )
             for s in json.loads(metadata["sources"])
         ]
         return [

@@ -37,7 +37,7 @@ from training.evaluation.knn import knn_accuracy
 BATCH = 32
 GALLERY, QUERIES = LABELLED_SETS[:2]
 NEIGHBOURS = 10
-WHOLE = Source(width=1, height=1, rectangle=(0.0, 0.0, 1.0, 1.0))
+WHOLE = Source(width=1, height=1, rectangle=(0.0, 0.0, 1.0, 1.0), box=(0.0, 0.0, 1.0, 1.0))
 
 
 def _linear(arrays: Arrays) -> Arrays:

@@ -15,11 +15,13 @@ import numpy as np
 from service.errors import UnknownModel
 from service.http.oip.calls import Call, Parameters
 from service.http.oip.tensors import Tensor, TensorSpec
+from service.http.requests import SentBox
 from service.http.tokens import read_tokens
 from service.http.work import Work, all_good
 from service.models.models import Models
 from service.models.served import ServedModel
 from service.runtime.bundle import Manifest
+from service.tokens.box import WHOLE
 from service.tokens.pictures import Fit
 
 
@@ -65,6 +67,7 @@ class EmbedParameters(Parameters):
     """The options of /embed, save for those that change the answer's shape."""
 
     fit: Fit = "crop"
+    box: SentBox = WHOLE
     pooling: Literal["mean", "cls", "whitened"] | None = None
     normalize: bool = True
 
@@ -81,7 +84,7 @@ class Embed(Stage):
     async def run(self, work: Work, call: Call) -> dict[str, Tensor]:
         parameters = call.parameters
         assert isinstance(parameters, EmbedParameters)
-        work.fit = parameters.fit
+        work.fit, work.box = parameters.fit, parameters.box
         work.choose(parameters.pooling)
         vectors = await work.embed_all(call.inputs["image"].tolist(), normalize=parameters.normalize)
         return {"embedding": np.stack(all_good(vectors))}

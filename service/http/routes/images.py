@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -43,6 +44,7 @@ from service.http.responses import (
 from service.http.tokens import read_tokens
 from service.http.work import Seen, Work, all_good
 from service.models.served import ServedModel
+from service.tokens.box import WHOLE
 from service.tokens.edits import Edit, apply_edits, parse_edits
 from service.tokens.pooling import Pooling
 from service.tokens.token_file import SAFETENSORS
@@ -58,7 +60,7 @@ async def embed(request: Request, kit: KitDep) -> Response:
     upload = await read_upload(request, kit.settings.max_images)
     _refuse_extras(upload)
     options = upload.parse_options(EmbedOptions)
-    work = kit.begin(request.state.client, kit.models.get(options.model), fit=options.fit)
+    work = kit.begin(request.state.client, kit.models.get(options.model), fit=options.fit, box=options.box)
     pooling = work.choose(options.pooling)
     with work.admitted(len(upload.images)):
         embedding = work.embed_all(upload.images, normalize=options.normalize)
@@ -81,7 +83,7 @@ async def tokens(request: Request, kit: KitDep) -> Response:
     upload = await read_upload(request, kit.settings.max_images)
     _refuse_extras(upload)
     options = upload.parse_options(TokensOptions)
-    work = kit.begin(request.state.client, kit.models.get(options.model), fit=options.fit)
+    work = kit.begin(request.state.client, kit.models.get(options.model), fit=options.fit, box=options.box)
     if kind in (JSON, PNG) and options.storage == "compact":
         raise BadOption(f"storage: compact is a form of safetensors; accept {SAFETENSORS}, not {kind}.")
     if kind == PNG and len(upload.images) > 1:
@@ -108,7 +110,7 @@ async def reconstruct(request: Request, kit: KitDep) -> Response:
     upload = await read_upload(request, kit.settings.max_images)
     options = upload.parse_options(ReconstructOptions)
     edits = await in_thread_if(upload.large, _edits, options.edits, kit.settings.max_edits)
-    work = kit.begin(request.state.client, kit.models.get(options.model), fit=options.fit)
+    work = kit.begin(request.state.client, kit.models.get(options.model), fit=options.fit, box=options.box)
     given: list[tuple[Floats, Floats]] = []
     if upload.tokens is not None:
         given = await in_thread_if(
@@ -129,7 +131,8 @@ async def _reconstruct_all(
     work: Work, upload: Upload, given: Sequence[tuple[Floats, Floats]], edits: Sequence[Edit]
 ) -> list[Drawn | ServiceError]:
     """Every image's or token set's picture, or its error."""
-    donors = [seen.tokens.semantics for seen in all_good(await work.see_all(upload.donors))]
+    seen_donors = await replace(work, box=WHOLE).see_all(upload.donors)
+    donors = [seen.tokens.semantics for seen in all_good(seen_donors)]
     if given and upload.images:
         raise BadTokens("Send images or tokens, not both.")
 

@@ -29,7 +29,9 @@ async def embeddings(request: Request, kit: KitDep) -> Response:
     """One vector for each image. There is no place for errors beside vectors: one bad image fails all."""
     body = await read_body(request)
     options, images = await asyncio.to_thread(read_embeddings, body, kit.settings.max_inputs)
-    work = kit.begin(request.state.client, kit.models.get(options.model_name), fit=options.fit)
+    work = kit.begin(
+        request.state.client, kit.models.get(options.model_name), fit=options.fit, box=options.box
+    )
     width = work.model.manifest.width
     if options.dimensions not in (0, width):
         raise BadOption(

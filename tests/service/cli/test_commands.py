@@ -136,12 +136,15 @@ def test_every_token_has_its_vector_and_a_bar_shows_how_far_it_is(
     out = tmp_path / "vectors.parquet"
     code, told = stellar(
         *("embed", folder / "sub/deep", "--out", out, "--pooling", "tokens", "--server", server.url),
+        *("--box", "0.1,0,0.6,1"),
         FORCE_COLOR="1",  # as on a terminal
     )
     assert code == 0
     assert "1/1" in told
-    (rows,) = pq.read_table(out)["embedding"].to_pylist()
+    table = pq.read_table(out)
+    (rows,) = table["embedding"].to_pylist()
     assert np.shape(rows) == (16, 192)
+    assert table.schema.metadata[b"box"] == b"0.1,0.0,0.6,1.0"
 
 
 def test_what_was_there_stays_when_nothing_can_be_done(folder: Path, server: Server, tmp_path: Path) -> None:
@@ -149,6 +152,7 @@ def test_what_was_there_stays_when_nothing_can_be_done(folder: Path, server: Ser
     out.write_text("before")
     for options, message in (
         (("--server", "http://127.0.0.1:9"), "no answer from http://127.0.0.1:9"),
+        (("--box", "0,0,2,1"), "--box: expected shares of the picture from 0 to 1"),
         (("--server", server.url, "--model", "other"), "there is no model 'other'; there is stellar-tiny@"),
     ):
         code, told = stellar("embed", folder, "--out", out, *options)

@@ -43,8 +43,9 @@ def embedding(client: httpx.Client, image: bytes, **options: str) -> NDArray[np.
 
 def test_embeddings_are_the_service_s(stellar: StellarClient, client: httpx.Client, photo: bytes) -> None:
     np.testing.assert_allclose(stellar.embed(photo), embedding(client, photo), atol=1e-6)
-    cls = stellar.embed(photo, pooling="cls", normalize=False, fit="pad")
-    want = embedding(client, photo, pooling="cls", normalize="false", fit="pad")
+    cls = stellar.embed(photo, pooling="cls", normalize=False, fit="pad", box=(0, 0.1, 0.5, 1))
+    options = {"pooling": "cls", "fit": "pad", "box": "0,0.1,0.5,1", "normalize": "false"}
+    want = embedding(client, photo, **options)
     np.testing.assert_allclose(cls, want, atol=1e-5)
     pooling: Pooling
     for pooling in ("tokens", "concepts"):

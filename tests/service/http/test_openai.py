@@ -85,7 +85,7 @@ def test_chats_with_one_image_are_taken_as_vllm_takes_them(
 
 
 def test_options_of_embed_travel_in_the_extra_body(server: Server, client: OpenAI, photo: bytes) -> None:
-    options = {"pooling": "cls", "fit": "pad"}
+    options = {"pooling": "cls", "fit": "pad", "box": "0,0.1,0.5,1"}
     answer = client.embeddings.create(
         model=MODEL,
         input=data_uri(photo),

@@ -166,6 +166,55 @@ def test_options_stand_in_the_query_the_form_or_the_json(client: httpx.Client, p
     assert all(other == first for other in others)
 
 
+def test_box_stands_in_the_query_the_form_or_the_json(client: httpx.Client, photo: bytes) -> None:
+    image = base64.b64encode(photo).decode()
+    answers = [
+        client.post("/tokens?box=0.2,0,0.6,1&fit=stretch", content=photo),
+        client.post("/tokens", files={"image": photo}, data={"box": "0.2, 0, .6, 1.0", "fit": "stretch"}),
+        client.post("/tokens", json={"image": image, "box": [0.2, 0, 0.6, 1], "fit": "stretch"}),
+        client.post("/tokens", json={"image": image, "box": "0.2,0,0.6,1", "fit": "stretch"}),
+    ]
+    first, *others = [answer.json()["data"] for answer in answers]
+    source = {"width": 451, "height": 300, "rectangle": [90, 0, 271, 300], "box": [90, 0, 271, 300]}
+    assert first[0]["source"] == source
+    assert all(other == first for other in others)
+    assert client.post("/tokens", content=photo).json()["data"][0]["source"]["box"] == [0, 0, 451, 300]
+
+
+FOUR, SHARES = (
+    "expected left,top,right,bottom, such as 0.1,0,0.6,1",
+    "expected shares of the picture from 0 to 1, left < right and top < bottom",
+)
+
+
+@pytest.mark.parametrize(
+    ("box", "why"),
+    [
+        ("", FOUR),
+        ("0,0,1", FOUR),
+        ("0,0,1,1,1", FOUR),
+        ("0,0,1,x", FOUR),
+        ([0, 0, 1], FOUR),
+        ([0, 0, True, 1], FOUR),
+        ([0, 0, [1], 1], FOUR),
+        ({"left": 0}, FOUR),
+        (1, FOUR),
+        ("0.5,0,0.5,1", SHARES),
+        ("0,0.6,1,0.5", SHARES),
+        ("-0.1,0,1,1", SHARES),
+        ([0, 0, 100, 100], SHARES),
+        ("0,0,nan,1", SHARES),
+    ],
+)
+def test_box_that_is_none_is_told_in_a_sentence(
+    client: httpx.Client, photo: bytes, box: Any, why: str
+) -> None:
+    image = base64.b64encode(photo).decode()
+    problem = client.post("/embed", json={"image": image, "box": box}).json()
+    assert problem["code"] == "bad_option"
+    assert problem["detail"].startswith(f"box: {why}, got ")
+
+
 @pytest.mark.parametrize("size", [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES])
 @pytest.mark.parametrize("step", [1, 700, 10**6])
 def test_compressed_bodies_are_whole_in_whatever_pieces_they_come(

@@ -252,6 +252,21 @@ def test_picture_of_an_image_is_told_how_close_it_comes(client: httpx.Client, ph
     assert item["psnr_db"] == float(answer.headers["x-stellar-psnr-db"])
 
 
+def test_box_is_of_the_images_and_not_of_donors(
+    client: httpx.Client, photo: bytes, other_photo: bytes
+) -> None:
+    edits = json.dumps([{"op": "replace", "token": 1, "with": {"donor": 0, "token": 2}}])
+    fields = {"box": "0.1,0.2,0.6,0.9"}
+    answer = client.post(
+        "/reconstruct", files=[("image", photo), ("donor", other_photo)], data=fields | {"edits": edits}
+    )
+    tokens = first(client.post("/tokens", files={"image": photo}, data=fields))
+    donor = first(client.post("/tokens", files={"image": other_photo}))
+    row = [{"op": "replace", "token": 1, "with": {"semantics": donor["semantics"][2]}}]
+    want = client.post("/reconstruct", json={"tokens": tokens, "edits": row})
+    assert np.abs(pixels(answer).astype(int) - pixels(want)).max() <= 1
+
+
 def test_picture_of_tokens_is_compared_with_nothing(client: httpx.Client, photo: bytes) -> None:
     tokens = first(client.post("/tokens", files={"image": photo}))
     assert "x-stellar-psnr-db" not in client.post("/reconstruct", json={"tokens": tokens}).headers

@@ -16,6 +16,7 @@ from service.tokens.pictures import PAD_COLOUR, DecodedImage, Fit, Pictures, dec
 from tests.service.photos import encoded, photo, png_header
 
 MAX_PIXELS = 50_000_000
+BOXES = ((0.0, 0.0, 1.0, 1.0), (0.3, 0.2, 0.6, 0.9))
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
@@ -130,6 +131,48 @@ def test_pad_adds_borders_and_reports_them(
     assert close(image.pixels[border], PAD_COLOUR, 0)
     assert close(image.pixels[inside], GREEN)
     assert image.source.rectangle == rectangle
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_box_is_the_picture_that_is_seen(fit: Fit, orientation: int) -> None:
+    """The same, but for what filters take from beyond its edge, as of a picture that holds no more."""
+    with Image.open(io.BytesIO(photo("coffee"))) as whole:
+        upright = whole.convert("RGB").resize((400, 300))
+    box, inside = (0.25, 0.1, 0.5, 0.9), (100, 30, 200, 270)
+    stored = upright.transpose(Image.Transpose.ROTATE_90) if orientation == 6 else upright
+    image = decode_image(turned(stored, "PNG", orientation), 48, fit, MAX_PIXELS, box)
+    alone = decode(encoded(upright.crop(inside)), 48, fit)
+    assert np.abs(image.pixels.astype(int) - alone.pixels)[2:-2, 2:-2].mean() < 1
+    assert (image.source.width, image.source.height, image.source.box) == (400, 300, inside)
+    moved = np.subtract(image.source.rectangle, alone.source.rectangle)
+    assert moved.tolist() == [100, 30, 100, 30]
+    if fit == "pad":
+        assert close(image.pixels[:, :13], PAD_COLOUR, 0)
+
+
+def test_box_of_a_large_photo_keeps_its_detail_and_its_cost_is_told() -> None:
+    """A JPEG is decoded as large as the part needs, no larger."""
+    noise = Image.effect_noise((2400, 1600), 90).convert("RGB")
+    data = encoded(noise, "JPEG", quality=95)
+    pictures, box = Pictures(max_pixels=MAX_PIXELS), (0.5, 0.5, 0.54, 0.56)
+    part, whole = pictures.picture(data, 96, "crop", box), pictures.picture(data, 96, "crop")
+    part.arrays()
+    alone = np.asarray(noise.crop((1200, 800, 1296, 896))).astype(int)
+    assert np.abs(part.decoded.pixels - alone).mean() < 8
+    assert part.cost > 3 * 2400 * 1600
+    assert whole.cost < part.cost / 3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (3, 2)])
+@pytest.mark.parametrize("box", [(0, 0, 5e-324, 5e-324), (1 - 2**-53, 0, 1, 1e-9), (0.4, 0.4, 0.6, 0.6)])
+def test_box_has_a_pixel_at_least(size: tuple[int, int], box: tuple[float, float, float, float]) -> None:
+    for kind in ("PNG", "JPEG", "JPEG2000"):
+        image = decode_image(encoded(Image.new("RGB", size, RED), kind), 8, "crop", MAX_PIXELS, box)
+        assert close(image.pixels, RED)
+        left, top, right, bottom = image.source.box
+        assert 0 <= left < right <= size[0]
+        assert 0 <= top < bottom <= size[1]
 
 
 @pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
@@ -303,7 +346,8 @@ def test_mutated_images_give_pixels_or_the_service_s_errors() -> None:
     for i in range(2000):
         data = mutated(originals[i % len(originals)], source)
         try:
-            image = decode_image(data, 16, source.choice(("crop", "stretch", "pad")), 1_000_000)
+            box = source.choice(BOXES)
+            image = decode_image(data, 16, source.choice(("crop", "stretch", "pad")), 1_000_000, box)
         except BadImage:
             refused += 1
         else:

@@ -22,8 +22,18 @@ def tokens(width: int = 640, model: str = "toy@1") -> ImageTokens:
         localization=SOURCE.dirichlet([0.1] * R, (H, W)).astype(np.float32),
         cls=SOURCE.normal(size=D).astype(np.float32),
         model=model,
-        source=Source(width=width, height=480, rectangle=(80.0, 0.0, 560.0, 480.0)),
+        source=Source(
+            width=width, height=480, rectangle=(80.0, 0.0, 560.0, 480.0), box=(0.0, 0.0, float(width), 480.0)
+        ),
     )
+
+
+def test_files_of_before_are_of_whole_pictures() -> None:
+    box = b', \\"box\\": [0.0, 0.0, 640.0, 480.0]'
+    file = pack([tokens()]).replace(box, b" " * len(box))
+    (image,) = unpack(file)
+    assert image.source == tokens().source
+    assert b"box" not in file
 
 
 def test_full_files_read_back_to_the_bit() -> None:

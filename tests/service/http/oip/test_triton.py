@@ -132,11 +132,12 @@ def test_embed_takes_encoded_images(
 def test_parameters_are_the_options_of_embed(
     server: Server, triton: InferenceServerClient, photo: bytes
 ) -> None:
-    parameters = {"pooling": "cls", "fit": "pad", "normalize": False}
+    parameters = {"pooling": "cls", "fit": "pad", "box": "0,0.1,0.5,1", "normalize": False}
     answer = triton.infer("embed", [images(photo)], parameters=parameters)
     assert answer.get_response()["parameters"] == {"pooling": "cls"}
     vectors = answer.as_numpy("embedding")
-    expected = server.embedded(photo, pooling="cls", fit="pad", normalize="false")
+    options = {"pooling": "cls", "fit": "pad", "box": "0,0.1,0.5,1", "normalize": "false"}
+    expected = server.embedded(photo, **options)
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
 
 
