@@ -96,8 +96,10 @@ class TrainingConfig:
     """M, local crops of each picture."""
     local_size: int = 96
     """Side of a local crop, in pixels; a multiple of the patch size."""
-    picture_size: int = 256
+    picture_size: int = 512
     """Side of the square that pictures are stretched to before views are cut from it, in pixels."""
+    reference_crop: Literal["first_masked", "own"] = "first_masked"
+    """Which part of a picture the reference view shows: that of the first masked view, or one of its own."""
     global_scale: tuple[float, float] = (0.36, 1.0)
     """Smallest and largest share of the picture's area in the reference view and the masked views."""
     local_scale: tuple[float, float] = (0.06, 0.36)

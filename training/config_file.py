@@ -33,6 +33,9 @@ KEPT = (
 )
 """What the weights of a run depend on."""
 
+BEFORE = {"reference_crop": "own"}
+"""What settings of the training were in runs whose files do not tell of them."""
+
 Config = TypeVar("Config", RunConfig, TrainingConfig, LossWeights, DistillationConfig, StellarConfig)
 Changes = dict[str, Any]
 """Fields and their values; a part's are a mapping of their own, as in TOML."""
@@ -183,7 +186,7 @@ def load_config(folder: Path) -> RunConfig:
         start = RunConfig(
             pictures=content["pictures"],
             model=StellarConfig(**content.pop("model")),
-            training=changed(TrainingConfig(), content.pop("training", {})),
+            training=changed(TrainingConfig(), BEFORE | content.pop("training", {})),
         )
         return changed(start, content)
     except (KeyError, TypeError, ValueError) as error:

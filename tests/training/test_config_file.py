@@ -155,3 +155,11 @@ def test_a_models_name_is_no_path(tmp_path: Path) -> None:
     assert parse_changes(["init=./stellar-b16"]) == {"init": str(Path.cwd() / "stellar-b16")}
     (tmp_path / "run.toml").write_text('init = "stellar-tiny"\n')
     assert read_changes(tmp_path / "run.toml") == {"init": "stellar-tiny"}
+
+
+def test_a_run_of_before_the_reference_had_a_setting_goes_on_with_a_crop_of_its_own(tmp_path: Path) -> None:
+    save_config(preset_run("debug", {"pictures": "/photos"}), tmp_path)
+    path = tmp_path / "config.toml"
+    assert load_config(tmp_path).training.reference_crop == "first_masked"
+    path.write_text(path.read_text().replace('reference_crop = "first_masked"', ""))
+    assert load_config(tmp_path).training.reference_crop == "own"

@@ -3,7 +3,7 @@
 Cutting, resizing, mirroring and blurring are all linear and separable, so each axis of a view is one small
 matrix, whole batches of views are two batched products, and nothing is sampled point by point.
 
-B batch · V views · S side of the stored picture · s side of a view
+B batch · V views · H, W the stored picture's pixels · S one of them · s side of a view
 """
 
 from __future__ import annotations
@@ -81,27 +81,26 @@ def gaussian(sigma: Float[Tensor, "B V"], size: int) -> Float[Tensor, "B V s s"]
 
 
 def cut(
-    pictures: Float[Tensor, "B 3 S S"],
+    pictures: Float[Tensor, "B 3 H W"],
     boxes: Boxes,
     mirrored: Bool[Tensor, "B V"],
     size: int,
     blur: Float[Tensor, "B V s s"] | None = None,
 ) -> Float[Tensor, "B V 3 s s"]:
     """The crops in these boxes as squares of `size` pixels, some mirrored, and blurred along both axes."""
-    source_size = pictures.shape[3]
-    rows = resampling(boxes.top, boxes.height, torch.zeros_like(mirrored), source_size, size)
-    columns = resampling(boxes.left, boxes.width, mirrored, source_size, size)
+    rows = resampling(boxes.top, boxes.height, torch.zeros_like(mirrored), pictures.shape[2], size)
+    columns = resampling(boxes.left, boxes.width, mirrored, pictures.shape[3], size)
     if blur is not None:
         rows, columns = blur @ rows, blur @ columns
     return apply(pictures, rows, columns)
 
 
 def apply(
-    pictures: Float[Tensor, "B 3 S S"], rows: Float[Tensor, "B V s S"], columns: Float[Tensor, "B V s S"]
+    pictures: Float[Tensor, "B 3 H W"], rows: Float[Tensor, "B V s H"], columns: Float[Tensor, "B V s W"]
 ) -> Float[Tensor, "B V 3 s s"]:
     """The crops that the matrices of the two axes describe."""
-    batch, num_views, size, source_size = rows.shape
-    across = columns.flatten(1, 2).transpose(1, 2)  # (B, S, V s)
-    narrow = pictures.reshape(batch, -1, source_size) @ across  # (B, 3 S, V s)
-    narrow = narrow.view(batch, 3, source_size, num_views, size).permute(0, 3, 1, 2, 4)  # (B, V, 3, S, s)
+    batch, num_views, size, height = rows.shape
+    across = columns.flatten(1, 2).transpose(1, 2)  # (B, W, V s)
+    narrow = pictures.flatten(1, 2) @ across  # (B, 3 H, V s)
+    narrow = narrow.view(batch, 3, height, num_views, size).permute(0, 3, 1, 2, 4)  # (B, V, 3, H, s)
     return rows[:, :, None] @ narrow

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from training.config import TrainingConfig
@@ -24,7 +24,8 @@ class Views(NamedTuple):
     """RGB in [0, 1]."""
 
     reference: Float[Tensor, "B 3 H W"]
-    """Cropped and mirrored only: what is reconstructed and, without a teacher, where targets come from."""
+    """Cropped and mirrored only, by default as the first masked view is: what is reconstructed and, without a
+    teacher, where targets come from."""
     masked: Float[Tensor, "B V 3 H W"]
     """Cropped, mirrored and recoloured; the encoder will see a part of the patches."""
     local: Float[Tensor, "B M 3 h w"]
@@ -45,17 +46,37 @@ def make_views(
     `aspect` is each picture's width over height before it was stretched; `image_size` is the side
     of a global view in pixels.
     """
-    pictures = pixels.float() / 255
-    global_scale, local_scale, strength = config.global_scale, config.local_scale, config.colour_strength
-    reference, taught = _reference(pictures, aspect, image_size, config, draws)
-    masked = _crops(pictures, aspect, config.num_masked_views, image_size, global_scale, draws, strength)
-    local = _crops(pictures, aspect, config.num_local_crops, config.local_size, local_scale, draws, strength)
+    pictures, strength = pixels.float() / 255, config.colour_strength
+    num_masked, num_local = config.num_masked_views, config.num_local_crops
+    shared = num_masked > 0 and config.reference_crop == "first_masked"
+    cuts = _draw_cuts(aspect, num_masked if shared else 1, config.global_scale, draws)
+    reference, taught = _reference(pictures, cuts.first(), image_size, config, draws)
+    if not shared:
+        cuts = _draw_cuts(aspect, num_masked, config.global_scale, draws)
+    masked = _crops(pictures, cuts, image_size, strength, draws)
+    cuts = _draw_cuts(aspect, num_local, config.local_scale, draws)
+    local = _crops(pictures, cuts, config.local_size, strength, draws)
     return Views(reference, masked, local, taught)
+
+
+class Cuts(NamedTuple):
+    """Where views lie, and which are mirrored."""
+
+    boxes: crops.Boxes
+    mirrored: Bool[Tensor, "B V"]
+
+    def first(self) -> Cuts:
+        """Of the first view of each picture alone."""
+        return Cuts(crops.Boxes(*(side[:, :1] for side in self.boxes)), self.mirrored[:, :1])
+
+
+def _draw_cuts(aspect: Float[Tensor, " B"], num_views: int, scale: tuple[float, float], draws: Draws) -> Cuts:
+    return Cuts(crops.draw_boxes(aspect, num_views, scale, draws), draws.chance(num_views))
 
 
 def _reference(
     pictures: Float[Tensor, "B 3 S S"],
-    aspect: Float[Tensor, " B"],
+    cuts: Cuts,
     image_size: int,
     config: TrainingConfig,
     draws: Draws,
@@ -66,8 +87,7 @@ def _reference(
     2018, with weights uniform in [0, 1], as Beyer et al. 2022 mix for a teacher, arXiv:2106.05237).
     """
     sizes = [image_size] + [config.distillation.size] * config.distils
-    boxes, mirrored = crops.draw_boxes(aspect, 1, config.global_scale, draws), draws.chance(1)
-    views = [crops.cut(pictures, boxes, mirrored, size) for size in sizes]
+    views = [crops.cut(pictures, *cuts, size) for size in sizes]
     if config.reference_colour_strength:
         mean = views[0].mean(dim=(3, 4))
         change = colour.draw_colour(mean, draws, config.reference_colour_strength)
@@ -83,20 +103,14 @@ def _reference(
 
 
 def _crops(
-    pictures: Float[Tensor, "B 3 S S"],
-    aspect: Float[Tensor, " B"],
-    num_views: int,
-    size: int,
-    scale: tuple[float, float],
-    draws: Draws,
-    colour_strength: float,
+    pictures: Float[Tensor, "B 3 S S"], cuts: Cuts, size: int, colour_strength: float, draws: Draws
 ) -> Float[Tensor, "B V 3 s s"]:
-    """Crops, mirrored by chance, blurred by chance and recoloured."""
+    """Crops, blurred by chance and recoloured."""
+    num_views = cuts.mirrored.shape[1]
     if num_views == 0:
         return pictures.new_zeros(pictures.shape[0], 0, 3, size, size)
-    boxes, mirrored = crops.draw_boxes(aspect, num_views, scale, draws), draws.chance(num_views)
     # Blur is linear along each axis with weights that sum to 1: it commutes with an affine change of colour.
-    images = crops.cut(pictures, boxes, mirrored, size, _blur(num_views, size, draws))
+    images = crops.cut(pictures, *cuts, size, _blur(num_views, size, draws))
     return colour.recolour(images, *colour.draw_colour(images.mean(dim=(3, 4)), draws, colour_strength))
 
 

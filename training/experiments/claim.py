@@ -64,6 +64,7 @@ RECIPE = TrainingConfig(
     local_crops=2,
     local_size=12,
     picture_size=28,
+    reference_crop="own",
     local_scale=(0.1, 0.4),
     workers=1,
     log_every=100,

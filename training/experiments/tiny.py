@@ -44,7 +44,7 @@ console = Console()
 
 def stages(teacher: DistillationConfig) -> dict[str, TrainingConfig]:
     """The configurations of the stages, by name and in order."""
-    recipe = get_recipe("tiny")
+    recipe = get_recipe("tiny", reference_crop="own")
     taught = replace(
         recipe,
         learning_rate=6e-4,

@@ -23,7 +23,7 @@ NOTE = "held_out"
 SETTINGS = (
     *("held_out_share", "held_out_pictures", "batch_size", "picture_size", "local_size"),
     *("masked_views", "mask_ratio", "local_crops", "global_scale", "local_scale", "mixing"),
-    *("colour_strength", "reference_colour_strength", "distillation", "bf16"),
+    *("colour_strength", "reference_colour_strength", "reference_crop", "distillation", "bf16"),
 )
 """What losses of the same weights depend on, beside the pictures."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -59,6 +60,32 @@ def test_views_that_no_loss_looks_at_are_not_cut() -> None:
     views = views_of(random_pixels(), config)
     assert views.masked.shape == (4, 0, 3, 32, 32)
     assert views.local.shape == (4, 0, 3, 16, 16)
+
+
+def gradient_pixels() -> torch.Tensor:
+    """Red says how far right a pixel is, green how far down: what blur leaves as it is, away from borders."""
+    ramp = torch.linspace(0, 255, 160).to(torch.uint8)
+    across, down = ramp.expand(160, 160), ramp[:, None].expand(160, 160)
+    return torch.stack([across, down, torch.zeros_like(across)]).expand(4, 3, 160, 160).contiguous()
+
+
+@pytest.mark.parametrize(("crop", "same"), [("first_masked", True), ("own", False)])
+def test_the_reference_shows_what_the_first_masked_view_shows(
+    crop: Literal["first_masked", "own"], same: bool
+) -> None:
+    inner = slice(8, -8)
+    views = views_of(gradient_pixels(), replace(CONFIG, colour_strength=0.0, reference_crop=crop))
+    apart = (views.masked - views.reference[:, None])[..., inner, inner].abs().amax((2, 3, 4))
+    assert (apart[:, 0] < 0.01).all() == same
+    assert (apart[:, 1:] > 0.02).all()
+
+
+def test_without_masked_views_the_reference_is_a_crop_of_its_own() -> None:
+    first, own = (
+        views_of(random_pixels(), replace(CONFIG, masked_views=0, reference_crop=crop))
+        for crop in ("first_masked", "own")
+    )
+    assert all(torch.equal(a, b) for a, b in zip(first[:3], own[:3], strict=True))
 
 
 TAUGHT = get_recipe(

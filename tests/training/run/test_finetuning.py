@@ -122,7 +122,7 @@ def test_the_recipe_is_that_of_the_preset_that_the_model_is_like() -> None:
     assert (published.layer_decay, published.bf16, published.activation_checkpointing) == (0.75, True, True)
     assert gentle(get_preset("tiny", num_sparse_tokens=8)).masked_views == 2
     other = gentle(get_preset("b16", width=384, num_heads=6, image_size=448, head="pixel"))
-    assert (other.losses, other.local_size, other.picture_size) == (LossWeights(), 192, 512)
+    assert (other.losses, other.local_size, other.picture_size) == (LossWeights(), 192, 1024)
 
 
 def test_the_bundled_model_goes_on_with_its_own_losses_and_published_ones_with_the_recipes() -> None:
