@@ -10,6 +10,7 @@ import { upload } from "./upload.js";
 const KEY = "stellar-key";
 const SAFETENSORS = "application/vnd.safetensors";
 
+/** @typedef {{fit: string, box?: string}} How how a photo becomes square, and which part of it, as the service has it */
 /** @typedef {{blob: Blob, timing: string}} Drawn a picture, and how long each part of its way took */
 
 /** Talks to the service that the page came from. */
@@ -47,19 +48,19 @@ export class Api {
 
   /**
    * An image's tokens.
-   * @param {Blob} file @param {string} model @param {string} fit how it becomes square @param {AbortSignal} [signal]
+   * @param {Blob} file @param {string} model @param {How} how @param {AbortSignal} [signal]
    * @param {(share: number) => void} [told] how much of it has been sent, up to 1
    * @returns {Promise<{tokens: import("./tokens.js").Tokens, timing: string}>}
    */
-  async tokens(file, model, fit, signal, told) {
-    const answer = await this.#sendImage(file, "tokens", { model, fit }, SAFETENSORS, signal, told);
+  async tokens(file, model, how, signal, told) {
+    const answer = await this.#sendImage(file, "tokens", { model, ...how }, SAFETENSORS, signal, told);
     const { tokens } = await tokensIn(await answer.blob());
     return { tokens, timing: answer.headers.get("server-timing") ?? "" };
   }
 
-  /** An image's tokens as a safetensors file. @param {Blob} file @param {string} model @param {string} fit */
-  async safetensors(file, model, fit) {
-    return (await this.#sendImage(file, "tokens", { model, fit }, SAFETENSORS)).blob();
+  /** An image's tokens as a safetensors file. @param {Blob} file @param {string} model @param {How} how */
+  async safetensors(file, model, how) {
+    return (await this.#sendImage(file, "tokens", { model, ...how }, SAFETENSORS)).blob();
   }
 
   /**
@@ -80,24 +81,24 @@ export class Api {
 
   /**
    * A photo as a model draws it, and how close that comes to the square that the model saw of it, in dB.
-   * @param {Blob} file @param {string} model @param {string} fit @param {AbortSignal} [signal]
+   * @param {Blob} file @param {string} model @param {How} how @param {AbortSignal} [signal]
    * @returns {Promise<Drawn & {psnr: number}>}
    */
-  async redraw(file, model, fit, signal) {
-    const answer = await this.#sendImage(file, "reconstruct", { model, fit }, "image/png", signal);
+  async redraw(file, model, how, signal) {
+    const answer = await this.#sendImage(file, "reconstruct", { model, ...how }, "image/png", signal);
     const { headers } = answer;
     return { blob: await answer.blob(), timing: headers.get("server-timing") ?? "", psnr: Number(headers.get("x-stellar-psnr-db")) };
   }
 
   /**
    * Vectors of several images, not normalized: D numbers for each, r × D with some poolings, or its problem.
-   * @param {Blob[]} files @param {string} model @param {string} fit @param {string} pooling @param {AbortSignal} [signal]
+   * @param {Blob[]} files @param {string} model @param {How} how @param {string} pooling @param {AbortSignal} [signal]
    * @returns {Promise<(Float32Array | Problem)[]>}
    */
-  async embed(files, model, fit, pooling, signal) {
+  async embed(files, model, how, pooling, signal) {
     const body = new FormData();
     for (const file of files) body.append("image", file);
-    const options = { model, fit, pooling, normalize: "false", encoding_format: "base64" };
+    const options = { model, ...how, pooling, normalize: "false", encoding_format: "base64" };
     for (const [name, value] of Object.entries(options)) body.append(name, value);
     const answer = await this.#send("embed", { method: "POST", body, signal });
     const { data } = await answer.json();

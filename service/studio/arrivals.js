@@ -27,22 +27,28 @@ export class Arrivals extends EventTarget {
   /** Show the photo as another model sees it. @param {string} name */
   async useModel(name) {
     const { photo } = this.studio;
-    if (photo) await this.open(photo.file, photo.sample, name, photo.fit);
+    if (photo) await this.open(photo.file, photo.sample, name, photo.fit, photo.box);
     else this.studio.model = name;
   }
 
   /** Make the photo square in another way. @param {string} fit */
   async useFit(fit) {
     const { photo, model } = this.studio;
-    await this.open(photo.file, photo.sample, model, fit);
+    await this.open(photo.file, photo.sample, model, fit, "");
+  }
+
+  /** See another part of the photo. @param {string} box as calls have it, "" for the middle */
+  async useBox(box) {
+    const { photo, model } = this.studio;
+    await this.open(photo.file, photo.sample, model, photo.fit, box);
   }
 
   /**
    * Show another photo; undo brings back what was there.
    * @param {Blob | null} file null for a sample @param {string} [sample] its name among the samples @param {string} [model]
-   * @param {string} [fit] how it becomes square
+   * @param {string} [fit] how it becomes square @param {string} [box] which part of it is seen
    */
-  async open(file, sample = "", model = this.#wanted.model, fit = this.#wanted.fit) {
+  async open(file, sample = "", model = this.#wanted.model, fit = this.#wanted.fit, box = this.#wanted.box) {
     const { studio } = this;
     this.#secondTurn.abort();
     const { signal } = (this.#turn = renewed(this.#turn));
@@ -52,7 +58,7 @@ export class Arrivals extends EventTarget {
     const told = (share) => signal.aborted || this.#become({ share });
     const open = async () => {
       if (!studio.models.all.length) await studio.start();
-      const scene = await Scene.open(studio.api, { model: studio.models.named(model), file, sample, fit }, signal, told);
+      const scene = await Scene.open(studio.api, { model: studio.models.named(model), file, sample, fit, box }, signal, told);
       if (signal.aborted) scene.sleep();
       else this.#opened(scene);
     };
@@ -61,7 +67,7 @@ export class Arrivals extends EventTarget {
       studio.messages.report(problem);
     };
     try {
-      await studio.connection.attempt("open", signal, open, () => this.open(file, sample, model, fit), refused);
+      await studio.connection.attempt("open", signal, open, () => this.open(file, sample, model, fit, box), refused);
     } finally {
       if (!signal.aborted) this.#become({ photo: "", share: 0 });
     }
@@ -95,10 +101,10 @@ export class Arrivals extends EventTarget {
     this.pending = shared;
     const wanted = models.named(shared.model).name;
     const here = photo !== null && isFile(shared, photo);
-    const { fit } = shared;
-    if (here && wanted === model && fit === photo.fit) this.#applyPending();
-    else if (here) await this.open(photo.file, shared.sample, wanted, fit);
-    else if (shared.sample) await this.open(null, shared.sample, wanted, fit);
+    const { fit, box } = shared;
+    if (here && wanted === model && fit === photo.fit && box === (photo.box ?? "")) this.#applyPending();
+    else if (here) await this.open(photo.file, shared.sample, wanted, fit, box);
+    else if (shared.sample) await this.open(null, shared.sample, wanted, fit, box);
     for (const donor of shared.donors) if (donor.sample && !donor.self && !this.pending) await this.openSecond(null, donor.sample);
   }
 
@@ -114,8 +120,8 @@ export class Arrivals extends EventTarget {
   get #wanted() {
     const { pending } = this;
     const { model, models } = this.studio;
-    if (!pending || pending.sample) return { model, fit: "crop" };
-    return { model: models.named(pending.model)?.name ?? model, fit: pending.fit };
+    if (!pending || pending.sample) return { model, fit: "crop", box: "" };
+    return { model: models.named(pending.model)?.name ?? model, fit: pending.fit, box: pending.box };
   }
 
   /** A photo was opened: show it, and say what became of what was there. @param {Scene} scene */

@@ -72,7 +72,7 @@ export class Compare {
     }
     const { edits, donors } = studio.callable();
     const files = [["image", studio.photo.pictured], ...donors.map((donor) => ["donor", donor])];
-    const callOf = (model) => ({ ...studio.api.about, route: "reconstruct", files, fields: { model, fit: studio.namedFit, edits }, out: `${model}.png` });
+    const callOf = (model) => ({ ...studio.api.about, route: "reconstruct", files, fields: { model, fit: studio.namedFit, box: studio.photo.box, edits }, out: `${model}.png` });
     this.box.show(this.#columns.map(({ select }) => callOf(select.value)));
     try {
       this.note.textContent = "Drawing…";
@@ -96,8 +96,8 @@ export class Compare {
     const { api, photo, models } = this.studio;
     const manifest = models.named(column.select.value);
     const sent = await photo.sentTo(manifest.image_size);
-    const seen = await api.tokens(sent, manifest.name, photo.fit, signal);
-    const redrawn = await api.redraw(sent, manifest.name, photo.fit, signal);
+    const seen = await api.tokens(sent, manifest.name, photo.how, signal);
+    const redrawn = await api.redraw(sent, manifest.name, photo.how, signal);
     const drawing = (await this.#edited(seen.tokens, manifest.name, signal)) ?? (await Drawing.of(redrawn, []));
     const same = new Photo({ ...photo.facts, source: seen.tokens.source, side: manifest.image_size });
     await same.wake();
@@ -135,7 +135,7 @@ export class Compare {
     const sent = await Promise.all(this.#columns.map(({ select }) => photo.sentTo(models.named(select.value).image_size)));
     for (let run = 0; run < RUNS; run++) {
       for (const [i, { select, facts }] of this.#columns.entries()) {
-        const { timing } = await api.redraw(sent[i], select.value, photo.fit, signal);
+        const { timing } = await api.redraw(sent[i], select.value, photo.how, signal);
         if (signal.aborted) return;
         times[i].push(durationMs(timing));
         const sorted = times[i].toSorted((a, b) => a - b);

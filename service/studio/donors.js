@@ -34,9 +34,13 @@ export function spelledOut(edits, donors) {
   return edits.map((edit) => withOrigin(edit, (from) => numbersOf(from, donors)));
 }
 
-/** The same as `compacted` for calls, where a donor is a picture: those of which there are only tokens are written out. */
-export function callable(edits, donors) {
-  const pictured = ({ donor }) => !isTokenFile(donors[donor]) || !donors[donor].tokens;
+/**
+ * The same as `compacted` for calls, where a donor is a whole picture: others are written out.
+ * @param {any[]} edits @param {Donor[]} donors @param {boolean} boxed whether the photo is seen in part
+ */
+export function callable(edits, donors, boxed) {
+  const whole = (donor) => !isTokenFile(donor) && !(donor.self && boxed);
+  const pictured = ({ donor }) => whole(donors[donor]) || !donors[donor].tokens;
   return compacted(edits.map((edit) => withOrigin(edit, (from) => (pictured(from) ? from : numbersOf(from, donors)))), donors);
 }
 

@@ -16,14 +16,14 @@ export function firstOf(items) {
 /**
  * Vectors of each file, or its problem. What is too much at once goes one by one.
  * @param {import("./api.js").Api} api @param {Blob[]} files
- * @param {{model: any, fit: string, pooling: string}} way a model's manifest, how the files become square, which vectors
+ * @param {{model: any, how: import("./api.js").How, pooling: string}} way a model's manifest, what it sees of the files, which vectors
  * @returns {Promise<(Float32Array | Problem)[]>} @throws {Problem} for what will pass, or a key that is missing
  */
 export async function vectorsOf(api, files, way) {
-  const { model, fit, pooling } = way;
+  const { model, how, pooling } = way;
   try {
     const sent = await Promise.all(files.map((file) => sendable(file, model.image_size)));
-    return await api.embed(sent, model.name, fit, pooling);
+    return await api.embed(sent, model.name, how, pooling);
   } catch (error) {
     if (!(error instanceof Problem) || error.passes || error.status === 401) throw error;
     if (files.length === 1) return [error];

@@ -36,9 +36,9 @@ export class HandOut {
   get #shared() {
     const { studio } = this;
     const { edits, donors } = studio.compact();
-    const { sample, name, mark, fit } = studio.photo;
+    const { sample, name, mark, fit, box } = studio.photo;
     const named = donors.map((donor) => ({ name: donor.name, sample: donor.sample, mark: donor.mark, self: donor.self }));
-    return { edits, donors: named, model: studio.model, sample, name, mark, fit };
+    return { edits, donors: named, model: studio.model, sample, name, mark, fit, box: box || undefined };
   }
 
   async #savePicture() {
@@ -68,11 +68,12 @@ export class HandOut {
     const files = [[studio.photo.ofTokens ? "tokens" : "image", studio.photo], ...donors.map((donor) => ["donor", donor])];
     const model = studio.namedModel;
     const fit = studio.namedFit;
-    this.box.show([{ ...studio.api.about, route: "reconstruct", files, fields: { model, fit, edits }, out: "out.png" }], callNote(studio.photo));
+    const { box } = studio.photo;
+    this.box.show([{ ...studio.api.about, route: "reconstruct", files, fields: { model, fit, box, edits }, out: "out.png" }], callNote(studio.photo));
     // Browsers let pages change their address so often only.
     if (!studio.history.drafting) {
       const { sample } = studio.photo;
-      const linked = edits.length || (sample && (sample !== FIRST_SAMPLE || model || fit));
+      const linked = edits.length || (sample && (sample !== FIRST_SAMPLE || model || fit || box));
       history.replaceState(null, "", linked ? `#${fragmentOf(this.#shared)}` : location.pathname + location.search);
     }
     byId("link-note").textContent = noteOf(studio.photo, studio.compact().donors, edits.length);
@@ -86,7 +87,7 @@ export class HandOut {
       return save(file, `${this.#stem()}${studio.edits.length ? "-edited" : ""}.safetensors`);
     }
     try {
-      save(await studio.api.safetensors(studio.photo.file, studio.model, studio.photo.fit), `${this.#stem()}.safetensors`);
+      save(await studio.api.safetensors(studio.photo.file, studio.model, studio.photo.how), `${this.#stem()}.safetensors`);
     } catch (problem) {
       studio.messages.report(problem);
     }

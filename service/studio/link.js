@@ -3,6 +3,9 @@
 import { FITS } from "./photo.js";
 import { base64Of, bytesOf } from "./base64.js";
 
+/** Of a square that was dragged along the longer side. */
+const BOX = /^(0,[\d.]{1,6},1,[\d.]{1,6}|[\d.]{1,6},0,[\d.]{1,6},1)$/;
+
 /**
  * @typedef {object} Shared
  * @property {object[]} edits
@@ -10,6 +13,7 @@ import { base64Of, bytesOf } from "./base64.js";
  * @property {string} model
  * @property {string} sample the photo among the samples, or ""
  * @property {string} fit how it becomes square
+ * @property {string} [box] the part of it that is seen, as calls have it
  * @property {string} name the photo's file name
  * @property {string} mark what tells its bytes from others; "" in links of before
  */
@@ -41,8 +45,8 @@ export async function sharedInFile(file) {
 }
 
 /** @returns {Shared} @throws {TypeError} where it is none */
-function sharedOf({ edits, donors, model, sample, name, mark = "", fit = "crop" }) {
-  if (!(fit in FITS) || !Array.isArray(edits) || !edits.every((edit) => typeof edit?.op === "string")) throw new TypeError();
+function sharedOf({ edits, donors, model, sample, name, mark = "", fit = "crop", box = "" }) {
+  if (!(fit in FITS) || !(box === "" || (fit === "crop" && BOX.test(box))) || !Array.isArray(edits) || !edits.every((edit) => typeof edit?.op === "string")) throw new TypeError();
   const donorOf = (donor) => ({ name: String(donor.name), sample: String(donor.sample), mark: String(donor.mark ?? ""), self: Boolean(donor.self) });
-  return { edits, donors: Array.from(donors, donorOf), model: String(model), sample: String(sample), name: String(name), fit, mark: String(mark) };
+  return { edits, donors: Array.from(donors, donorOf), model: String(model), sample: String(sample), name: String(name), fit, box, mark: String(mark) };
 }

@@ -5,9 +5,10 @@ import { decoded } from "./decoded.js";
 import { sendable } from "./sendable.js";
 
 export const VIEW_SIDE = 1024;
+const SMALL_SIDE = 320;
 
 /** How a photo becomes square, in the service's words and in people's. */
-export const FITS = { crop: "the middle", pad: "all, with margins", stretch: "all, stretched" };
+export const FITS = { crop: "a square of it", pad: "all, with margins", stretch: "all, stretched" };
 
 /** Of margins, as the service has them. */
 const MARGIN = "rgb(124 116 104)";
@@ -19,6 +20,7 @@ const MARGIN = "rgb(124 116 104)";
  * @property {string} name what the page calls it: no other file beside it has that name
  * @property {string} sample its name among the samples, or ""
  * @property {string} fit how it becomes square: one of FITS
+ * @property {string} [box] the part of it that is seen, as the service has it; "" or none for all
  * @property {string} mark what tells its bytes from others
  * @property {import("./tokens.js").Source} source what the model sees of it
  * @property {number} side the model's
@@ -51,6 +53,13 @@ export async function squareOf(whole, cut, side) {
   return canvas.transferToImageBitmap();
 }
 
+/** @param {ImageBitmap} whole */
+function smallOf(whole) {
+  const scale = SMALL_SIDE / Math.max(whole.width, whole.height);
+  const [resizeWidth, resizeHeight] = [whole.width, whole.height].map((length) => Math.max(1, Math.round(length * scale)));
+  return createImageBitmap(whole, { resizeWidth, resizeHeight, resizeQuality: "high" });
+}
+
 /** @param {Blob & {name?: string}} file @returns {string} */
 export function nameOf(file) {
   return file.name || "photo.png";
@@ -74,10 +83,18 @@ export class Photo {
   /** @type {ImageBitmap | null} the square at the model's size */
   seen = null;
 
+  /** @type {ImageBitmap | null} all of a photo that is not square, small */
+  small = null;
+
   /** @param {PhotoFacts} facts */
   constructor(facts) {
     this.facts = facts;
     Object.assign(this, facts);
+  }
+
+  /** What the model sees of it. @returns {import("./api.js").How} */
+  get how() {
+    return { fit: this.fit, ...(this.box ? { box: this.box } : {}) };
   }
 
   /** What shows it: the file itself, or the picture that its tokens make. */
@@ -107,6 +124,7 @@ export class Photo {
     const [left, top, right, bottom] = source.rectangle;
     const cut = [left * scaleX, top * scaleY, (right - left) * scaleX, (bottom - top) * scaleY];
     [this.view, this.seen] = await Promise.all([squareOf(whole, cut, VIEW_SIDE), squareOf(whole, cut, side)]);
+    if (source.width !== source.height) this.small = await smallOf(whole);
     whole.close();
   }
 
@@ -114,7 +132,8 @@ export class Photo {
   sleep() {
     this.view?.close();
     this.seen?.close();
-    this.view = this.seen = null;
+    this.small?.close();
+    this.view = this.seen = this.small = null;
     this.#pixels.clear();
   }
 

@@ -104,7 +104,7 @@ export class Result {
       return;
     }
     try {
-      scene.psnr ??= (await api.redraw(photo.sent, model, photo.fit)).psnr;
+      scene.psnr ??= (await api.redraw(photo.sent, model, photo.how)).psnr;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       return;

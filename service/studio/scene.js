@@ -7,7 +7,8 @@ import { isTokenFile, tokensIn } from "./tokenfile.js";
 import { sendable } from "./sendable.js";
 
 /** @typedef {{photo: Photo, tokens: Tokens}} Seen */
-/** @typedef {{model: any, file: Blob | null, sample: string, fit: string}} Wanted a model's manifest; no file for a sample; how it becomes square */
+/** @typedef {{model: any, file: Blob | null, sample: string, fit: string, box?: string}} Wanted a model's manifest; no file for a sample; how it becomes
+ *   square, and which part of it */
 
 /** A name that nothing else has. */
 export function freshKey() {
@@ -43,13 +44,13 @@ export class Scene {
    *   has been sent
    * @returns {Promise<Seen>} awake
    */
-  static async see(api, { model, file, sample, fit }, signal, told) {
+  static async see(api, { model, file, sample, fit, box = "" }, signal, told) {
     const bytes = file ?? (await api.sample(sample));
     if (isTokenFile(bytes)) return Scene.#seeTokens(api, model, bytes, signal);
     const side = model.image_size;
     const sent = await sendable(bytes, side);
-    const { tokens } = await api.tokens(sent, model.name, fit, signal, told);
-    const facts = { file: bytes, sent, name: nameOf(bytes), sample, fit, mark: await markOf(bytes), source: tokens.source, side };
+    const { tokens } = await api.tokens(sent, model.name, { fit, ...(box ? { box } : {}) }, signal, told);
+    const facts = { file: bytes, sent, name: nameOf(bytes), sample, fit, box, mark: await markOf(bytes), source: tokens.source, side };
     const photo = new Photo(facts);
     await photo.wake();
     return { photo, tokens };

@@ -72,7 +72,8 @@ export class Search {
   /** All photos, the one that is searched for first. */
   get #all() {
     const { photo } = this.studio;
-    if (this.#asked?.file !== photo.picture) this.#asked = { file: photo.picture, seenAs: "", vectors: new Map() };
+    const { picture: file, box } = photo;
+    if (this.#asked?.file !== file || this.#asked.box !== (box || undefined)) this.#asked = { file, box: box || undefined, seenAs: "", vectors: new Map() };
     return [this.#asked, ...this.#items];
   }
 
@@ -192,9 +193,12 @@ export class Search {
         const left = this.#all.filter((item) => !this.#has(item, pooling));
         if (!left.length) break;
         this.note.textContent = `Reading ${left.length} photo${left.length > 1 ? "s" : ""}…`;
-        const batch = firstOf(left);
+        // Of the photo that is searched for the model may see a part; of others the same as of all.
+        const { box } = left[0];
+        const batch = firstOf(left.filter((item) => item.box === box));
         const [model, fit] = way.split(" ");
-        const answers = await vectorsOf(studio.api, batch.map(({ file }) => file), { model: studio.models.named(model), fit, pooling });
+        const how = { fit, ...(box ? { box } : {}) };
+        const answers = await vectorsOf(studio.api, batch.map(({ file }) => file), { model: studio.models.named(model), how, pooling });
         await Promise.all(batch.map((item, i) => this.#take(item, answers[i], way, pooling)));
         if (this.#shown) this.#rank();
       }
@@ -256,7 +260,13 @@ export class Search {
       ? "Results are ranked by the cosine of their vector and the first one."
       : `Results are ranked by the highest cosine of any of their tokens and token ${studio.selected} of the first image.`;
     const fields = { model: studio.namedModel, fit: studio.namedFit, pooling: this.#pooling };
-    this.box.show([{ ...studio.api.about, route: "embed", files: [["image", studio.photo.pictured], ...others], fields, out: "vectors.json" }], left);
+    const call = { ...studio.api.about, route: "embed", fields };
+    const { box, pictured } = studio.photo;
+    const asked = ["image", pictured];
+    const calls = box && others.length
+      ? [{ ...call, files: [asked], fields: { ...fields, box }, out: "asked.json" }, { ...call, files: others, out: "vectors.json" }]
+      : [{ ...call, files: [asked, ...others], fields: { ...fields, box }, out: "vectors.json" }];
+    this.box.show(calls, left);
   }
 
   #card({ item, token, score }, i) {
@@ -282,7 +292,8 @@ export class Search {
     if (token !== null && !item.tokens) {
       const { seenAs } = item;
       const sent = await sendable(item.file, this.studio.manifest.image_size);
-      const answer = await this.studio.api.tokens(sent, ...seenAs.split(" ")).catch(() => null);
+      const [model, fit] = seenAs.split(" ");
+      const answer = await this.studio.api.tokens(sent, model, { fit }).catch(() => null);
       if (item.seenAs === seenAs) item.tokens = answer?.tokens ?? null;
     }
     if (item.lit !== token) return;

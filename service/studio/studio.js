@@ -128,8 +128,8 @@ export class Studio extends EventTarget {
       return true;
     }
     if (!wanted) return false;
-    const { file, sample, fit } = wanted.scene.photo;
-    await this.arrivals.open(file, sample, this.model, fit);
+    const { file, sample, fit, box } = wanted.scene.photo;
+    await this.arrivals.open(file, sample, this.model, fit, box);
     if (wanted.edits.length) this.messages.report(new Problem("The model has been replaced since: what was edited for the old one is not shown."));
     return true;
   }
@@ -205,7 +205,7 @@ export class Studio extends EventTarget {
 
   /** The same as calls tell them. */
   callable() {
-    return callable(this.edits, this.donors);
+    return callable(this.edits, this.donors, Boolean(this.photo.box));
   }
 
   /** The scene has something new. @param {string[]} kinds what has changed beside the edits */

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from tests.service.photos import encoded, photo, pixels_of
 from tests.service.server import Server, running
 from tests.studio.conftest import Visit
-from tests.studio.visitor import Visitor, drawn_by_api, home_of
+from tests.studio.visitor import Visitor, drawn_by_api, home_of, run_call
 
 pytestmark = pytest.mark.long
 
@@ -364,6 +364,73 @@ def test_outlines_are_as_thin_on_an_enlarged_picture(visitor: Visitor) -> None:
     )
     assert 2 <= before <= 5
     assert abs(width() - before) <= 1
+
+
+def test_square_of_a_wide_photo_is_dragged(visitor: Visitor, visit: Visit, tmp_path: Path) -> None:
+    """By pointer and keys: in the picture, calls, links, a reload, search, and undo."""
+    page, crop = (
+        visitor.page,
+        visitor.page.get_by_role("slider", name="Part of the photo that the model sees"),
+    )
+    expect(crop).to_be_hidden()
+    wide = encoded(Image.fromarray(pixels_of(photo("rocket"))).resize((900, 300)), "JPEG")
+    (tmp_path / "wide.jpg").write_bytes(wide)
+    visitor.load_photo("wide.jpg", wide)
+    expect(crop).to_have_attribute("aria-valuetext", "the middle")
+    middle = visitor.picture()
+    box = crop.bounding_box()
+    assert box
+    y = box["y"] + box["height"] / 2
+    visitor.drag((box["x"] + box["width"] / 2, y), (box["x"] + box["width"] - 2, y))
+    expect(crop).to_have_attribute("aria-valuenow", "100")
+    expect(page.locator("#call")).to_contain_text("box=0.6667,0,1,1")
+    visitor.settle()
+
+    def drawn(**fields: str) -> Any:
+        answer = visitor.server.client.post("/reconstruct", files={"image": wide}, data=fields)
+        return pixels_of(answer.content).astype(int)
+
+    assert np.abs(visitor.picture() - drawn(box="0.6667,0,1,1")).max() <= 1
+    assert np.abs(middle - drawn()).max() <= 1
+    crop.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+        visitor.settle()
+    expect(crop).to_have_attribute("aria-valuetext", "70 % of the way from the left")
+    expect(crop).to_be_focused()
+    expect(page.locator("#call")).to_contain_text("box=0.4667,0,0.8,1")
+    # A token of the photo itself is of what the model sees of it.
+    visitor.token(RIM).click()
+    page.select_option("#partner", f"self {SAUCER}")
+    page.click("#take")
+    for language in ("curl", "python"):
+        assert np.abs(visitor.picture() - drawn_of(visitor, language, tmp_path)).max() <= 1
+    with visit(visitor.server) as friend:
+        friend.page.goto(page.url)
+        friend.load("wide.jpg", wide)
+        expect(friend.page.locator("#result-note")).to_have_text("after 1 edit")
+        assert (friend.picture() == visitor.picture()).all()
+    page.reload()
+    expect(page.locator("#result-note")).to_have_text("after 1 edit")
+    expect(crop).to_have_attribute("aria-valuenow", "70")
+    page.keyboard.press("Escape")
+    page.click("#tab-search")
+    page.click("#search-samples")
+    expect(page.locator("#search-note")).to_have_text("6 photos ranked by the whole photo.")
+    call = visitor.call("curl", "search-call")
+    assert call.count("box=0.4667,0,0.8,1") == 1
+    assert call.count("embed -o") == 2
+    page.click("#tab-edit")
+    page.click("#undo")
+    page.click("#undo")
+    expect(crop).to_have_attribute("aria-valuenow", "80")
+    page.select_option("#fit", "stretch")
+    expect(crop).to_be_hidden()
+
+
+def drawn_of(visitor: Visitor, language: str, folder: Path) -> Any:
+    """What the copied call draws."""
+    return pixels_of(run_call(language, visitor.call(language), folder)).astype(int)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -8,7 +8,9 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from tests.service.photos import encoded, photo, pixels_of
 from tests.service.server import Server
 from tests.studio.firefox import Firefox
 from tests.studio.visitor import drawn_by_api, home_of
@@ -105,6 +107,23 @@ def test_fast_strokes_leave_no_gaps(firefox: Firefox) -> None:
     firefox.drag(firefox.at((1, 2)), firefox.at((9, 6)))
     (edit,) = firefox.edits()
     assert [x for x, _ in edit["cells"]] == list(range(1, 10))
+
+
+def test_square_of_a_tall_photo_is_dragged(firefox: Firefox, tmp_path: Path) -> None:
+    pixels = pixels_of(photo("rocket"))
+    (tmp_path / "tall.png").write_bytes(encoded(Image.fromarray(pixels).resize((300, 600)), "PNG"))
+    firefox.choose("#file", tmp_path / "tall.png")
+    firefox.wait_for("return !document.querySelector('#crop').hidden")
+    firefox.settle()
+    left, top, width, height = firefox.run(
+        "const box = document.querySelector('#crop').getBoundingClientRect();"
+        " return [box.left, box.top, box.width, box.height]"
+    )
+    x = left + width / 2
+    firefox.drag((x, top + height / 2), (x, top + 2))
+    firefox.wait_for("return document.querySelector('#call').textContent.includes('box=0,0,1,0.5')")
+    told = firefox.run("return document.querySelector('#crop').getAttribute('aria-valuetext')")
+    assert told == "0 % of the way from the top"
 
 
 def test_page_fits_narrow_and_wide_windows(firefox: Firefox) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from PIL import Image
 from playwright.sync_api import CDPSession, expect
 
+from tests.service.photos import encoded, photo, pixels_of
 from tests.service.server import Server
 from tests.studio.conftest import Visit
 from tests.studio.visitor import Visitor, home_of
@@ -54,6 +56,17 @@ def phone(visit: Visit, server: Server) -> Iterator[Visitor]:
     with visit(server, viewport=viewport, has_touch=True, is_mobile=True) as visitor:
         visitor.open()
         yield visitor
+
+
+def test_finger_drags_the_square_of_a_wide_photo(phone: Visitor) -> None:
+    wide = Image.fromarray(pixels_of(photo("rocket"))).resize((800, 300))
+    phone.load_photo("wide.jpg", encoded(wide, "JPEG"))
+    box = phone.page.locator("#crop").bounding_box()
+    assert box
+    y = box["y"] + box["height"] / 2
+    Finger(phone).drag((box["x"] + box["width"] / 2, y), (box["x"] + 1, y))
+    expect(phone.page.locator("#call")).to_contain_text("box=0,0,0.375,1")
+    assert phone.page.evaluate("scrollY") == 0
 
 
 def test_swiping_over_picture_and_tokens_scrolls_and_edits_nothing(phone: Visitor) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import expect
 
+from tests.service.photos import encoded, pixels_of
 from tests.service.photos import photo as sample
-from tests.service.photos import pixels_of
 from tests.service.server import running
 from tests.studio.conftest import Visit, two_models
 from tests.studio.visitor import Visitor, home_of, run_call
@@ -268,6 +269,11 @@ def test_axe_finds_nothing(visitor: Visitor, scheme: str) -> None:
     page.click("#card-close")
     page.get_by_role("button", name="Open: a cat").click()
     expect(page.locator("#offer")).to_be_visible()
+    found = axe.run(page)
+    assert found.violations_count == 0, found.generate_report()
+    wide = Image.fromarray(pixels_of(sample("rocket"))).resize((600, 300))
+    visitor.load_photo("wide.jpg", encoded(wide, "JPEG"))
+    expect(page.locator("#crop")).to_be_visible()
     found = axe.run(page)
     assert found.violations_count == 0, found.generate_report()
     page.evaluate("document.querySelector('#key').showModal()")
