@@ -8,5 +8,5 @@ from tests.docs.pages import ROOT, python_blocks
 
 PAGE = ROOT / "docs/use/search.md"
 
-DEFINITIONS, FILLING, SEARCHING, EXAMPLE = python_blocks(PAGE)
+DEFINITIONS, FILLING, SEARCHING, EXAMPLE, PART = python_blocks(PAGE)
 COMMANDS = re.findall(r"^stellar-service .*$", PAGE.read_text(), re.MULTILINE)

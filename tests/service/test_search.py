@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.recipe import COMMANDS, DEFINITIONS, EXAMPLE, FILLING, SEARCHING
+from tests.recipe import COMMANDS, DEFINITIONS, EXAMPLE, FILLING, PART, SEARCHING
 from tests.service.discs import draw_all
 from tests.service.server import Server
 
@@ -94,6 +94,18 @@ def test_a_vector_of_zeros_hides_its_picture_from_lancedb(page: dict[str, Any], 
     table = lancedb.connect(tmp_path).create_table("photos", kept, schema=page["SCHEMA"])
     found = page["nearest"](table, query, "concepts")
     assert [path for path, distance in found if np.isfinite(distance)] == ["whole"]
+
+
+def test_part_of_a_photo_is_searched_for(server: Server, page: dict[str, Any]) -> None:
+    *lines, last = at(server, PART).splitlines()
+    names: dict[str, Any] = {}
+    exec("\n".join(lines), names)
+    found = [each["path"] for each in eval(last, names)]
+    assert found == [path for path, _ in page["nearest"](page["table"], names["face"], "vector")]
+    (want,) = server.embedded(Path("cat.jpg").read_bytes(), box="0.2,0.1,0.7,0.9")
+    np.testing.assert_allclose(names["face"], want, atol=1e-6)
+    (whole,) = server.embedded(Path("cat.jpg").read_bytes())
+    assert names["face"] @ np.array(whole) < 0.999
 
 
 def test_the_short_example_finds_the_same(server: Server, page: dict[str, Any]) -> None:

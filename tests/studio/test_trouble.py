@@ -65,6 +65,18 @@ def test_what_only_the_browser_reads_is_opened(visitor: Visitor) -> None:
     assert (picture[:, -third:, 2] - picture[:, -third:, 0]).mean() > 60
 
 
+def test_avif_is_opened_and_made_smaller(visitor: Visitor, cat: bytes) -> None:
+    noise = Image.effect_noise((1600, 1200), 60).convert("RGB")
+    picture = Image.blend(Image.fromarray(pixels_of(cat)).resize((1600, 1200)), noise, 0.3)
+    photo = encoded(picture, "AVIF", quality=90, speed=10)
+    with visitor.page.expect_request_finished(lambda request: "/tokens" in request.url) as sent:
+        visitor.load_photo("cat.avif", photo, "image/avif")
+    assert sent.value.sizes()["requestBodySize"] < len(photo) / 2
+    expect(visitor.page.locator("#source-size")).to_have_text("cat.avif · 1600 × 1200")
+    want = drawn_by_api(visitor.server, photo, []).astype(int)
+    assert np.abs(visitor.picture() - want).mean() < 1
+
+
 def test_slow_lines_tell_how_much_was_sent(visitor: Visitor, cat: bytes) -> None:
     visitor.page.evaluate(
         """() => {
