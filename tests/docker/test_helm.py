@@ -49,6 +49,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "tracing": {"endpoint": "http://collector.monitoring:4318"},
         "imagePullSecrets": [{"name": "registry"}],
         "api": {
+            "grpc": {"enabled": True},
             "env": {"STELLAR_MAX_QUEUE": "512"},
             "nodeSelector": {"pool": "web"},
             "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
@@ -198,6 +199,18 @@ def test_prometheus_may_scrape_where_only_some_may_call() -> None:
     assert callers == {"stellar-api": [INGRESS, MONITORING], "stellar-worker": [MONITORING]}
     open_to_all = of_kind("NetworkPolicy", render({"networkPolicy": {"prometheus": [MONITORING]}}))
     assert "from" not in open_to_all["stellar-api"]["spec"]["ingress"][0]
+
+
+def test_grpc_has_a_port_of_its_own_for_callers_alone_where_it_is_asked_for() -> None:
+    objects = render(VALUES["all"])
+    [api] = pods(objects)["stellar-api"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in api["ports"]}
+    assert {each["name"]: each.get("value") for each in api["env"]}["STELLAR_GRPC_PORT"] == str(ports["grpc"])
+    _, port = of_kind("Service", objects)["stellar-api"]["spec"]["ports"]
+    assert (port["targetPort"], port["appProtocol"]) == ("grpc", "kubernetes.io/h2c")
+    _, rule = of_kind("NetworkPolicy", objects)["stellar-api"]["spec"]["ingress"]
+    assert rule == {"ports": [{"port": "grpc"}], "from": [INGRESS]}
+    assert "grpc" not in helm("template", VALUES["cpu"]).stdout.lower()
 
 
 def test_alerts_are_those_of_the_repository() -> None:
