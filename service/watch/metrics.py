@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Protocol
 
+from opentelemetry.trace import INVALID_SPAN, Span
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
@@ -125,6 +127,12 @@ class Metrics:
     def trace(self) -> str:
         """The place of the request at work in its trace; empty where it is not traced."""
         return "" if self._tracing is None else self._tracing.current()
+
+    def span(self, name: str, trace: str, about: dict[str, str]) -> AbstractContextManager[Span]:
+        """A request's own span while it is at work; one that is nothing where nothing is traced."""
+        return (
+            nullcontext(INVALID_SPAN) if self._tracing is None else self._tracing.serving(name, trace, about)
+        )
 
     def stage(
         self, name: str, started: float, ended: float, traces: Sequence[str], **about: str | int

@@ -1,7 +1,8 @@
-"""Traces by OpenTelemetry, where asked for: one for a request, from HTTP through the queue to inference.
+"""Traces by OpenTelemetry, where asked for: one for a request, from its port through the queue to inference.
 
-A request's place in its trace is a W3C `traceparent`: it comes in a header, travels in the entries of Redis,
-and is empty where nothing is traced. FastAPI brings OpenTelemetry's interface; what sends spans is an extra.
+A request's place in its trace is a W3C `traceparent`: it comes in a header (gRPC's metadata), travels in the
+entries of Redis, and is empty where nothing is traced. FastAPI brings OpenTelemetry's interface; what sends
+spans is an extra.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import os
 import re
 import threading
 import time
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 
+from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 SAMPLED = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f][13579bdf]")
@@ -55,6 +58,17 @@ class Tracing:
         self._places.inject(carrier)
         trace = carrier.get("traceparent", "")
         return trace if ids(trace) else ""
+
+    def serving(self, name: str, trace: str, about: dict[str, str]) -> AbstractContextManager[Span]:
+        """A request's own span, current while it lasts; below the caller's place, if there is one."""
+        return self._tracer.start_as_current_span(
+            name,
+            self._places.extract({"traceparent": trace}),
+            kind=SpanKind.SERVER,
+            attributes=about,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
 
     def record(
         self, name: str, trace: str, started: float, ended: float, attributes: dict[str, str | int]

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import grpc
 import structlog
+from opentelemetry.trace import INVALID_SPAN, Span, StatusCode
 
 from service.errors import DeadlineExceeded, InternalError, NotReady, ServiceError, TooBusy, Unavailable
 from service.http.auth import Keys
@@ -22,15 +23,18 @@ from service.http.middleware import CLIENT_GONE, SAFE_ID
 from service.models.models import Models
 from service.watch.logs import logger
 from service.watch.metrics import Metrics
+from service.watch.tracing import ids
 
 T = TypeVar("T")
 
 STATUSES = {
+    200: grpc.StatusCode.OK,
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
     408: grpc.StatusCode.DEADLINE_EXCEEDED,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    CLIENT_GONE: grpc.StatusCode.CANCELLED,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     500: grpc.StatusCode.INTERNAL,
     503: grpc.StatusCode.UNAVAILABLE,
@@ -151,6 +155,18 @@ class Calls:
         self, context: Any, path: str, do: Callable[[], Awaitable[T]], *, probe: bool = False
     ) -> tuple[T | None, ServiceError | None]:
         """What `do` answers, or its error; counted, timed and logged."""
+        if probe:
+            return await self._recorded(context, path, do, probe, INVALID_SPAN)
+        service, _, method = path[1:].partition("/")
+        about = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        place = _text(dict(context.invocation_metadata() or ()), "traceparent")
+        with self._metrics.span(path[1:], place, about) as span:
+            structlog.contextvars.bind_contextvars(**ids(self._metrics.trace()))
+            return await self._recorded(context, path, do, probe, span)
+
+    async def _recorded(
+        self, context: Any, path: str, do: Callable[[], Awaitable[T]], probe: bool, span: Span
+    ) -> tuple[T | None, ServiceError | None]:
         started = time.perf_counter()
         error: ServiceError | None = None
         status = CLIENT_GONE
@@ -172,7 +188,13 @@ class Calls:
             logger.exception("unexpected_error", path=path)
             error = InternalError()
         finally:
-            self._record(path, error, error.status if error else status, started, probe)
+            status = error.status if error else status
+            span.set_attribute(
+                "rpc.grpc.status_code", STATUSES.get(status, grpc.StatusCode.INTERNAL).value[0]
+            )
+            if status >= 500:
+                span.set_status(StatusCode.ERROR)
+            self._record(path, error, status, started, probe)
         return None, error
 
     def _record(
@@ -182,7 +204,7 @@ class Calls:
         if not probe:
             requests, request_duration = self._metrics.of_route(path, status)
             requests.inc()
-            request_duration.observe(duration_s)
+            request_duration.observe(duration_s, ids(self._metrics.trace()))
             if error is not None:
                 self._metrics.rejected.labels(error.code).inc()
         if error is not None and status >= 500 and not isinstance(error, Unavailable):

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+import numpy as np
 import pytest
+import tritonclient.grpc as triton
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -151,6 +153,34 @@ def test_local_batching_is_traced_too_but_only_what_is_sampled(
         assert names == ["POST /reconstruct", *stages]
         assert [line.get("trace_id") for line in server.logged("request") if line["status"] == 200] == [
             None,
+            TRACE,
+        ]
+
+
+def test_grpc_is_traced_as_http_is(tmp_path: Path, toy_models: Path, collector: Collector) -> None:
+    arguments = ("--models", str(toy_models), "--grpc-port", str(port := free_port()))
+    with running(tmp_path / "log", collector.settings, *arguments) as server:
+        with triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
+            image = triton.InferInput("image", [1], "BYTES").set_data_from_numpy(np.array([plain(9)], object))
+            for place in (UNSAMPLED, SAMPLED):
+                client.infer("embed", [image], headers={"traceparent": place})
+            client.is_server_live()
+            with pytest.raises(triton.InferenceServerException, match="nothing"):
+                client.infer("nothing", [image], headers={"traceparent": SAMPLED})
+        assert exemplars(server.url, "stellar_request_duration_seconds_bucket") == {TRACE}
+        assert server.stop() == 0
+        call = "inference.GRPCInferenceService/ModelInfer"
+        assert [name for _, name in collector.named()] == sorted(
+            ["decode", "inference", "queue", "respond", call, call]
+        )
+        calls = [each.span for each in collector.spans if each.span.name == call]
+        assert {span.parent_span_id.hex() for span in calls} == {CALLER}
+        known = [{pair.key: pair.value for pair in span.attributes} for span in calls]
+        assert [each["rpc.grpc.status_code"].int_value for each in known] == [0, 5]  # OK, NOT_FOUND
+        lines = [line for line in server.logged("request") if line["method"] == "gRPC"]
+        assert [line.get("trace_id") for line in lines if "ModelInfer" in line["path"]] == [
+            None,
+            TRACE,
             TRACE,
         ]
 
