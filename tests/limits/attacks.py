@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from tests.limits.calls import calls
 from tests.limits.pictures import LARGE, SIDE, plain
 from tests.limits.victim import ATTACKER, Victim
 from tests.service.tokens.files import chunk, segment
@@ -52,7 +53,9 @@ class Attack:
 def attacks(size: float) -> list[Attack]:
     """All of them, with bodies and counts times `size`: 1 for what the goals speak of."""
     idle = Attack(name="nothing, for comparison", run=_nothing)
-    return [idle, *_pictures(size), *_files(size), *_documents(size), *_forms(size), *_connections(size)]
+    web = [*_pictures(size), *_files(size), *_documents(size), *_forms(size), *_connections(size)]
+    by_grpc = [Attack(name=name, run=run, in_flight_bytes=held) for name, (run, held) in calls(size).items()]
+    return [idle, *web, *by_grpc]
 
 
 def _nothing(victim: Victim) -> Answers:

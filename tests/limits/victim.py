@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from tests.service.fleet.cluster import free_port
 from tests.service.photos import photo
 from tests.service.server import Server, running
 
@@ -58,8 +59,10 @@ class Harm:
 class Victim:
     """The server, with two clients that have a key each."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, port: int) -> None:
         self.server = server
+        self.grpc = f"127.0.0.1:{port}"
+        """Where gRPC is."""
         self._status = Path(f"/proc/{server.process.pid}/status")
         self._photo = photo("astronaut")
         with self.client(NEIGHBOUR) as client:
@@ -133,6 +136,7 @@ def victim(folder: Path, memory_bytes: int = CONTAINER_BYTES) -> Iterator[Victim
         "STELLAR_DECODE_MEMORY": str(memory_bytes // 2),
         "STELLAR_BODY_MEMORY": str(memory_bytes // 4),
         "STELLAR_THREADS": "2",
+        "STELLAR_GRPC_PORT": str(port := free_port()),
     }
     with running(folder / "server.log", settings) as server:
-        yield Victim(server)
+        yield Victim(server, port)
