@@ -7,6 +7,10 @@ from typing import Literal
 
 Head = Literal["pixel", "vq"]
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""What models want subtracted from RGB in [0, 1], and the rest divided by."""
+
 DECODER_HEADS = 8
 """Attention heads of every decoder, whatever its width."""
 

@@ -15,14 +15,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from model.clustering import ClusteringHead
-from model.config import CODEBOOK_SIZE, StellarConfig
+from model.config import CODEBOOK_SIZE, IMAGENET_MEAN, IMAGENET_STD, StellarConfig
 from model.decoder import Decoder
 from model.factorization import Factorization
 from model.vit import PatchEmbedding, Transformer, init_weights, kept_pixels
 from model.vqgan import Vqgan
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 VQGAN_STRIDE = 16
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
-from model import CheckpointError, load_checkpoint
 from training.config_file import describe, load_config, preset_run, resumed
-from training.launch import STOPPED, begin, failed, given, launch
-from training.losses.pretrained import Pretrained
-from training.run.finetuning import finetuned
-from training.run.learnt import told, with_learnt_losses
-from training.run.trainer import DivergedError
+from training.errors import DivergedError, SourceError
+
+if TYPE_CHECKING:
+    from training.losses.pretrained import Pretrained
 
 Config = Annotated[
     Path | None,
@@ -27,6 +26,9 @@ Settings = Annotated[
 ]
 Steps = Annotated[int | None, typer.Option(help="Optimizer steps.")]
 BatchSize = Annotated[int | None, typer.Option(help="Pictures in a step, on each device.")]
+
+STOPPED = 75
+"""Exit code of what a signal stopped: EX_TEMPFAIL of sysexits.h, for what goes on if started again."""
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
 
@@ -77,10 +79,13 @@ def run(
     On several GPUs: torchrun --nproc-per-node 8 -m training.cli run …
     `stellar-train config b16` shows all settings.
     """
+    from training.launch import begin, given, launch
+    from training.run.learnt import told, with_learnt_losses
+
     paths = {"pictures": pictures, "init": init, "vit_mae": vit_mae, "vqgan": vqgan}
     numbers = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     numbers |= {"workers": workers, "seed": seed}
-    try:
+    with _told():
         changes = given(config, paths, numbers, settings)
         if resume:
             resolved = resumed(load_config(out), changes)
@@ -90,9 +95,9 @@ def run(
         if reconstruction_only:
             losses = resolved.training.losses.only("reconstruction", "koleo")
             resolved = replace(resolved, training=replace(resolved.training, losses=losses))
-        launch(resolved, out, "" if resume else told(resolved))
-    except (CheckpointError, DivergedError, OSError, ValueError) as error:
-        raise failed(error) from error
+        done = launch(resolved, out, "" if resume else told(resolved))
+    if not done:
+        raise typer.Exit(STOPPED)
 
 
 @app.command()
@@ -120,16 +125,20 @@ def finetune(
     ] = None,
 ) -> None:
     """Train a model that there is on your own pictures; exit codes are those of `run`."""
+    from training.launch import begin, given, launch
+    from training.run.finetuning import finetuned
+    from training.run.learnt import told
+
     paths = {"pictures": pictures, "held_out": held_out, "init": start, "vqgan": vqgan}
     numbers = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     numbers |= {"layer_decay": layer_decay, "frozen_layers": frozen_layers}
-    try:
+    with _told():
         changes = given(config, paths, numbers, settings)
         begin(out)
         resolved = finetuned(changes)
-        launch(resolved, out, told(resolved))
-    except (CheckpointError, DivergedError, OSError, ValueError) as error:
-        raise failed(error) from error
+        done = launch(resolved, out, told(resolved))
+    if not done:
+        raise typer.Exit(STOPPED)
 
 
 @app.command()
@@ -137,10 +146,8 @@ def config(
     preset: Annotated[str, typer.Argument(help="Model and recipe: tiny, debug, b16, l16, h16, …")] = "tiny",
 ) -> None:
     """Print all settings of a preset as TOML, for `stellar-train run --config`."""
-    try:
+    with _told():
         typer.echo(describe(preset_run(preset, {"pictures": "pictures"})), nl=False)
-    except ValueError as error:
-        raise failed(error) from error
 
 
 @app.command()
@@ -149,12 +156,9 @@ def fetch(
 ) -> None:
     """Fetch the openly licensed pictures of stellar-tiny and prepare them; goes on where it stopped."""
     from training.data.prepare import prepare
-    from training.data.sources import SourceError
 
-    try:
+    with _told():
         counts = prepare(folder)
-    except SourceError as error:
-        raise failed(error) from error
     typer.echo(f"done: {counts['train']} pictures to train on, {counts['labelled']} labelled drawings")
 
 
@@ -181,6 +185,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and grid.png.")] = None,
 ) -> None:
     """Measure reconstruction, edits and, on the pictures that are named, what frozen features are worth."""
+    from model import load_checkpoint
     from training.data.labelled import examples
     from training.evaluation.evaluation import (
         measure,
@@ -193,7 +198,7 @@ def evaluate(
 
     missing: dict[str, str] = {}
     shown = None
-    try:
+    with _told():
         model = load_checkpoint(checkpoint).eval()
         teacher = _teacher(teacher_of) if teacher_of else None
         figures = measure(model, pictures / "labelled" if pictures else None, teacher)
@@ -203,8 +208,6 @@ def evaluate(
             shown = examples(labelled / "test", model.config.image_size, 6)
         if label_maps is not None:
             figures |= segmentation(model, untrained_like(model), label_maps, steps=probe_steps)
-    except (CheckpointError, OSError, ValueError) as error:
-        raise failed(error) from error
     show_evaluation(figures, missing)
     if out is not None:
         save_evaluation(model, figures, out, missing=missing, images=shown)
@@ -213,6 +216,10 @@ def evaluate(
 
 def _teacher(run: Path) -> Pretrained:
     """The pretrained teacher of a run. Raises `ValueError` where it has none."""
+    import torch
+
+    from training.losses.pretrained import Pretrained
+
     distillation = load_config(run).training.distillation
     if distillation.teacher is None:
         raise ValueError(f"--teacher-of: {run} has no teacher in training.distillation")
@@ -227,13 +234,10 @@ def tiny(
 
     The exit codes are those of `run`.
     """
-    from training.data.sources import SourceError
     from training.experiments.tiny import make_tiny
 
-    try:
+    with _told():
         done = make_tiny(work)
-    except (SourceError, DivergedError, OSError, ValueError) as error:
-        raise failed(error) from error
     if not done:
         raise typer.Exit(STOPPED)
 
@@ -257,15 +261,22 @@ def claim(
     semantic, reconstruction and mae. Calls with different arms can run side by side. The exit codes are
     those of `run`.
     """
-    from training.data.sources import SourceError
     from training.experiments.claim import ARMS, make_claim
 
-    try:
+    with _told():
         done = make_claim(work, arm or [*ARMS], seed=seed, steps=steps)
-    except (DivergedError, OSError, SourceError, ValueError) as error:
-        raise failed(error) from error
     if not done:
         raise typer.Exit(STOPPED)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is wrong is a sentence, and the command's end."""
+    try:
+        yield
+    except (DivergedError, OSError, SourceError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 if __name__ == "__main__":

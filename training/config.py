@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from model import StellarConfig
-from model.stellar import IMAGENET_MEAN, IMAGENET_STD
+from model.config import IMAGENET_MEAN, IMAGENET_STD
 from service.tokens.names import escaped
 from training.expected import expect
 from training.loss_weights import DISTILLED, OF_VIEWS, LossWeights

@@ -14,9 +14,6 @@ from training.run.processes import joined
 from training.run.state import CHECKPOINT_FILE
 from training.run.trainer import Trainer
 
-STOPPED = 75
-"""Exit code of what a signal stopped: EX_TEMPFAIL of sysexits.h, for what goes on if started again."""
-
 
 def given(
     config: Path | None,
@@ -38,11 +35,10 @@ def begin(out: Path) -> None:
         raise ValueError(f"--out: {out} already holds a run; go on with --resume, or name another folder")
 
 
-def launch(config: RunConfig, out: Path, losses: str) -> None:
-    """Train, and tell how it goes; `losses` is a line on them.
+def launch(config: RunConfig, out: Path, losses: str) -> bool:
+    """Train, and tell how it goes; `losses` is a line on them. False where a signal stopped it.
 
-    Raises `typer.Exit` where a signal stopped it, what `Trainer` raises, and `ValueError` where a step takes
-    more memory than there is.
+    Raises what `Trainer` raises, and `ValueError` where a step takes more memory than there is.
     """
     with joined() as processes:
 
@@ -80,16 +76,10 @@ def launch(config: RunConfig, out: Path, losses: str) -> None:
                 f"stopped and saved after step {trainer.progress.step} of {steps}; "
                 f"to go on: stellar-train run --out {out} --resume"
             )
-            raise typer.Exit(STOPPED)
+        return done
 
 
 def _idle(config: TrainingConfig) -> str:
     """A line on losses that count nothing, if there are any."""
     parts = [f"{', '.join(names)} ({setting} is 0)" for setting, names in config.idle_losses.items()]
     return f"losses that count nothing, for they have no views: {'; '.join(parts)}" if parts else ""
-
-
-def failed(error: Exception) -> typer.Exit:
-    """The end of a command that an error ended, which is told."""
-    typer.echo(f"error: {error}", err=True)
-    return typer.Exit(1)

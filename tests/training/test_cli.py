@@ -278,3 +278,11 @@ def test_mistakes_are_one_sentence_and_no_trace(pictures: Path, tmp_path: Path) 
         assert expected in failed.stderr
         assert "Traceback" not in failed.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_settings_and_help_are_told_without_pytorch() -> None:
+    """It takes seconds to load."""
+    without = "import sys; sys.modules['torch'] = None; from training.cli import app; app()"
+    for arguments in (["config", "debug"], ["run", "--help"], ["finetune", "--help"]):
+        done = subprocess.run([sys.executable, "-c", without, *arguments], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-
-class SourceError(RuntimeError):
-    """A source that can't be fetched; the message says which tool or package is missing."""
+from training.errors import SourceError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from training.data.masking import draw_kept
 from training.data.pictures import PictureBatch, picture_batches
 from training.data.streams import State, Stream, open_stream
 from training.data.views import make_views
+from training.errors import DivergedError
 from training.losses.named import Losses
 from training.losses.objective import Objective, make_objective
 from training.run.groups import freeze, parameter_groups
@@ -41,10 +42,6 @@ from training.run.validation import Validation
 
 DRAWS_PER_SEED = 1 << 32
 """Steps between the draws of one seed and the next's."""
-
-
-class DivergedError(RuntimeError):
-    """Too many steps in a row had a loss or gradient that was not finite."""
 
 
 class Stop:

@@ -25,7 +25,8 @@ from training.data.prepare import (
     place_drawing,
     stamps,
 )
-from training.data.sources import SOURCES, Source, SourceError, fetch
+from training.data.sources import SOURCES, Source, fetch
+from training.errors import SourceError
 
 
 def photo(path: Path, size: tuple[int, int], colour: str) -> Path:

@@ -15,10 +15,11 @@ from safetensors.torch import save_file
 from model import Stellar, Vqgan, get_preset, load_checkpoint, save_checkpoint
 from model.config import Head
 from training.config import DistillationConfig, RunConfig
+from training.errors import DivergedError
 from training.loss_weights import DISTILLED, LossWeights
 from training.recipes import get_recipe
 from training.run.processes import Processes
-from training.run.trainer import DivergedError, Trainer
+from training.run.trainer import Trainer
 
 CPU = Processes(0, 1, torch.device("cpu"))
 
