@@ -455,7 +455,7 @@ def test_regions_follow_the_same_rules_as_the_service(visitor: Visitor, coffee: 
             const { applyEdits } = await import(base + "studio/edits.js");
             const { base64OfFloats } = await import(base + "studio/base64.js");
             const file = await (await fetch(base + "studio/samples/coffee.jpg")).blob();
-            const { tokens } = await new Api().tokens(file, "stellar-tiny", "crop");
+            const { tokens } = await new Api().tokens(file, "stellar-tiny", { fit: "crop" });
             const after = applyEdits(tokens, edits, [tokens]).tokens;
             const [semantics, localization] = [after.semantics, after.localization].map(base64OfFloats);
             return { semantics, localization };
