@@ -60,6 +60,7 @@ def called(visitor: Visitor, language: str, folder: Path) -> np.ndarray[Any, np.
 def assert_mapped(visitor: Visitor, names: list[str]) -> None:
     """The map shows the two principal components of the directions, of the photo first."""
     visitor.page.click("#search-map summary")
+    expect(visitor.page.locator(".spot")).to_have_count(len(names) + 1)
     spots = visitor.page.locator(".spot").evaluate_all(
         "spots => spots.map(({ title, style }) =>"
         " [title, ...['--x', '--y'].map((name) => Number(style.getPropertyValue(name)))])"
