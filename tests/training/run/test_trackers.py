@@ -17,7 +17,7 @@ from training.config import TrackerName
 from training.config_file import preset_run
 from training.run.trackers import Ended, Trackers, expect_installed
 
-pytestmark = pytest.mark.filterwarnings("default")  # the trackers' own
+pytestmark = pytest.mark.filterwarnings("ignore")  # the trackers' own
 
 
 @pytest.fixture
