@@ -89,6 +89,9 @@ def _loaded(data: bytes, header: Header, short_side: int | None) -> Image.Image:
         if short_side is not None:
             image.draft("RGB", (short_side, short_side))
         if header.halvings:
+            # Pillow rounds halves, OpenJPEG rounds them up: findings/pillow-jpeg-2000-reduced-size.sh
+            width, height = (-(-side >> header.halvings) << header.halvings for side in image.size)
+            image._size = width, height
             image.reduce = header.halvings  # type: ignore[method-assign, assignment] # of JPEG 2000's plugin
         image.load()
         return image

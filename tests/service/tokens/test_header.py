@@ -216,6 +216,17 @@ def test_jpeg_2000_is_decoded_in_a_smaller_resolution() -> None:
     assert np.abs(found.pixels.astype(int) - wanted.pixels).max() <= 3
 
 
+@pytest.mark.parametrize("size", [(1001, 611), (515, 514), (1000, 625)])
+def test_jpeg_2000_is_halved_whatever_its_sides(size: tuple[int, int]) -> None:
+    ramp = Image.linear_gradient("L").resize(size).convert("RGB")
+    data = encoded(ramp, "JPEG2000")
+    assert read_header(data, MAX_PIXELS, 80).halvings == 2
+    found = decode_image(data, 64, "crop", MAX_PIXELS)
+    wanted = decode_image(encoded(ramp, "PNG"), 64, "crop", MAX_PIXELS)
+    assert found.source == wanted.source
+    assert np.abs(found.pixels.astype(int) - wanted.pixels).max() <= 6
+
+
 def test_jpeg_2000_without_small_resolutions_is_refused_where_it_is_large() -> None:
     image = Image.new("L", (1200, 1200))
     with pytest.raises(UnsupportedImage, match="send a JPEG"):
