@@ -247,7 +247,7 @@ def _box(given: str) -> Box:
     try:
         return parse_box(given)
     except ValueError as error:
-        _fail(f"--box: {error}, got {given}")
+        _fail(f"--box: {error}, got {given[:80]!r}")
 
 
 def _fail(error: Any) -> NoReturn:

@@ -153,6 +153,7 @@ def test_what_was_there_stays_when_nothing_can_be_done(folder: Path, server: Ser
     for options, message in (
         (("--server", "http://127.0.0.1:9"), "no answer from http://127.0.0.1:9"),
         (("--box", "0,0,2,1"), "--box: expected shares of the picture from 0 to 1"),
+        (("--box", "0,0\n1,1"), r"such as 0.1,0,0.6,1, got '0,0\n1,1'"),
         (("--server", server.url, "--model", "other"), "there is no model 'other'; there is stellar-tiny@"),
     ):
         code, told = stellar("embed", folder, "--out", out, *options)
