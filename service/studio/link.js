@@ -44,9 +44,16 @@ export async function sharedInFile(file) {
   }
 }
 
+/** Whether a box is one that the square may have, or none. */
+function isBox(box, fit) {
+  if (box === "") return true;
+  const [left, top, right, bottom] = BOX.test(box) && fit === "crop" ? box.split(",").map(Number) : [];
+  return left < right && right <= 1 && top < bottom && bottom <= 1;
+}
+
 /** @returns {Shared} @throws {TypeError} where it is none */
 function sharedOf({ edits, donors, model, sample, name, mark = "", fit = "crop", box = "" }) {
-  if (!(fit in FITS) || !(box === "" || (fit === "crop" && BOX.test(box))) || !Array.isArray(edits) || !edits.every((edit) => typeof edit?.op === "string")) throw new TypeError();
+  if (!(fit in FITS) || !isBox(box, fit) || !Array.isArray(edits) || !edits.every((edit) => typeof edit?.op === "string")) throw new TypeError();
   const donorOf = (donor) => ({ name: String(donor.name), sample: String(donor.sample), mark: String(donor.mark ?? ""), self: Boolean(donor.self) });
   return { edits, donors: Array.from(donors, donorOf), model: String(model), sample: String(sample), name: String(name), fit, box, mark: String(mark) };
 }

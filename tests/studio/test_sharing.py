@@ -180,11 +180,16 @@ def test_link_of_a_model_that_is_not_served_is_told(visit: Visit, server: Server
 
 def test_damaged_link_is_told_and_the_page_works(visit: Visit, server: Server) -> None:
     with visit(server) as visitor:
-        visitor.open("/#edit=bm90IGpzb24")
-        expect(visitor.page.locator("#problem p")).to_have_text(
-            "The link is damaged: parts of it are missing or were changed."
-        )
-        assert visitor.edits() == []
+        visitor.open("/")
+        shared = {"edits": [], "donors": [], "model": "stellar-tiny", "sample": "moon", "name": "moon.jpg"}
+        boxes = ("0.9,0,0.1,1", "0,0.5,1,0.5", "0.5,0,1.5,1", "0,1.2.3,1,5", "0,0,0.5,0.5")
+        damaged = [visitor.fragment({**shared, "box": box}) for box in boxes]
+        for number, fragment in enumerate(["edit=bm90IGpzb24", *damaged]):
+            visitor.open(f"/?{number}#{fragment}")
+            expect(visitor.page.locator("#problem p")).to_have_text(
+                "The link is damaged: parts of it are missing or were changed."
+            )
+            assert visitor.edits() == []
 
 
 def test_picture_tokens_and_edits_are_downloaded(visitor: Visitor, cat: bytes, tmp_path: Path) -> None:
