@@ -27,6 +27,8 @@ def load(source: str | Path, *, revision: str | None = None) -> Stellar:
     Raises `DownloadError`, `CheckpointError`, `FileNotFoundError`, and `ValueError` for none of these.
     """
     path = Path(source)
+    if not str(source):
+        raise ValueError(f"the name is empty: {_EXPECTED}")
     if path.is_file():
         return load_checkpoint(path)
     if path.is_dir():

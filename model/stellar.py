@@ -64,9 +64,8 @@ class Stellar(nn.Module):
 
         See `model.pretrained.load`.
         """
-        from model.pretrained import (
-            load,
-        )  # only now: it knows this class, and the hub's client takes a second
+        # Only now: it knows this class, and the hub's client takes a second.
+        from model.pretrained import load
 
         return load(source, revision=revision)
 

@@ -3,7 +3,7 @@
 import { Problem } from "./problem.js";
 import { Scene } from "./scene.js";
 import { isFile, renumbered } from "./donors.js";
-import { nameOf } from "./photo.js";
+import { markOf, nameOf } from "./photo.js";
 
 /** Fires "change" when something sets out or ends. Of photos that are opened one after the other only the newest arrives. */
 export class Arrivals extends EventTarget {
@@ -46,9 +46,9 @@ export class Arrivals extends EventTarget {
   /**
    * Show another photo; undo brings back what was there.
    * @param {Blob | null} file null for a sample @param {string} [sample] its name among the samples @param {string} [model]
-   * @param {string} [fit] how it becomes square @param {string} [box] which part of it is seen
+   * @param {string} [fit] how it becomes square @param {string} [box] which part of it is seen; a link tells it where none is given
    */
-  async open(file, sample = "", model = this.#wanted.model, fit = this.#wanted.fit, box = this.#wanted.box) {
+  async open(file, sample = "", model = this.#wanted.model, fit = this.#wanted.fit, box = undefined) {
     const { studio } = this;
     this.#secondTurn.abort();
     const { signal } = (this.#turn = renewed(this.#turn));
@@ -58,7 +58,8 @@ export class Arrivals extends EventTarget {
     const told = (share) => signal.aborted || this.#become({ share });
     const open = async () => {
       if (!studio.models.all.length) await studio.start();
-      const scene = await Scene.open(studio.api, { model: studio.models.named(model), file, sample, fit, box }, signal, told);
+      const part = box ?? (await this.#partOf(file));
+      const scene = await Scene.open(studio.api, { model: studio.models.named(model), file, sample, fit, box: part }, signal, told);
       if (signal.aborted) scene.sleep();
       else this.#opened(scene);
     };
@@ -120,8 +121,15 @@ export class Arrivals extends EventTarget {
   get #wanted() {
     const { pending } = this;
     const { model, models } = this.studio;
-    if (!pending || pending.sample) return { model, fit: "crop", box: "" };
-    return { model: models.named(pending.model)?.name ?? model, fit: pending.fit, box: pending.box };
+    if (!pending || pending.sample) return { model, fit: "crop" };
+    return { model: models.named(pending.model)?.name ?? model, fit: pending.fit };
+  }
+
+  /** The part of a file that is to be seen: a link's where it is the photo that the link waits for, else all. @param {Blob | null} file */
+  async #partOf(file) {
+    const { pending } = this;
+    if (!file || !pending?.box) return "";
+    return isFile(pending, { name: nameOf(file), sample: "", mark: await markOf(file) }) ? pending.box : "";
   }
 
   /** A photo was opened: show it, and say what became of what was there. @param {Scene} scene */

@@ -123,7 +123,7 @@ assert isinstance(model, Stellar) and not model.training
 model.save_pretrained(home / "folder")
 again = Stellar.from_pretrained(home / "folder")
 print(again.push_to_hub("me/again", licence="mit"))
-for odd in ("me/stars", "me/nothing", "nothing"):
+for odd in ("me/stars", "me/nothing", "nothing", ""):
     try:
         Stellar.from_pretrained(odd)
     except (DownloadError, ValueError) as error:
@@ -137,7 +137,8 @@ def test_models_are_had_and_shared_from_python(person: Person, hub: Hub, tmp_pat
     save_checkpoint(Stellar(get_preset("debug", image_size=32, patch_size=16)), checkpoint)
     person.push(checkpoint, "me/mine")
     hub.write("me/stars", "bundle.json", (BUNDLE / "bundle.json").read_bytes())
-    address, bundle, nowhere, nothing = person.runs(RESEARCHER, "me/mine", str(tmp_path), str(hub.folder))
+    told = person.runs(RESEARCHER, "me/mine", str(tmp_path), str(hub.folder))
+    address, bundle, nowhere, nothing, empty = told
     assert (tmp_path / "folder/model.safetensors").read_bytes() == checkpoint.read_bytes()
     assert address.startswith(f"{hub.url}/me/again/commit/")
     assert (hub.folder / "me/again/main/README.md").read_text().startswith("---\nlicense: mit\n")
@@ -145,6 +146,7 @@ def test_models_are_had_and_shared_from_python(person: Person, hub: Hub, tmp_pat
     assert bundle.endswith("a bundle, whose graphs only serve, is had by `stellar-model pull`")
     assert nowhere.startswith(f"me/nothing: model.safetensors: {hub.url} shows no such repository")
     assert nothing.startswith("there is no nothing: expected a folder with model.safetensors, OWNER/NAME")
+    assert empty.startswith("the name is empty: expected a folder with model.safetensors, OWNER/NAME")
 
 
 def test_push_without_a_token_that_may_write_says_what_to_do(person: Person, hub: Hub) -> None:

@@ -407,7 +407,12 @@ def test_square_of_a_wide_photo_is_dragged(visitor: Visitor, visit: Visit, tmp_p
         assert np.abs(visitor.picture() - drawn_of(visitor, language, tmp_path)).max() <= 1
     with visit(visitor.server) as friend:
         friend.page.goto(page.url)
-        friend.load("wide.jpg", wide)
+        tall = encoded(Image.fromarray(pixels_of(photo("rocket"))).resize((300, 900)), "JPEG")
+        friend.load_photo("tall.jpg", tall)  # not the one that the link is for
+        others = friend.page.get_by_role("slider", name="Part of the photo that the model sees")
+        expect(others).to_have_attribute("aria-valuetext", "the middle")
+        assert "box" not in friend.call("curl")
+        friend.load("renamed.jpg", wide)
         expect(friend.page.locator("#result-note")).to_have_text("after 1 edit")
         assert (friend.picture() == visitor.picture()).all()
     page.reload()
