@@ -1,7 +1,7 @@
 #!/bin/sh
 # Pillow 13.0.0 can't read the smaller resolutions of most JPEG 2000: it rounds the reduced sides, and OpenJPEG
 # rounds them up (ISO/IEC 15444-1, B-15). Where a side leaves less than half a step, the buffer is too small, and
-# Pillow says that the stream is broken. What we do: give it sides that are multiples of the step.
+# Pillow says that the stream is broken. Sides that are multiples of the step are read.
 #
 # Seen: 96 read as 24; 98 read as 25; 97 OSError broken data stream when reading image file
 set -eu
