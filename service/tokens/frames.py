@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 
 from service.errors import CorruptImage
-from service.tokens.boxes import boxes
+from service.tokens.isobmff import boxes
 
 MAX_UNITS = 1 << 15
 """Parts of a file's codestreams: those of a track are looked at from its first picture on."""

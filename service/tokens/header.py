@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from service.errors import CorruptImage, EmptyImage, TooManyPixels, UnknownImageFormat, UnsupportedImage
 from service.tokens import gif, jpeg, png, tiff
-from service.tokens.boxes import boxes
 from service.tokens.formats import AVIF_BRANDS, FORMATS, HEIC_BRANDS
 from service.tokens.frames import frame_pixels
+from service.tokens.isobmff import boxes
 
 WEBP_BYTES = 17
 """A pixel of WebP: two canvases, a copy, the picture. Measured: 16.1."""

@@ -19,10 +19,10 @@ import pytest
 from PIL import Image
 
 from service.errors import CorruptImage, ServiceError, TooManyPixels, UnsupportedImage
-from service.tokens.boxes import MAX_BOXES
 from service.tokens.directory import MOST_NUMBERS
 from service.tokens.gif import MAX_BLOCKS
 from service.tokens.header import MAX_RUN_BYTES, read_header
+from service.tokens.isobmff import MAX_BOXES
 from service.tokens.jpeg import MAX_SCANS, MAX_SEGMENTS
 from service.tokens.pictures import Pictures, decode_image
 from service.tokens.png import MAX_CHUNKS

@@ -1,4 +1,4 @@
-"""Files that are made of boxes (ISO/IEC 14496-12): AVIF, HEIC, JPEG 2000."""
+"""The ISO base media file format (ISO/IEC 14496-12) and its kin, made of boxes: AVIF, HEIC, JPEG 2000."""
 
 from __future__ import annotations
 
