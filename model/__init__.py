@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from model.checkpoint import load_checkpoint, save_checkpoint
     from model.clustering import ClusteringHead
     from model.config import PRESETS, StellarConfig, get_preset
-    from model.stellar import Encoding, Stellar
+    from model.stellar import Encoding, Stellar, Tokens
     from model.tensor_file import CheckpointError
     from model.vit_mae import load_vit_mae
     from model.vqgan import Vqgan
@@ -16,7 +16,7 @@ else:
         "checkpoint": ("load_checkpoint", "save_checkpoint"),
         "clustering": ("ClusteringHead",),
         "config": ("PRESETS", "StellarConfig", "get_preset"),
-        "stellar": ("Encoding", "Stellar"),
+        "stellar": ("Encoding", "Stellar", "Tokens"),
         "tensor_file": ("CheckpointError",),
         "vit_mae": ("load_vit_mae",),
         "vqgan": ("Vqgan",),
@@ -37,6 +37,7 @@ __all__ = [
     "Encoding",
     "Stellar",
     "StellarConfig",
+    "Tokens",
     "Vqgan",
     "get_preset",
     "load_checkpoint",

@@ -31,7 +31,8 @@ class FusedAttention(nn.Module):
         self.qkv = attention.qkv
         self.output = attention.output
 
-    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+    def forward(self, x: Float[Tensor, "B T D"], first: None = None) -> Float[Tensor, "B T D"]:
+        assert first is None, "graphs tell of all tokens"
         mixed = torch.onnx.ops.symbolic(
             "com.microsoft::MultiHeadAttention",
             self.qkv(x).chunk(3, dim=2),

@@ -1,6 +1,7 @@
 """STELLAR (Zhao et al., arXiv:2602.01905): an image as sparse semantic tokens times their localization.
 
-B batch · H, W pixels · N = h·w patches · K kept patches · r sparse tokens · D encoder width · C decoder width
+B batch · H, W pixels · N = h·w patches · K kept patches · r sparse tokens ·
+F first tokens of a sequence · D encoder width · C decoder width
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ class Encoding(NamedTuple):
 
     cls: Float[Tensor, "B 1 D"]
     dense: Float[Tensor, "B N D"]
+    sparse: Float[Tensor, "B r D"]
+
+
+class Tokens(NamedTuple):
+    """What the encoder says of images as wholes."""
+
+    cls: Float[Tensor, "B 1 D"]
     sparse: Float[Tensor, "B r D"]
 
 
@@ -90,6 +98,23 @@ class Stellar(nn.Module):
         H and W are multiples of the patch size; `dense` holds the kept patches in the order given.
         """
         return self.mix(self.embed(image, kept))
+
+    def encode_tokens(
+        self, image: Float[Tensor, "B 3 H W"], kept: Int[Tensor, "B K"] | None = None
+    ) -> Tokens:
+        """`encode` without `dense`, which the last block then does not compute."""
+        num_tokens = self.config.num_sparse_tokens
+        return Tokens(*self._first(self.embed(image, kept), 1 + num_tokens).split([1, num_tokens], dim=1))
+
+    def encode_cls(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 D"]:
+        """`cls` of `encode` alone."""
+        return self._first(self.embed(image), 1)
+
+    def _first(self, patches: Float[Tensor, "B T D"], first: int) -> Float[Tensor, "B F D"]:
+        """The first ones of CLS and sparse tokens, encoded with all patches: no order matters to blocks."""
+        tokens = self.sparse_tokens.expand(patches.shape[0], -1, -1)
+        sequence = torch.cat([patches[:, :1], tokens, patches[:, 1:]], dim=1)
+        return self.transformer(sequence, first)  # type: ignore[no-any-return]
 
     def mix(self, patches: Float[Tensor, "B T D"]) -> Encoding:
         """Encode CLS and patches as they were embedded."""

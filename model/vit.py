@@ -1,6 +1,7 @@
 """The pre-norm vision transformer that the encoder and the decoder share.
 
-B batch · T sequence length · D width · N patches · H, W pixels · h, w patches down and across
+B batch · T sequence length · F first tokens of it · D width · N patches · H, W pixels ·
+h, w patches down and across
 """
 
 from __future__ import annotations
@@ -28,21 +29,24 @@ class Attention(nn.Module):
         self.qkv = Linear(width, 3 * width)
         self.output = Linear(width, width)
 
-    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+    def forward(self, x: Float[Tensor, "B T D"], first: int | None = None) -> Float[Tensor, "B F D"]:
+        """What all tokens, or only the `first` ones of the sequence, gather from all."""
         batch, length, width = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, width // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, T, D / heads)
-        mixed = _attend(q, k, v)  # (B, heads, T, D / heads)
-        return self.output(mixed.transpose(1, 2).reshape(batch, length, width))  # type: ignore[no-any-return]
+        if first is not None:
+            q = q[:, :, :first]
+        mixed = _attend(q, k, v).transpose(1, 2).flatten(2)  # (B, F, D)
+        return self.output(mixed)  # type: ignore[no-any-return]
 
 
 def _attend(
-    q: Float[Tensor, "B heads T d"], k: Float[Tensor, "B heads T d"], v: Float[Tensor, "B heads T d"]
-) -> Float[Tensor, "B heads T d"]:
-    """Scaled dot-product attention; on a CPU as plain products, for some hundred tokens the fastest there."""
-    if q.device.type != "cpu":
+    q: Float[Tensor, "B heads F d"], k: Float[Tensor, "B heads T d"], v: Float[Tensor, "B heads T d"]
+) -> Float[Tensor, "B heads F d"]:
+    """Scaled dot-product attention; in bfloat16 on a CPU as plain products, which are faster there by far."""
+    if q.device.type != "cpu" or (q.dtype == torch.float32 and not torch.compiler.is_compiling()):
         return F.scaled_dot_product_attention(q, k, v)
-    shares: Tensor = ((q * q.shape[3] ** -0.5) @ k.transpose(2, 3)).softmax(dim=-1)  # (B, heads, T, T)
+    shares: Tensor = ((q * q.shape[3] ** -0.5) @ k.transpose(2, 3)).softmax(dim=-1)  # (B, heads, F, T)
     return shares.to(v.dtype) @ v
 
 
@@ -57,8 +61,10 @@ class Block(nn.Module):
         self.fc1 = Linear(width, mlp_width)
         self.fc2 = Linear(mlp_width, width)
 
-    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        x = x + self.attention(self.norm_before(x))
+    def forward(self, x: Float[Tensor, "B T D"], first: int | None = None) -> Float[Tensor, "B F D"]:
+        """All tokens, or only the `first` ones of the sequence, which know of all."""
+        mixed = self.attention(self.norm_before(x), first)
+        x = (x if first is None else x[:, :first]) + mixed
         return x + self.fc2(F.gelu(self.fc1(self.norm_after(x))))  # type: ignore[no-any-return]
 
 
@@ -72,12 +78,14 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, num_heads, mlp_width) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
 
-    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+    def forward(self, x: Float[Tensor, "B T D"], first: int | None = None) -> Float[Tensor, "B F D"]:
+        """All tokens, or only the `first` ones of the sequence: the last block computes no others."""
         for block in self.blocks:
+            of_these = first if block is self.blocks[-1] else None
             if self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
+                x = checkpoint(block, x, of_these, use_reentrant=False)
             else:
-                x = block(x)
+                x = block(x, of_these)
         return self.norm(x)  # type: ignore[no-any-return]
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from model import Encoding, Stellar
+from model import Encoding, Stellar, Tokens
 from training.config import TrainingConfig
 from training.data.views import Views
 from training.losses.autoencoding import MaskedAutoencoding
@@ -59,7 +59,7 @@ class Objective(nn.Module):
         reference = self.model.encode(views.reference)
         masked = self._encode_masked(views.masked, kept)
         local = self._encode_local(views.local)
-        source = reference if self.teacher is None else self.teacher.average.encode(views.masked[:, 1])
+        source = reference if self.teacher is None else self.teacher.average.encode_tokens(views.masked[:, 1])
 
         named: dict[str, Tensor] = {}
         if self.weights.want("reconstruction", "sharpness", "distil_dense", "distil_tokens"):
@@ -86,17 +86,17 @@ class Objective(nn.Module):
 
     def _encode_masked(
         self, images: Float[Tensor, "B V 3 H W"], kept: Int[Tensor, "B V K"] | None
-    ) -> Encoding | None:
+    ) -> Tokens | None:
         """All masked views in one batch of B·V."""
         if images.shape[1] == 0 or not self.weights.want("masked", "masked_cls", "masked_koleo"):
             return None
-        return self.model.encode(images.flatten(0, 1), None if kept is None else kept.flatten(0, 1))
+        return self.model.encode_tokens(images.flatten(0, 1), None if kept is None else kept.flatten(0, 1))
 
-    def _encode_local(self, images: Float[Tensor, "B M 3 h w"]) -> Encoding | None:
-        """All local crops in one batch of B·M."""
+    def _encode_local(self, images: Float[Tensor, "B M 3 h w"]) -> Float[Tensor, "BM 1 D"] | None:
+        """CLS of all local crops in one batch of B·M."""
         if images.shape[1] == 0 or not self.weights.want("local_cls"):
             return None
-        return self.model.encode(images.flatten(0, 1))
+        return self.model.encode_cls(images.flatten(0, 1))
 
     def _picture_losses(
         self,
@@ -129,7 +129,7 @@ class Objective(nn.Module):
         return F.cross_entropy(prediction.flatten(0, 1), codes.flatten())
 
     def _token_losses(
-        self, reference: Encoding, masked: Encoding | None, source: Encoding
+        self, reference: Encoding, masked: Tokens | None, source: Encoding | Tokens
     ) -> dict[str, Float[Tensor, ""]]:
         logits = self.model.clustering_head(reference.sparse)  # (B, r, K)
         losses: dict[str, Tensor] = {}
@@ -146,7 +146,11 @@ class Objective(nn.Module):
         return losses
 
     def _cls_losses(
-        self, reference: Encoding, masked: Encoding | None, local: Encoding | None, source: Encoding
+        self,
+        reference: Encoding,
+        masked: Tokens | None,
+        local: Float[Tensor, "BM 1 D"] | None,
+        source: Encoding | Tokens,
     ) -> dict[str, Float[Tensor, ""]]:
         head = self.model.cls_cluster_head
         logits = head(reference.cls)  # (B, 1, K)
@@ -155,9 +159,9 @@ class Objective(nn.Module):
         losses: dict[str, Tensor] = {}
         if self.weights.want("cls_clustering"):
             losses["cls_clustering"] = cross_entropy(logits, assignments)
-        for name, views in (("masked_cls", masked), ("local_cls", local)):
-            if views is not None and self.weights.want(name):
-                losses[name] = cross_entropy(head(views.cls), _repeated(assignments, views.cls))
+        for name, cls in (("masked_cls", None if masked is None else masked.cls), ("local_cls", local)):
+            if cls is not None and self.weights.want(name):
+                losses[name] = cross_entropy(head(cls), _repeated(assignments, cls))
         return losses
 
 
