@@ -52,13 +52,15 @@ def test_a_width_that_four_parts_do_not_share_is_refused() -> None:
         get_preset("debug", width=66, num_heads=3)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 5e-3)])
 @torch.no_grad()
-def test_attention_is_torch_s_own() -> None:
-    attention = Attention(32, 4)
-    x = torch.randn(2, 7, 32)
+def test_attention_is_torch_s_own(dtype: torch.dtype, tolerance: float) -> None:
+    attention = Attention(32, 4).to(dtype)
+    x = torch.randn(2, 7, 32, dtype=dtype)
     q, k, v = attention.qkv(x).view(2, 7, 3, 4, 8).permute(2, 0, 3, 1, 4).unbind(0)
     want = attention.output(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(2, 7, 32))
-    torch.testing.assert_close(attention(x), want)
+    torch.testing.assert_close(attention(x), want, atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(attention(x, 3), want[:, :3], atol=tolerance, rtol=tolerance)
 
 
 @torch.no_grad()
@@ -67,6 +69,15 @@ def test_keeping_all_patches_changes_nothing(model: Stellar) -> None:
     everything = torch.arange(16).expand(2, -1)
     for part, kept in zip(model.encode(image), model.encode(image, everything), strict=True):
         torch.testing.assert_close(part, kept)
+
+
+@torch.no_grad()
+def test_tokens_alone_are_those_of_the_whole_encoding(model: Stellar) -> None:
+    image, kept = torch.rand(2, 3, 32, 32), torch.tensor([[0, 1, 3], [5, 9, 2]])
+    whole, tokens = model.encode(image, kept), model.encode_tokens(image, kept)
+    torch.testing.assert_close(tokens.cls, whole.cls)
+    torch.testing.assert_close(tokens.sparse, whole.sparse)
+    torch.testing.assert_close(model.encode_cls(image), model.encode(image).cls)
 
 
 @torch.no_grad()
