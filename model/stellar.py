@@ -103,8 +103,8 @@ class Stellar(nn.Module):
         self, image: Float[Tensor, "B 3 H W"], kept: Int[Tensor, "B K"] | None = None
     ) -> Tokens:
         """`encode` without `dense`, which the last block then does not compute."""
-        num_tokens = self.config.num_sparse_tokens
-        return Tokens(*self._first(self.embed(image, kept), 1 + num_tokens).split([1, num_tokens], dim=1))
+        tokens = self._first(self.embed(image, kept), 1 + self.config.num_sparse_tokens)
+        return Tokens(tokens[:, :1], tokens[:, 1:])
 
     def encode_cls(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 D"]:
         """`cls` of `encode` alone."""

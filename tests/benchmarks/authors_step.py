@@ -76,7 +76,8 @@ def encode(
         patches = patches.gather(1, kept[:, :, None].expand(-1, -1, patches.shape[2]))
     tokens = model.sparse_tokens.expand(len(image), -1, -1)
     mixed = transformed(model.transformer, torch.cat([cls, patches, tokens], dim=1))
-    return Encoding(*mixed.split([1, patches.shape[1], tokens.shape[1]], dim=1))
+    end = 1 + patches.shape[1]
+    return Encoding(mixed[:, :1], mixed[:, 1:end], mixed[:, end:])
 
 
 def transformed(transformer: Transformer, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
@@ -92,7 +93,8 @@ def attention(block: Block, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]
     """Multi-head self-attention."""
     layer, (batch, length, width) = block.attention, x.shape
     qkv = product(layer.qkv, x).view(batch, length, 3, layer.num_heads, width // layer.num_heads)
-    mixed = F.scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4).unbind(0))
+    q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+    mixed = F.scaled_dot_product_attention(q, k, v)
     return product(layer.output, mixed.transpose(1, 2).reshape(batch, length, width))
 
 
@@ -111,7 +113,7 @@ def reconstruction(model: Stellar, image: Float[Tensor, "B 3 H W"], seen: Encodi
     places = product(decoder.projection, localization @ seen.sparse) + decoder.position_code((side, side))
     features = transformed(decoder.transformer, places)
     if model.config.head == "pixel":
-        plane = features.transpose(1, 2).unflatten(2, (side, side))
+        plane = features.transpose(1, 2).reshape(len(features), -1, side, side)
         return F.mse_loss(model.reconstruction_head(plane).float(), image)
     with torch.no_grad():
         codes = model.vq_targets(image)
