@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import lancedb
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -88,6 +87,8 @@ def test_tokens_without_a_place_stay_out_of_the_lists(page: dict[str, Any]) -> N
 
 def test_a_vector_of_zeros_hides_its_picture_from_lancedb(page: dict[str, Any], tmp_path: Path) -> None:
     """Why they stay out, rather than being zeros: should LanceDB find such pictures, the page can say so."""
+    import lancedb  # only now: it takes seconds to load, and every worker collects this file
+
     query = page["concepts"](page["cat"])[0]
     lists = {"whole": [query, -query], "with zeros": [query, np.zeros_like(query)]}
     kept = [{"path": path, "concepts": list(each), "vector": query} for path, each in lists.items()]

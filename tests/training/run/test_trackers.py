@@ -7,15 +7,18 @@ import math
 import sqlite3
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import Run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.config import TrackerName
 from training.config_file import preset_run
 from training.run.trackers import Ended, Trackers, expect_installed
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the trackers' own
 
@@ -39,8 +42,15 @@ def tracked(folder: Path, *names: TrackerName, first_step: int = 0, ended: Ended
     return said
 
 
+def mlflow() -> MlflowClient:
+    """Loaded only now: that takes seconds, and every worker collects this file."""
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
 def only_run() -> Run:
-    client = MlflowClient()
+    client = mlflow()
     (experiment,) = (found for found in client.search_experiments() if found.name == "stellar")
     (run,) = client.search_runs([experiment.experiment_id])
     return run
@@ -54,7 +64,7 @@ def test_mlflow_has_settings_and_figures_and_a_run_goes_on_in_its_own(database: 
     assert tracked(tmp_path / "run", "mlflow", first_step=3) == []
     run = only_run()
     assert run.info.status == "FINISHED"
-    history = MlflowClient().get_metric_history(run.info.run_id, "loss")
+    history = mlflow().get_metric_history(run.info.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(step, step / 2) for step in range(6)]
     assert math.isnan(run.data.metrics["koleo"])
 
