@@ -14,13 +14,14 @@ import pytest
 from openai import OpenAI
 
 from tests.service.fleet.load import colour_of, picture
+from tests.service.http.test_overload import PATIENT
 from tests.service.photos import data_uri, plain
 from tests.service.server import Server, running
 
 ENCODED = 'stellar_images_total{model="toy",stage="encode"}'
 WAITING = 'stellar_queue_depth{model="toy",stage="encode"}'
 GONE = 'stellar_requests_total{route="/v1/embeddings",status="499"}'
-KEYS = {"STELLAR_API_KEYS": "many,few"}
+KEYS = {"STELLAR_API_KEYS": "many,few", **PATIENT}
 QUICK, SLOW, SLOWEST = data_uri(plain(0)), data_uri(plain(25)), data_uri(plain(255))
 """The toy model works on the second for about a tenth of a second, on the third for one."""
 
@@ -70,7 +71,7 @@ def send(server: Server, images: list[str], key: str = "many", **arguments: Any)
     headers = {"authorization": f"Bearer {key}"}
     body = {"input": images}
     return httpx.post(
-        f"{server.url}/v1/embeddings", json=body, headers=headers, **{"timeout": 60} | arguments
+        f"{server.url}/v1/embeddings", json=body, headers=headers, **{"timeout": None} | arguments
     )
 
 

@@ -18,7 +18,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests.docs.pages import ROOT
-from tests.service.http.test_overload import full
+from tests.service.http.test_overload import PATIENT, full
 from tests.service.photos import data_uri, plain
 from tests.service.server import Server, running
 
@@ -239,7 +239,7 @@ def test_keys_and_limits_are_told_in_openai_s_words(tmp_path: Path, toy_models: 
 
 def test_clients_come_again_when_the_queue_was_full(tmp_path: Path, toy_models: Path) -> None:
     arguments = ["--models", str(toy_models), "--max-queue", "2", "--threads", "1"]
-    with running(tmp_path / "log", {}, *arguments) as server, ThreadPoolExecutor(4) as pool:
+    with running(tmp_path / "log", PATIENT, *arguments) as server, ThreadPoolExecutor(4) as pool:
         three = full(server, pool)
         with OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0) as client:
             with pytest.raises(openai.InternalServerError) as refused:
