@@ -397,8 +397,8 @@ def test_user_who_may_not_write_requests_is_told_in_the_log(cluster: Cluster) ->
 
 
 def test_chaos(tmp_path: Path) -> None:
-    outcome = run_chaos(tmp_path, kills=10, pause_s=(0.2, 1.0))
-    assert outcome.tally.outcomes[RIGHT] > 300
+    outcome = run_chaos(tmp_path, kills=5, pause_s=(0.1, 0.5))
+    assert outcome.tally.outcomes[RIGHT] > 100
     assert outcome.tally.outcomes[WRONG] == 0
     assert outcome.tally.outcomes[GONE] == 0
     assert set(outcome.refused) <= {"503 no_worker", "503 queue_full", "504 deadline_exceeded"}
