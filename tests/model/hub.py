@@ -32,7 +32,7 @@ class Hub:
         self.damages = False
         """The content is not what its hash says."""
         self.cut_after: int | None = None
-        """The next connection that carries content breaks after so many bytes."""
+        """The next connection that carries more content breaks after so many bytes."""
         self.holds: str | None = None
         """The content of this file stops in its middle until it `goes_on`."""
         self.goes_on = Event()
@@ -200,11 +200,11 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             for field, value in told.items():
                 self.send_header(field, value)
             self.end_headers()
-            cut, hub.cut_after = hub.cut_after, None
             with file.open("rb") as content:
                 content.seek(first)
-                if cut is not None:
-                    self.wfile.write(content.read(cut))
+                if hub.cut_after is not None and size - first > hub.cut_after:
+                    self.wfile.write(content.read(hub.cut_after))
+                    hub.cut_after = None
                     self.close_connection = True
                     return
                 if hub.holds == file.name:

@@ -29,7 +29,7 @@ def test_export_then_info(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_checkpoint(Stellar(PRESETS["debug"]), tmp_path / "debug.safetensors")
     (tmp_path / "quality.json").write_text('{"psnr_db": 20.5, "not_measured": {"lpips": "needs weights"}}')
-    exported = stellar_model(
+    exported = stellar_model_here(
         "export",
         tmp_path / "debug.safetensors",
         "--out",
@@ -40,7 +40,7 @@ def test_export_then_info(tmp_path: Path) -> None:
         tmp_path / "quality.json",
         "--tensorrt",
     )
-    assert exported.returncode == 0, exported.stderr
+    assert exported.exit_code == 0, exported.stderr
     assert "localization_max_abs" in exported.stdout
     bundle = json.loads(stellar_model_here("info", tmp_path / "a b", "--json").stdout)
     assert (bundle["name"], bundle["quality"]) == ("a-b", {"psnr_db": 20.5})

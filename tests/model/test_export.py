@@ -16,7 +16,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from model import PRESETS, Stellar, get_preset, load_checkpoint, parity, save_checkpoint
+from model import PRESETS, Stellar, load_checkpoint, parity, save_checkpoint
 from model.export import export_bundle
 from model.precision import Precision
 
@@ -170,18 +170,6 @@ def test_a_processor_s_graphs_have_attention_as_one_operator_and_patches_as_a_pr
     operators = [node.op_type for node in onnx.load(bundles[precision] / "encoder.onnx").graph.node]
     assert operators.count("MultiHeadAttention") == blocks
     assert operators.count("Conv") == (not blocks)
-
-
-def test_vq_models_export_too(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = Stellar(get_preset("debug", head="vq", vqgan_channels=32, image_size=32, patch_size=16))
-    save_checkpoint(model, tmp_path / "vq.safetensors")
-    manifest = export_bundle(model, tmp_path / "vq", name="vq", checkpoint=tmp_path / "vq.safetensors")
-    assert manifest["head"] == "vq"
-    semantics = np.zeros((2, 4, 64), np.float32)
-    localization = np.full((2, 4, 4), 0.25, np.float32)
-    (image,) = run(tmp_path / "vq", "decoder.onnx", semantics=semantics, localization=localization)
-    assert image.shape == (2, 32, 32, 3)
 
 
 def test_graphs_of_another_model_fail_the_parity_check(bundle: Path) -> None:

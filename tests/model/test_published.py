@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
 from huggingface_hub.constants import DOWNLOAD_CHUNK_SIZE as CHUNK_BYTES
@@ -92,9 +94,17 @@ def person(tmp_path: Path, hub: Hub) -> Person:
 def test_weights_become_a_bundle_that_says_where_they_are_from(
     person: Person, hub: Hub, published: Path
 ) -> None:
-    done = person.downloads("stellar-b16", TQDM_POSITION="-1")  # bars also where there is no terminal
+    """Though the connection breaks: it goes on where it broke."""
+    hub.cut_after = CHUNK_BYTES + 1000
+    # Bars also where there is no terminal.
+    done = person.downloads("stellar-b16", HF_TOKEN=TOKEN, TQDM_POSITION="-1")
     assert done.returncode == 0, done.stderr
     assert re.search(rf"{FILE}: 100%", done.stderr)
+    content = f"/content/{sha256(published / VQGAN_REPOSITORY / 'main' / VQGAN_FILE)}"
+    assert [line for line in hub.asked if content in line] == [
+        f"GET {content}",
+        f"GET {content} bytes={CHUNK_BYTES}-",
+    ]
     manifest = read_bundle(person.models / "stellar-b16").manifest
     assert (manifest.name, manifest.precision, manifest.head) == ("stellar-b16", "fp32", "vq")
     assert manifest.source == {
@@ -109,18 +119,21 @@ def test_weights_become_a_bundle_that_says_where_they_are_from(
     assert again.returncode == 0, again.stderr
     assert hub.asked == []
     assert read_bundle(person.models / "stellar-b16-fp16").manifest.source == manifest.source
+    decoder = ort.InferenceSession(person.models / "stellar-b16/decoder.onnx")
+    tokens = {
+        "semantics": np.zeros((2, 4, 64), np.float32),
+        "localization": np.full((2, 4, 4), 0.25, np.float32),
+    }
+    (image,) = decoder.run(None, tokens)
+    assert image.shape == (2, 32, 32, 3)
 
 
-def test_broken_connection_goes_on_where_it_broke(person: Person, hub: Hub, published: Path) -> None:
-    hub.cut_after = CHUNK_BYTES + 1000
-    done = person.downloads("stellar-b8", HF_TOKEN=TOKEN)
-    assert done.returncode == 0, done.stderr
-    content = f"/content/{sha256(published / REPOSITORY / 'main/stellar-b8.safetensors')}"
-    assert [line for line in hub.asked if "content" in line] == [
-        f"GET {content}",
-        f"GET {content} bytes={CHUNK_BYTES}-",
-    ]
-    assert not any(VQGAN_REPOSITORY in line for line in hub.asked)  # it has its tokenizer
+def test_weights_with_their_tokenizer_need_no_other_repository(person: Person, hub: Hub) -> None:
+    """They are loaded, and then refused for what is asked of them: that shows it without an export."""
+    told = person.is_told("stellar-b8", "--precision", "fp8")
+    assert told == "precision: expected one of fp32, fp16, int8, got 'fp8'"
+    assert len([line for line in hub.asked if "content" in line]) == 1
+    assert not any(VQGAN_REPOSITORY in line for line in hub.asked)
 
 
 def test_unknown_name_lists_the_names(person: Person, hub: Hub) -> None:
