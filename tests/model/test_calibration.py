@@ -68,8 +68,9 @@ def vectors(pictures: Path) -> dict[str, np.ndarray[Any, Any]]:
 
 def test_statistics_are_those_of_the_pictures(toy: Path, pictures: Path) -> None:
     before = read_bundle(toy).manifest
-    command = [sys.executable, "-c", WITHOUT_TORCH, "calibrate", toy, "--pictures", pictures]
-    done = subprocess.run([*command, "--labelled", pictures], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", WITHOUT_TORCH, "calibrate", str(toy), "--pictures", str(pictures)]
+    command += ["--labelled", str(pictures)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "left out, because they can't be read: 1" in told(done)
     bundle = read_bundle(toy)
