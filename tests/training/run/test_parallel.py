@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ CPU = Processes(0, 1, torch.device("cpu"))
 ENVIRONMENT = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "localhost"]
 TORCHRUN += ["--nproc-per-node", "2"]
-OF_ANY_SHAPE = {"TORCH_COMPILE_OVERRIDE_DYNAMO_CONFIGS": "0-9999:assume_static_by_default=False"}
+OF_ANY_SHAPE = ENVIRONMENT | {"TORCH_COMPILE_OVERRIDE_DYNAMO_CONFIGS": "0-99:assume_static_by_default=False"}
 """For every shape the same kernels from the beginning; else they are built for the first one, too."""
 
 
@@ -43,7 +44,12 @@ def held_out(folder: Path) -> list[dict[str, Any]]:
 
 
 def train(
-    start: list[str], pictures: Path, out: Path, *settings: str, resume: bool = False, **variables: str
+    start: list[str],
+    pictures: Path,
+    out: Path,
+    *settings: str,
+    resume: bool = False,
+    environment: Mapping[str, str] = ENVIRONMENT,
 ) -> str:
     chosen = [part for setting in ("training.bf16=false", *settings) for part in ("--set", setting)]
     goal = ["--resume"] if resume else ["--pictures", str(pictures), "--preset", "debug"]
@@ -54,7 +60,7 @@ def train(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=ENVIRONMENT | variables,
+        env=environment,
     ) as process:
         try:
             told, errors = process.communicate()
@@ -133,7 +139,7 @@ def test_compiled_blocks_change_no_loss(pictures: Path, plain: Path, tmp_path: P
     model = of_one_size(run_config(pictures)).model
     sizes = [f"model.{name}={getattr(model, name)}" for name in ("decoder_width", "decoder_mlp_width")]
     compiled = (*sizes, "training.compile=true", "training.steps=3")
-    train(start, pictures, tmp_path / "run", *compiled, **OF_ANY_SHAPE)
+    train(start, pictures, tmp_path / "run", *compiled, environment=OF_ANY_SHAPE)
     same_run(tmp_path / "run", plain)
 
 
