@@ -34,8 +34,9 @@ class Layout:
     | `semantics` | float16 (r, D) |
     | `localization` | uint8 (h, w, r), as compact token files have it |
     | `rectangle` | float32 (4): what the model saw of the picture; left, top, right, bottom in its pixels |
+    | `width`, `height` | int32: the upright picture's |
 
-    The last three are there with `tokens` alone. The metadata has model, pooling, fit and box.
+    The last five are there with `tokens` alone. The metadata has model, pooling, fit and box.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class Layout:
                 "semantics": _lists(pa.float16(), (r, width)),
                 "localization": _lists(pa.uint8(), (*manifest.grid, r)),
                 "rectangle": _lists(pa.float32(), (4,)),
+                "width": pa.int32(),
+                "height": pa.int32(),
             }
         self.schema = pa.schema(
             columns, {"model": manifest.id, "pooling": pooling, "fit": fit, "box": box_text(box)}
@@ -68,6 +71,8 @@ class Layout:
                 "semantics": floats["semantics"].astype(np.float16),
                 "localization": shares_to_uint8(floats["localization"].reshape(len(ids), *self._grid, -1)),
                 "rectangle": np.array([source.rectangle for source in sources], np.float32),
+                "width": np.array([source.width for source in sources], np.int32),
+                "height": np.array([source.height for source in sources], np.int32),
             }
         columns = [pa.array(ids, pa.string()), *map(_column, arrays.values())]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)

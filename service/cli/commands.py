@@ -213,6 +213,30 @@ def bulk(
         raise typer.Exit(1)
 
 
+def masks(
+    source: Annotated[
+        Path,
+        typer.Argument(help="File that tokens has written, or folder that bulk --tokens has.", exists=True),
+    ],
+    out: Annotated[Path, typer.Option(help="COCO file to write, in JSON.", dir_okay=False)],
+) -> None:
+    """Write the regions of tokens as masks into a COCO file, for programs that show and label pictures.
+
+    Images are the pictures, categories the tokens' numbers, annotations the regions: where a token holds
+    more than any other. Masks lie on the upright picture, whatever part of it the model saw. The file
+    appears when it is complete.
+    """
+    try:
+        from service.cli.coco import write_masks
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is missing: pip install 'stellar-service[coco]'")
+    try:
+        pictures = write_masks(source, out)
+    except (OSError, ValueError) as error:
+        _fail(error)
+    typer.echo(f"masks of {pictures} pictures written to {escaped(str(out))}", err=True)
+
+
 def _run(
     work: Callable[[Job], Awaitable[None]],
     out: Path,
