@@ -103,7 +103,8 @@ def costs(folder: Path) -> dict[str, float]:
     images = [decode_image(path.read_bytes(), model.manifest.image_size, "crop", 10**8) for path in paths]
     marks.append(time.process_time())
     pixels = np.stack([image.pixels for image in images])
-    batches = [model.run("encode", {"image": pixels[i : i + BATCH]}) for i in range(0, len(paths), BATCH)]
+    starts = range(0, len(paths), BATCH)
+    batches = [model.run("encode", {"image": pixels[i : i + BATCH]}, layout.outputs) for i in starts]
     marks.append(time.process_time())
     file = io.BytesIO()
     with Part(file, layout.schema) as part:

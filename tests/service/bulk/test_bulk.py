@@ -104,6 +104,9 @@ def test_a_folder_has_the_service_s_own_vectors_and_tokens_and_nobody_can_listen
     np.testing.assert_allclose(semantics, tokens["semantics"], atol=0.01)
     assert localization.shape == (12, 12, 16)
     np.testing.assert_allclose(table["rectangle"].to_pylist()[row], tokens["source"]["rectangle"])
+    assert [table[name][row].as_py() for name in ("width", "height")] == [
+        tokens["source"][name] for name in ("width", "height")
+    ]
     stored = save(
         {"semantics": semantics[None].astype(np.float16), "localization": localization[None].astype(np.uint8)}
     )
