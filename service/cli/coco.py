@@ -115,7 +115,9 @@ def _opened(file: IO[bytes], path: Path) -> pq.ParquetFile:
         table = pq.ParquetFile(file)
     except pa.ArrowException:
         raise ValueError(expected) from None
-    names = table.schema_arrow.names
+    names, metadata = table.schema_arrow.names, table.schema_arrow.metadata or {}
+    if not {b"model", b"box"} <= metadata.keys():
+        raise ValueError(f"{expected}, whose metadata tell model and box")
     if not any(set(columns) <= set(names) for columns in (OF_TOKENS, OF_BULK)):
         raise ValueError(
             f"{expected}, with {', '.join(OF_TOKENS)} or {', '.join(OF_BULK)}; got {', '.join(names)}"

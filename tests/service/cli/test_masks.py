@@ -23,6 +23,7 @@ pytestmark = pytest.mark.long
 
 ROTATED = 6
 """EXIF's orientation of a picture that lies on its side."""
+WHOLE = "0.0,0.0,1.0,1.0"
 WITHOUT_SIZES = {"id": ["a"], "localization": [[[[1]]]], "rectangle": [[0.0] * 4]}
 
 
@@ -107,6 +108,7 @@ def drawn(tokens: ImageTokens) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
             "path, tokens or id, localization, rectangle, width, height; got",
         ),
         (WITHOUT_SIZES, "got id, localization, rectangle"),
+        ({"path": ["a"], "tokens": [b"a"]}, "the bytes are no safetensors file"),
         ({"path": [], "tokens": []}, "has no rows: expected what tokens or bulk has written"),
         (None, "table.parquet: expected a table that tokens or bulk --tokens has written"),
     ],
@@ -119,7 +121,7 @@ def test_other_tables_are_refused_and_what_was_there_stays(
     if columns is None:
         table.write_text("no table")
     else:
-        pq.write_table(pa.table(columns).replace_schema_metadata({"model": "tiny@1"}), table)
+        pq.write_table(pa.table(columns).replace_schema_metadata({"model": "tiny@1", "box": WHOLE}), table)
     code, told = stellar("masks", table, "--out", out)
     assert (code, "Traceback" in told) == (2, False)
     assert told.startswith("error: ")
@@ -132,11 +134,19 @@ def test_tables_of_two_models_and_folders_without_tables_are_refused(tmp_path: P
     code, told = stellar("masks", tmp_path, "--out", tmp_path / "masks.json")
     assert (code, told) == (2, f"error: {tmp_path} has no rows: expected what tokens or bulk has written\n")
     for number, model in enumerate(("tiny@1", "tiny@2")):
-        table = pa.table({"path": ["a"], "tokens": [b""]}).replace_schema_metadata({"model": model})
+        table = pa.table({"path": ["a"], "tokens": [b""]}).replace_schema_metadata(
+            {"model": model, "box": WHOLE}
+        )
         pq.write_table(table, tmp_path / f"parts/{number:06}.parquet")
     code, told = stellar("masks", tmp_path, "--out", tmp_path / "masks.json")
     assert (code, told) == (2, f"error: {tmp_path} has tokens of several models: tiny@1, tiny@2\n")
     assert not (tmp_path / "masks.json").exists()
+
+
+def test_a_table_that_tells_no_model_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"path": ["a"], "tokens": [b""]}), tmp_path / "table.parquet")
+    code, told = stellar("masks", tmp_path / "table.parquet", "--out", tmp_path / "masks.json")
+    assert (code, told.endswith("has written, whose metadata tell model and box\n")) == (2, True)
 
 
 @pytest.mark.parametrize("missing", ["pycocotools", "pyarrow"])
