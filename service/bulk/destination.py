@@ -68,7 +68,9 @@ class Destination:
         try:
             before = Record.model_validate_json(found)
         except ValidationError:
-            raise ValueError(f"{self.address}/job.json is no job of this version") from None
+            raise ValueError(
+                f"{self.address}/job.json is no job of this version: name another folder"
+            ) from None
         for name in Record.model_fields:
             want, got = getattr(before, name), getattr(record, name)
             if want != got:

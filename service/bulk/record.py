@@ -31,7 +31,8 @@ class Options(BaseModel):
 class Record(Options):
     """`job.json`."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
+    """A job of before is refused, whose tables have other columns."""
     pooling: Pooling
     model: str
     """name@version."""

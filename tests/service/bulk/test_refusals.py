@@ -95,7 +95,8 @@ def test_a_source_that_has_changed_is_refused(source: Path, claimed: Path) -> No
 
 
 def test_parts_of_no_job_are_refused(source: Path, claimed: Path) -> None:
-    for content in (None, "{}", json.dumps({"format": 9})):
+    of_before = json.loads((claimed / "job.json").read_text()) | {"format": 1}
+    for content in (None, "{}", json.dumps(of_before)):
         (claimed / "job.json").unlink()
         if content is not None:
             (claimed / "job.json").write_text(content)
