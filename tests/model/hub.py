@@ -9,14 +9,22 @@ within the commit.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import re
 from base64 import b64decode
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
 from typing import Any
+from unittest.mock import patch
+
+import huggingface_hub
+from typer.testing import CliRunner, Result
+
+from model.cli import app
 
 TOKEN = "hf_right"
 
@@ -91,6 +99,17 @@ class Hub:
 def commit(repository: str, revision: str) -> str:
     """The commit that a revision stands for."""
     return hashlib.sha1(f"{repository}@{revision}".encode()).hexdigest()
+
+
+def stellar_model_here(*arguments: str, variables: Mapping[str, str]) -> Result:
+    """`stellar-model` in this process, where PyTorch is loaded, as in one that has just these variables."""
+    constants = huggingface_hub.constants  # the variables as they were when it was loaded
+    with patch.dict("os.environ", variables, clear=True):
+        importlib.reload(constants)
+        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    importlib.reload(constants)
+    huggingface_hub.close_session()
+    return done
 
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:

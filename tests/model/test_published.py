@@ -16,12 +16,13 @@ import pytest
 import torch
 from huggingface_hub.constants import DOWNLOAD_CHUNK_SIZE as CHUNK_BYTES
 from safetensors.torch import load_file, save_file
+from typer.testing import Result
 
 from model import Stellar, get_preset, save_checkpoint
 from model.digest import sha256
 from model.published import NAMES, REPOSITORY, VQGAN_FILE, VQGAN_REPOSITORY
 from service.runtime.bundle import read_bundle
-from tests.model.hub import TOKEN, Hub, commit
+from tests.model.hub import TOKEN, Hub, commit, stellar_model_here
 
 pytestmark = pytest.mark.long
 
@@ -67,7 +68,8 @@ class Person:
     def downloads(
         self, *arguments: str, before: Callable[[], None] | None = None, **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "model.cli", "download", *arguments, "--out", str(self.models)]
+        """By a process of its own, as a person runs it."""
+        command = [sys.executable, "-m", "model.cli", *self._download(*arguments)]
         return subprocess.run(
             command,
             env=self._variables | variables,
@@ -77,13 +79,22 @@ class Person:
             check=False,
         )
 
-    def is_told(self, *arguments: str, before: Callable[[], None] | None = None, **variables: str) -> str:
+    def downloads_here(self, *arguments: str, **variables: str) -> Result:
+        return stellar_model_here(*self._download(*arguments), variables=self._variables | variables)
+
+    def _download(self, *arguments: str) -> list[str]:
+        return ["download", *arguments, "--out", str(self.models)]
+
+    def is_told(self, *arguments: str, **variables: str) -> str:
         """The error of a download, which must be one sentence and leave no bundle."""
-        failed = self.downloads(*arguments, before=before, **variables)
-        assert failed.returncode == 1, failed.stdout
-        assert "Traceback" not in failed.stderr
+        failed = self.downloads_here(*arguments, **variables)
+        return self.error(failed.exit_code, failed.stdout, failed.stderr)
+
+    def error(self, code: int, told: str, errors: str) -> str:
+        assert code == 1, told
+        assert "Traceback" not in errors
         assert not self.models.exists()
-        return " ".join(failed.stderr.partition("error:")[2].split())
+        return " ".join(errors.partition("error:")[2].split())
 
 
 @pytest.fixture
@@ -115,8 +126,8 @@ def test_weights_become_a_bundle_that_says_where_they_are_from(
     }
     hub.asked.clear()
     hub.down = True  # the cache is enough
-    again = person.downloads("stellar-b16", "--precision", "fp16", HF_HUB_OFFLINE="1")
-    assert again.returncode == 0, again.stderr
+    again = person.downloads_here("stellar-b16", "--precision", "fp16", HF_HUB_OFFLINE="1")
+    assert again.exit_code == 0, again.stderr
     assert hub.asked == []
     assert read_bundle(person.models / "stellar-b16-fp16").manifest.source == manifest.source
     decoder = ort.InferenceSession(person.models / "stellar-b16/decoder.onnx")
@@ -130,7 +141,8 @@ def test_weights_become_a_bundle_that_says_where_they_are_from(
 
 def test_weights_with_their_tokenizer_need_no_other_repository(person: Person, hub: Hub) -> None:
     """They are loaded, and then refused for what is asked of them: that shows it without an export."""
-    told = person.is_told("stellar-b8", "--precision", "fp8")
+    failed = person.downloads("stellar-b8", "--precision", "fp8")
+    told = person.error(failed.returncode, failed.stdout, failed.stderr)
     assert told == "precision: expected one of fp32, fp16, int8, got 'fp8'"
     assert len([line for line in hub.asked if "content" in line]) == 1
     assert not any(VQGAN_REPOSITORY in line for line in hub.asked)
@@ -177,7 +189,8 @@ def test_full_disk_is_named(person: Person) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    told = person.is_told("stellar-b8", before=limit)
+    failed = person.downloads("stellar-b8", before=limit)
+    told = person.error(failed.returncode, failed.stdout, failed.stderr)
     assert f"can't be written to {person.cache}/hub (File too large): make room" in told
 
 

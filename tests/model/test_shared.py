@@ -16,7 +16,7 @@ import torch
 from model import Stellar, get_preset, save_checkpoint
 from service.runtime.bundle import read_bundle
 from service.settings import BUNDLED_MODELS
-from tests.model.hub import TOKEN, Hub
+from tests.model.hub import TOKEN, Hub, stellar_model_here
 
 pytestmark = pytest.mark.long
 
@@ -38,36 +38,34 @@ class Person:
         self._variables |= {"HF_HOME": str(home / "cache"), "HF_ENDPOINT": hub.url, "COLUMNS": "200"}
         self._variables |= {"HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
 
-    def does(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "model.cli", *arguments]
-        environment = self._variables | variables
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    def does(self, *arguments: str) -> str:
+        """What the command prints, by a process of its own."""
+        return self._prints("-m", "model.cli", *arguments)
 
     def runs(self, script: str, *arguments: str) -> list[str]:
         """The lines that a script of theirs prints."""
-        command = [sys.executable, "-c", script, *arguments]
-        done = subprocess.run(command, env=self._variables, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
+        return self._prints("-c", script, *arguments).splitlines()
 
     def push(self, path: Path, repository: str, *options: str) -> str:
         """The address that it tells."""
-        done = self.does("push", str(path), repository, *options)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        return self.does("push", str(path), repository, *options).strip()
 
     def pull(self, repository: str) -> Path:
         """What it has made."""
-        done = self.does("pull", repository, "--out", str(self.models))
-        assert done.returncode == 0, done.stderr
-        return Path(done.stdout.strip())
+        return Path(self.does("pull", repository, "--out", str(self.models)).strip())
 
     def is_told(self, *arguments: str, **variables: str) -> str:
         """The error, which must be one sentence."""
-        failed = self.does(*arguments, **variables)
-        assert failed.returncode == 1, failed.stdout
+        failed = stellar_model_here(*arguments, variables=self._variables | variables)
+        assert failed.exit_code == 1, failed.stdout
         assert "Traceback" not in failed.stderr
         return " ".join(failed.stderr.partition("error:")[2].split())
+
+    def _prints(self, *arguments: str) -> str:
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, env=self._variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
 
 @pytest.fixture
