@@ -106,7 +106,8 @@ stellar-tiny: $(VENV)/dev ## Fetch pictures, train and evaluate stellar-tiny and
 
 calibrate: $(VENV)/dev ## Fetch pictures and measure the bundled model's statistics anew
 	$(VENV)/bin/python -m training.cli fetch "$(WORK)/pictures"
-	$(VENV)/bin/python -m model.cli calibrate service/bundles/stellar-tiny --pictures "$(WORK)/pictures/train"
+	$(VENV)/bin/python -m model.cli calibrate service/bundles/stellar-tiny --pictures "$(WORK)/pictures/train" \
+	  --labelled "$(WORK)/pictures/labelled/clipart-gallery"
 
 picture: $(VENV)/dev ## Draw the README's picture with the bundled model
 	$(VENV)/bin/python -m tests.end_to_end.picture training/cards/stellar-tiny.png

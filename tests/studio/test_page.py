@@ -212,7 +212,7 @@ def test_result_says_which_model_drew_it_and_how_good_that_is(visitor: Visitor) 
     page.get_by_role("button", name="stellar-tiny, a small demo model").click()
     card = page.get_by_role("dialog", name=re.compile("^stellar-tiny@"))
     expect(card).to_contain_text("96 × 96 pixels")
-    expect(card).to_contain_text("21.1 dB PSNR")
+    expect(card).to_contain_text("21.3 dB PSNR")
     card.get_by_role("button", name="Close").click()
     expect(card).to_be_hidden()
 

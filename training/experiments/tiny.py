@@ -39,6 +39,9 @@ TAUGHT = LossWeights(
 ).only("reconstruction", "koleo", "sharpness", "numbering", *DISTILLED)
 """Without the paper's losses of clustering, whose views take most of a step's time."""
 
+JUDGED_BY = "clipart-gallery"
+"""Labelled pictures that choose the vector for search: trained on, and none of those that it is judged by."""
+
 console = Console()
 
 
@@ -65,10 +68,10 @@ def stages(teacher: DistillationConfig) -> dict[str, TrainingConfig]:
             learning_rate=6e-4,
             losses=replace(LOSSES, reconstruction=200.0, sharpness=0.3),
         ),
-        "taught": replace(taught, steps=1500, warmup_share=0.02),
+        "taught": replace(taught, steps=4300, warmup_share=0.02),
         "refined": replace(
             taught,
-            steps=1200,
+            steps=1000,
             learning_rate=4e-4,
             losses=replace(TAUGHT, reconstruction=150.0, sharpness=0.15),
         ),
@@ -114,6 +117,7 @@ def make_tiny(work: Path) -> bool:
     quality = measure(model, work / "pictures" / "labelled", Pretrained(teacher, torch.device("cpu")))
     save_evaluation(model, quality, work)
     export_bundle(model, work / NAME, name=NAME, checkpoint=checkpoint, quality=quality)
-    calibrate(work / NAME, work / "pictures" / "train", labelled=None, most=MOST_PICTURES)
+    labelled = work / "pictures" / "labelled" / JUDGED_BY
+    calibrate(work / NAME, work / "pictures" / "train", labelled=labelled, most=MOST_PICTURES)
     console.print(f"done: {work / NAME}")
     return True
