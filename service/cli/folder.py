@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.bulk.table import check_place, clear_killed, table, written_whole
-from service.client import AsyncStellarClient, ImageTokens, Result, pack, unpack
+from service.client import AsyncStellarClient, ImageTokens, Result, pack
 from service.client.served import Served
 from service.tokens.box import Box, box_text
 from service.tokens.files import pictures_within
 from service.tokens.names import escaped
 from service.tokens.pictures import SUFFIXES, Fit
 from service.tokens.pooling import LISTS, Pooling
+from service.tokens.token_file import unpack_row
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -181,12 +182,15 @@ class _TokenTable:
         shown = escaped(str(path))
         try:
             self._file = pq.ParquetFile(path.open("rb"))  # Arrow itself opens no names that are not UTF-8
-            self.names: list[str] = self._file.read(["path"])["path"].to_pylist()
-            model = self._file.schema_arrow.metadata[b"model"].decode()
+            schema, paths = self._file.schema_arrow, self._file.read(["path"])["path"]
+            types = [schema.field(name).type for name in ("path", "tokens")]
+            model = schema.metadata[b"model"].decode(errors="replace")
+            self.names: list[str] = paths.to_pylist()
+            sound = types == [pa.string(), pa.binary()] and not paths.null_count
         except (pa.ArrowException, KeyError, TypeError):
-            raise ValueError(
-                f"{escaped(str(path))}: expected a table that stellar-service tokens has written"
-            ) from None
+            sound = False
+        if not sound:
+            raise ValueError(f"{shown}: expected a table that stellar-service tokens has written")
         if model != served.id:
             raise ValueError(
                 f"{shown} has tokens of {model}, which {served.id} can't draw; name it by --model"
@@ -201,8 +205,7 @@ class _TokenTable:
     def __iter__(self) -> Iterator[ImageTokens]:
         for batch in self._file.iter_batches(batch_size=64, columns=["tokens"]):
             for value in batch["tokens"].to_pylist():
-                (tokens,) = unpack(value)
-                yield tokens
+                yield unpack_row(value)
 
 
 def _drawn(names: Sequence[str], out: Path) -> dict[str, Path]:

@@ -17,6 +17,8 @@ a patch falls back on when an edit drops its main token.
 from __future__ import annotations
 
 import json
+import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from service.tokens.box import Box
 from service.tokens.pictures import Source
 from service.tokens.pooling import placed
 
@@ -85,32 +88,80 @@ def unpack(data: bytes) -> list[ImageTokens]:
     """
     arrays = load_arrays(data)
     try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        metadata = header["__metadata__"]
-        sources = [
-            Source(
-                width=s["width"],
-                height=s["height"],
-                rectangle=tuple(s["rectangle"]),
-                box=tuple(s.get("box", (0.0, 0.0, s["width"], s["height"]))),
-            )
-            for s in json.loads(metadata["sources"])
-        ]
-        return [
-            ImageTokens(
-                semantics=s, localization=x, cls=c, model=metadata["model"], source=source, concepts=k
-            )
-            for s, x, c, k, source in zip(
-                arrays["semantics"],
-                arrays["localization"],
-                arrays["cls"],
-                arrays.get("concepts", [None] * len(sources)),
-                sources,
-                strict=True,
-            )
-        ]
-    except (KeyError, TypeError) as error:
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        model, sources = metadata["model"], _sources(metadata["sources"])
+        semantics, localization, cls = (arrays[name] for name in ("semantics", "localization", "cls"))
+    except KeyError as error:
         raise ValueError(f"the safetensors file holds no tokens: {error} is missing") from None
+    concepts = arrays.get("concepts")
+    n, shapes = len(sources), [list(array.shape) for array in (semantics, localization, cls)]
+    if (
+        [len(shape) for shape in shapes] != [3, 4, 2]
+        or any(0 in shape for shape in shapes)
+        or any(shape[0] != n for shape in shapes)
+        or (concepts is not None and concepts.shape != semantics.shape)
+    ):
+        raise ValueError(
+            f"the safetensors file holds no tokens: expected semantics (n, r, D), and concepts if any, "
+            f"localization (n, h, w, r) and cls (n, D) of {n} images, got {', '.join(map(str, shapes))}"
+        )
+    return [
+        ImageTokens(semantics=s, localization=x, cls=c, model=model, source=source, concepts=k)
+        for s, x, c, k, source in zip(
+            semantics,
+            localization,
+            cls,
+            [None] * n if concepts is None else concepts,
+            sources,
+            strict=True,
+        )
+    ]
+
+
+def unpack_row(packed: bytes | None) -> ImageTokens:
+    """The picture of a table's row. Raises `ValueError` where it is none, or several."""
+    images = [] if packed is None else unpack(packed)
+    if len(images) != 1:
+        raise ValueError(f"expected the tokens of one picture in each row, got {len(images)}")
+    return images[0]
+
+
+def _sources(text: str) -> list[Source]:
+    try:
+        told = json.loads(text)
+        return [source_of(each["width"], each["height"], each["rectangle"], each.get("box")) for each in told]
+    except (KeyError, TypeError, json.JSONDecodeError):
+        raise ValueError("sources: expected a list with width, height and rectangle of each image") from None
+
+
+def source_of(width: Any, height: Any, rectangle: Any, box: Any = None) -> Source:
+    """What a file or a table tells of a picture, whose part `box` is, or all of it where None.
+
+    Raises `ValueError` where no picture can be so.
+    """
+    try:
+        source = Source(
+            width=operator.index(width),
+            height=operator.index(height),
+            rectangle=_rectangle(rectangle),
+            box=_rectangle((0.0, 0.0, width, height) if box is None else box),
+        )
+        if min(source.width, source.height) < 1:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"source: expected the size of a picture, and rectangle and box as left, top, right, bottom, "
+            f"got {width!r} x {height!r}, {rectangle!r} and {box!r}"
+        ) from None
+    return source
+
+
+def _rectangle(told: Any) -> Box:
+    """Raises `TypeError` and `ValueError` where it is none, or has nothing in it."""
+    left, top, right, bottom = map(float, told)
+    if not (math.isfinite(right - left) and math.isfinite(bottom - top) and left < right and top < bottom):
+        raise ValueError
+    return left, top, right, bottom
 
 
 def load_arrays(data: bytes) -> Arrays:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -207,6 +208,28 @@ def test_tables_that_would_draw_elsewhere_or_something_else_are_refused(
     assert code == 2
     assert message in told
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"path": pa.array([None], pa.string()), "tokens": [b""]}, "expected a table that stellar-service"),
+        ({"path": [1], "tokens": [b""]}, "expected a table that stellar-service"),
+        ({"path": ["a"], "tokens": ["a"]}, "expected a table that stellar-service"),
+        (
+            {"path": ["a"], "tokens": pa.array([None], pa.binary())},
+            "tokens of one picture in each row, got 0",
+        ),
+    ],
+)
+def test_damaged_tables_are_refused_in_a_line(
+    server: Server, client: httpx.Client, tmp_path: Path, columns: dict[str, Any], message: str
+) -> None:
+    table, model = tmp_path / "tokens.parquet", client.get("/models").json()["models"][0]["id"]
+    pq.write_table(pa.table(columns).replace_schema_metadata({"model": model}), table)
+    code, told = stellar("reconstruct", table, "--out", tmp_path / "drawn", "--server", server.url)
+    assert (code, "Traceback" in told) == (2, False)
+    assert message in told
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,15 @@ ROTATED = 6
 """EXIF's orientation of a picture that lies on its side."""
 WHOLE = "0.0,0.0,1.0,1.0"
 WITHOUT_SIZES = {"id": ["a"], "localization": [[[[1]]]], "rectangle": [[0.0] * 4]}
+
+OF_BULK = {
+    "id": ["a"],
+    "localization": pa.array([[[[1]]]], pa.list_(pa.list_(pa.list_(pa.uint8(), 1), 1), 1)),
+    "rectangle": pa.array([[0, 0, 1, 1]], pa.list_(pa.float32(), 4)),
+    "width": pa.array([1], pa.int32()),
+    "height": pa.array([1], pa.int32()),
+}
+"""A table of one picture of one pixel."""
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +119,32 @@ def drawn(tokens: ImageTokens) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         ),
         (WITHOUT_SIZES, "got id, localization, rectangle"),
         ({"path": ["a"], "tokens": [b"a"]}, "the bytes are no safetensors file"),
-        ({"path": [], "tokens": []}, "has no rows: expected what tokens or bulk has written"),
+        (
+            {"path": pa.array([], pa.string()), "tokens": pa.array([], pa.binary())},
+            "has no rows: expected what tokens or bulk has written",
+        ),
+        ({"path": [1], "tokens": [b"a"]}, "has written; this one's path is of another type"),
+        ({"path": ["a"], "tokens": ["a"]}, "has written; this one's tokens is of another type"),
+        (
+            {"path": pa.array([None], pa.string()), "tokens": [b"a"]},
+            "table.parquet: expected no nulls, got some in path",
+        ),
+        (OF_BULK | {"width": ["600"]}, "has written; this one's width is of another type"),
+        (OF_BULK | {"localization": [[[[1]]]]}, "has written; this one's localization is of another type"),
+        (
+            OF_BULK | {"rectangle": pa.array([None], pa.list_(pa.float32(), 4))},
+            "table.parquet: expected no nulls, got some in rectangle",
+        ),
+        (OF_BULK | {"height": pa.array([0], pa.int32())}, "table.parquet: source: expected the size"),
+        (
+            OF_BULK | {"rectangle": pa.array([[0, 0, math.nan, 1]], pa.list_(pa.float32(), 4))},
+            "table.parquet: source: expected the size",
+        ),
         (None, "table.parquet: expected a table that tokens or bulk --tokens has written"),
     ],
 )
 def test_other_tables_are_refused_and_what_was_there_stays(
-    tmp_path: Path, columns: dict[str, list[object]] | None, message: str
+    tmp_path: Path, columns: dict[str, Any] | None, message: str
 ) -> None:
     table, out = tmp_path / "table.parquet", tmp_path / "masks.json"
     out.write_text("before")
@@ -127,6 +157,21 @@ def test_other_tables_are_refused_and_what_was_there_stays(
     assert told.startswith("error: ")
     assert message in told
     assert out.read_text() == "before"
+
+
+def test_a_damaged_table_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    table, out = tmp_path / "table.parquet", tmp_path / "out/masks.json"
+    sound = pa.table(OF_BULK).replace_schema_metadata({"model": "tiny@1", "box": WHOLE})
+    pq.write_table(sound, table)
+    assert stellar("masks", table, "--out", out)[0] == 0
+    whole = table.read_bytes()
+    out.unlink()
+    for damaged in (whole[:4] + bytes(len(whole) // 4) + whole[4 + len(whole) // 4 :], whole[:-9], b""):
+        table.write_bytes(damaged)
+        code, told = stellar("masks", table, "--out", out)
+        assert (code, "Traceback" in told) == (2, False)
+        assert told.startswith(f"error: {table}: ")
+        assert list(out.parent.iterdir()) == []
 
 
 def test_tables_of_two_models_and_folders_without_tables_are_refused(tmp_path: Path) -> None:

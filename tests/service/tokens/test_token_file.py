@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,16 @@ import pytest
 from safetensors.numpy import load, save
 
 from service.tokens.pictures import Source
-from service.tokens.token_file import ImageTokens, Storage, compact, expand, load_arrays, pack, unpack
+from service.tokens.token_file import (
+    ImageTokens,
+    Storage,
+    compact,
+    expand,
+    load_arrays,
+    pack,
+    unpack,
+    unpack_row,
+)
 
 SOURCE = np.random.default_rng(0)
 H, W, R, D = 3, 2, 5, 8
@@ -139,13 +149,61 @@ def test_one_file_holds_the_tokens_of_one_model() -> None:
         ({"semantics": np.ones((), np.int8)}, "semantics: expected int8"),
         ({"localization": None}, "'localization' is missing"),
         ({"cls": None, "cls.scale": None}, "'cls' is missing"),
+        (
+            {"localization": np.ones((1, R), np.uint8)},
+            r"expected semantics .* of 1 images, got \[1, 5, 8\], \[1, 5\]",
+        ),
+        ({"localization": np.ones((2, H, W, R), np.uint8)}, "of 1 images"),
+        ({"localization": np.ones((1, 0, 0, R), np.uint8)}, "of 1 images"),
+        ({"concepts": np.ones((), np.float32)}, "and concepts if any"),
     ],
 )
 def test_unsound_files_are_refused_by_name(changes: dict[str, Any], message: str) -> None:
     sound = pack([tokens()], "compact")
     arrays = {name: array for name, array in (load(sound) | changes).items() if array is not None}
     with pytest.raises(ValueError, match=message):
-        unpack(save(arrays, metadata={"model": "toy@1", "sources": "[]"}))
+        unpack(save(arrays, metadata={"model": "toy@1", "sources": told({})}))
+
+
+def told(changes: dict[str, Any]) -> str:
+    """A file's sources: one picture's, with changes."""
+    return json.dumps([asdict(tokens().source) | changes])
+
+
+@pytest.mark.parametrize("sources", ["{", "3", "null", "[1]", '["abc"]', "[{}]"])
+def test_sources_of_no_picture_are_refused(sources: str) -> None:
+    with pytest.raises(ValueError, match=r"^sources: expected a list with width, height and rectangle"):
+        unpack(save(load(pack([tokens()])), metadata={"model": "toy@1", "sources": sources}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 0},
+        {"height": -1},
+        {"width": 5.5},
+        {"width": "5"},
+        {"rectangle": None},
+        {"rectangle": [0, 0, 5]},
+        {"rectangle": [0, 0, 0, 5]},
+        {"rectangle": [0, 5, 5, 0]},
+        {"rectangle": [0, 0, float("nan"), 5]},
+        {"rectangle": [0, 0, float("inf"), 5]},
+        {"rectangle": ["a", 0, 5, 5]},
+        {"box": [1]},
+    ],
+)
+def test_places_that_no_picture_has_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^source: expected the size of a picture, and rectangle and box"):
+        unpack(save(load(pack([tokens()])), metadata={"model": "toy@1", "sources": told(changes)}))
+
+
+def test_a_row_has_one_picture() -> None:
+    one = tokens()
+    assert unpack_row(pack([one])).source == one.source
+    for row, number in ((None, 0), (pack([one, one]), 2)):
+        with pytest.raises(ValueError, match=f"expected the tokens of one picture in each row, got {number}"):
+            unpack_row(row)
 
 
 def test_other_files_are_refused() -> None:
