@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from service.client import StellarClient
 from tests.recipe import COMMANDS, DEFINITIONS, EXAMPLE, FILLING, PART, SEARCHING
 from tests.service.discs import draw_all
 from tests.service.server import Server
@@ -74,15 +75,18 @@ def unit(vectors: NDArray[Any]) -> NDArray[Any]:
     return scaled
 
 
-def test_tokens_without_a_place_stay_out_of_the_lists(page: dict[str, Any]) -> None:
+def test_tokens_without_a_place_stay_out_of_the_lists(
+    server: Server, page: dict[str, Any], tmp_path: Path
+) -> None:
     rows = {row["path"]: row["concepts"] for row in page["table"].to_arrow().to_pylist()}
-    cat = page["cat"]
-    without = [k for k in range(16) if not (cat.localization.argmax(axis=2) == k).any()]
-    assert without
-    assert cat.placed == [k for k in range(16) if k not in without]
-    everything = np.array([concept for each in rows.values() for concept in each])
-    assert len(everything) < 16 * len(rows)
-    assert np.linalg.norm(everything, axis=1).min() > 0
+    draw_all(tmp_path)
+    with StellarClient(server.url) as stellar:
+        images = {path: stellar.tokens(tmp_path / "photos" / path) for path in rows}
+    for path, image in images.items():
+        assert image.placed == np.unique(image.localization.argmax(axis=2)).tolist()
+        assert len(rows[path]) == len(image.placed)
+    assert min(len(image.placed) for image in images.values()) < 16
+    assert min(np.linalg.norm(concepts, axis=1).min() for concepts in rows.values()) > 0
 
 
 def test_a_vector_of_zeros_hides_its_picture_from_lancedb(page: dict[str, Any], tmp_path: Path) -> None:
