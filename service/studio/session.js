@@ -18,6 +18,14 @@ function done(request) {
   });
 }
 
+/** @param {IDBTransaction} transaction @returns {Promise<void>} */
+function ended(transaction) {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
+  });
+}
+
 /** Steps as records, and the scenes that they name by their keys. */
 export class Session {
   /** @type {Promise<IDBDatabase | null>} */
@@ -119,13 +127,19 @@ export class Session {
     }
     const steps = history.steps.map(({ scene, edits }) => ({ scene: scene.key, edits }));
     tabs.put({ tab: this.tab, time: Date.now(), steps, at: history.at, look });
+    transaction.commit(); // it needs no more of this page, which may be left now
+    await ended(transaction);
+    await this.#tidy(database);
+  }
+
+  /** @param {IDBDatabase} database */
+  async #tidy(database) {
+    const transaction = database.transaction(["tabs", "scenes"], "readwrite");
+    const [tabs, scenes] = ["tabs", "scenes"].map((name) => transaction.objectStore(name));
     const all = (await done(tabs.getAll())).toSorted((a, b) => b.time - a.time);
     for (const { tab } of all.slice(MOST_SESSIONS)) tabs.delete(tab);
     const used = new Set(all.slice(0, MOST_SESSIONS).flatMap((each) => each.steps.map(({ scene }) => scene)));
     for (const key of await done(scenes.getAllKeys())) if (!used.has(key)) scenes.delete(key);
-    await new Promise((resolve, reject) => {
-      transaction.oncomplete = resolve;
-      transaction.onabort = () => reject(transaction.error);
-    });
+    await ended(transaction);
   }
 }

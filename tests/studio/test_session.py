@@ -36,6 +36,14 @@ def test_who_skips_to_the_photo_keeps_edits_and_address(visitor: Visitor) -> Non
     assert visitor.edits() == DROPPED
 
 
+def test_what_was_done_just_before_a_reload_is_kept(visitor: Visitor) -> None:
+    drop(visitor, RIM)
+    for click in ("#undo", "#redo") * 2:
+        visitor.page.evaluate("(id) => { document.querySelector(id).click(); location.reload(); }", click)
+        expect_photo(visitor, "coffee.jpg")
+        assert visitor.edits() == (DROPPED if click == "#redo" else [])
+
+
 def test_reload_brings_back_photo_edits_view_and_what_can_be_undone(visitor: Visitor, cat: bytes) -> None:
     page = visitor.page
     drop(visitor, RIM)

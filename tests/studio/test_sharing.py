@@ -240,9 +240,10 @@ def test_picture_tokens_and_edits_are_downloaded(visitor: Visitor, cat: bytes, t
     for language in ("curl", "python"):
         drawn = run_call(language, visitor.call(language), tmp_path)
         assert np.abs(visitor.picture().astype(int) - pixels_of(drawn)).max() <= 1
-    page.keyboard.press("Escape")
     page.reload()
     expect(page.locator("#source-size")).to_contain_text("mine-edited.safetensors ·")
+    expect(visitor.token(2)).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("Escape")
     page.click("#tab-search")
     page.click("#search-samples")
     expect(page.locator("#search-note")).to_have_text("6 photos ranked by the whole photo.")
