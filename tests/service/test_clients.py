@@ -11,7 +11,7 @@ import pytest
 from tests.docs.pages import ROOT, python_blocks, run_python
 from tests.service.server import Server
 
-CALLERS = ROOT / "docs/use/openai-clients.md"
+CALLERS, CLIENTS = (ROOT / f"docs/use/{name}.md" for name in ("openai-clients", "clients"))
 EXAMPLES = python_blocks(ROOT / "docs/use/clients.md") + python_blocks(CALLERS)
 OF_OPENAI = ("openai", "langchain_openai", "llama_index", "litellm", "haystack")
 PRINT = "\nprint(*vector)\n"
@@ -58,8 +58,9 @@ def test_callers_get_a_vector_for_each_picture_and_read_that_text_is_refused(
     assert pictures > 1 or package == "openai"  # whose own several pictures test_openai.py sends
 
 
-def test_the_table_tells_the_versions_that_are_run() -> None:
+@pytest.mark.parametrize(("page", "packages"), [(CALLERS, len(OF_OPENAI)), (CLIENTS, 9)])
+def test_the_tables_tell_the_versions_that_are_run(page: Path, packages: int) -> None:
     pinned = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
-    told = re.findall(r"^\|.*\| `([\w-]+)` \| ([\w.]+) \|", CALLERS.read_text(), re.MULTILINE)
-    assert len(told) == len(OF_OPENAI)
+    told = re.findall(r"^\|.*\| `([\w-]+)` \| ([\w.]+) \|", page.read_text(), re.MULTILINE)
+    assert len(told) == packages
     assert dict(told) == {package: pinned[package] for package, _ in told}
