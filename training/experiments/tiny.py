@@ -40,7 +40,7 @@ TAUGHT = LossWeights(
 """Without the paper's losses of clustering, whose views take most of a step's time."""
 
 JUDGED_BY = "clipart-gallery"
-"""Labelled pictures that choose the vector for search: trained on, and none of those that it is judged by."""
+"""Labelled pictures by which the vector for search is chosen: trained on, so others are left to judge it."""
 
 console = Console()
 
