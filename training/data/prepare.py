@@ -56,6 +56,8 @@ WITHOUT_THINGS = {"buttons", "logos", "shapes", "signs_and_symbols", "recreation
 """Topics of clipart that are left out: signs, and what has a thousand like it."""
 LEAST_SIDE = 96
 """Smaller cliparts are icons."""
+MOST_PIXELS = 300_000_000
+"""Larger ones are one stop sign of 623 million, which takes 7.6 GB and minutes; stellar-tiny has seen it."""
 
 WITHOUT_LICENCE = {"Arc-Colors-Transparent-Wallpaper.png"}
 """Their package's copyright file lists them among its build files, without an author who gave the licence."""
@@ -173,7 +175,7 @@ def clipart(unpacked: Path) -> Iterator[Drawing]:
         if path.is_symlink() or topics & WITHOUT_THINGS:
             continue
         with Image.open(path) as image:
-            if min(image.size) < LEAST_SIDE:
+            if min(image.size) < LEAST_SIDE or image.width * image.height > MOST_PIXELS:
                 continue
         topic = "/".join(parts[:2] if len(parts) > 2 else parts[:1])
         yield Drawing(

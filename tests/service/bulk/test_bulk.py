@@ -174,7 +174,7 @@ def test_parquet_and_webdataset_on_a_cluster_have_the_same_vectors(
     assert errors == {"none": "empty_image", "broken": "corrupt_image"}
 
     out = tmp_path / "from-archives"
-    code, told = cluster(f"{archives.as_uri()}/*.tar", out, "--workers", 2)
+    code, told = cluster(f"file://{archives}/*.tar", out, "--workers", 2)
     assert code == 1, told
     assert rows(out)["id"].to_pylist() == [name.removesuffix(".jpg") for name in PHOTOS]
     np.testing.assert_allclose(rows(out)["embedding"].to_pylist(), want, atol=1e-5)

@@ -17,12 +17,12 @@ def test_a_folder_s_pictures_are_all_there_once_in_shards_of_a_size(tmp_path: Pa
     assert (planned.kind, planned.root, planned.address) == (
         "pictures",
         str(tmp_path),
-        tmp_path.as_uri(),
+        f"file://{tmp_path}",
     )
     assert [len(shard.names) for shard in planned.shards] == [3, 3, 3, 2]
     assert [name for shard in planned.shards for name in shard.names] == sorted(names)
     assert [shard.number for shard in planned.shards] == [0, 1, 2, 3]
-    assert plan(tmp_path.as_uri(), 12) == planned
+    assert plan(f"file://{tmp_path}", 12) == planned
 
 
 def test_a_shard_has_no_more_files_than_it_may(tmp_path: Path) -> None:

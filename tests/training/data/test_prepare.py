@@ -102,7 +102,7 @@ def test_emoji_are_labelled_by_group_without_skin_tones(tmp_path: Path) -> None:
     assert [(d.label, d.name) for d in emoji(tmp_path)] == [("animals-nature", "1f431")]
 
 
-def test_clipart_is_labelled_by_topic_some_topics_are_held_out_and_icons_and_signs_left_out(
+def test_clipart_is_labelled_by_topic_some_topics_are_held_out_and_icons_signs_and_giants_left_out(
     tmp_path: Path,
 ) -> None:
     root = tmp_path / "usr/share/openclipart/png"
@@ -114,6 +114,7 @@ def test_clipart_is_labelled_by_topic_some_topics_are_held_out_and_icons_and_sig
     ):
         photo(root / name, (100, 120), "red")
     photo(root / "office/pin.png", (64, 200), "red")
+    Image.new("1", (20_000, 20_000)).save(root / "office/wall.png")
     (root / "office/link.png").symlink_to(root / "people/jo.png")
     assert [(d.label, d.name, d.held_out) for d in clipart(tmp_path)] == [
         ("animals-mammals", "animals-mammals-cats-tom", False),
