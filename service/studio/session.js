@@ -96,7 +96,7 @@ export class Session {
       return;
     }
     this.#writing = this.#write(state())
-      .catch(() => undefined) // forbidden, or full
+      .catch(() => this.#written.clear()) // forbidden, or full: what is there is not known any more
       .finally(() => {
         this.#writing = null;
         if (this.#again) {

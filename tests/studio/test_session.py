@@ -44,6 +44,27 @@ def test_what_was_done_just_before_a_reload_is_kept(visitor: Visitor) -> None:
         assert visitor.edits() == (DROPPED if click == "#redo" else [])
 
 
+def test_photo_that_the_browser_had_no_room_for_is_written_once_it_has(visitor: Visitor, cat: bytes) -> None:
+    drop(visitor, RIM)
+    visitor.page.evaluate(
+        """() => {
+            const put = IDBObjectStore.prototype.put;
+            IDBObjectStore.prototype.put = function (...record) {
+                const request = put.apply(this, record);
+                this.transaction.abort(); // as a full disk does
+                return request;
+            };
+            window.makeRoom = () => { IDBObjectStore.prototype.put = put; };
+        }"""
+    )
+    visitor.load_photo("mine.jpg", cat)
+    visitor.page.evaluate("makeRoom()")
+    drop(visitor, SHADE)
+    visitor.page.reload()
+    expect_photo(visitor, "mine.jpg")
+    assert visitor.edits() == [{"op": "drop", "token": SHADE}]
+
+
 def test_reload_brings_back_photo_edits_view_and_what_can_be_undone(visitor: Visitor, cat: bytes) -> None:
     page = visitor.page
     drop(visitor, RIM)
