@@ -1,7 +1,11 @@
 """STELLAR in PyTorch: the model, its checkpoints and its export to a bundle."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# Before anything imports ONNX Runtime, which otherwise reports its use to Microsoft from a thread of its own.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from model.checkpoint import load_checkpoint, save_checkpoint

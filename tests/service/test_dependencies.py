@@ -20,6 +20,14 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
+THREADS = """
+import importlib, os, sys
+importlib.import_module(sys.argv[1])
+import onnxruntime
+print(len(os.listdir("/proc/self/task")))
+"""
+
+
 def loaded_by(*modules: str) -> set[str]:
     """Top-level packages in a fresh process that imports these modules."""
     done = subprocess.run(
@@ -33,6 +41,14 @@ def test_serving_imports_neither_torch_nor_model_nor_training(module: str) -> No
     loaded = loaded_by(module)
     assert "service" in loaded
     assert not loaded & {"torch", "model", "training", "onnx", "skimage", "sklearn", "jaxtyping"}
+
+
+@pytest.mark.parametrize("module", ["service.runtime.engine", "model", "training"])
+def test_onnx_runtime_reports_to_nobody(module: str) -> None:
+    """Where it does, it has a thread for that."""
+    command = [sys.executable, "-c", THREADS, module]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout == "1\n"
 
 
 def test_redis_client_is_loaded_only_where_redis_is_used() -> None:
