@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-
-from starlette.requests import Request
+from typing import TYPE_CHECKING
 
 from service.errors import Unauthorized
 from service.settings import Settings
+
+if TYPE_CHECKING:  # the supervisor of several processes reads the keys, too, and does without the framework
+    from starlette.requests import Request
 
 
 class Keys:

@@ -19,7 +19,6 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from service.host.port import BACKLOG, reserve
 from service.http.auth import Keys
-from service.http.server import grpc_class
 from service.processes.child import Child
 from service.processes.shares import process_count, share, variables
 from service.settings import Settings
@@ -49,6 +48,8 @@ def run_processes(settings: Settings) -> bool:
     """
     Keys(settings)
     if settings.grpc_port is not None:
+        from service.http.server import grpc_class  # brings the framework, which the supervisor does without
+
         grpc_class()
     if settings.tracing:
         Tracing(ENGINE).close()

@@ -56,6 +56,11 @@ def test_redis_client_is_loaded_only_where_redis_is_used() -> None:
     assert "redis" in loaded_by("service.fleet.process")
 
 
+def test_supervisor_brings_neither_framework_nor_runtime() -> None:
+    loaded = loaded_by("service.cli", "service.processes.supervisor")
+    assert not loaded & {"fastapi", "starlette", "uvicorn", "onnxruntime"}
+
+
 def test_server_that_has_served_has_no_torch_in_its_memory(
     server: Server, client: httpx.Client, photo: bytes
 ) -> None:
