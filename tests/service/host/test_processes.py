@@ -20,6 +20,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain_metrics
 
 from tests.service.fleet.cluster import cluster_of, wait_until
+from tests.service.host.clients import APIS, clients_of, embed, is_ready, kill, left, pid_of
 from tests.service.photos import plain
 from tests.service.server import Server, running
 from tests.service.toy import toy_version, write_toy
@@ -29,113 +30,69 @@ pytestmark = pytest.mark.long
 SLOWEST, SLOW, QUICK = plain(255), plain(100), plain(0)
 FORMS = (("/embed", "application/x-npy"), ("/tokens", "application/json"), ("/reconstruct", "image/png"))
 TWO = {"STELLAR_PROCESSES": "2"}
-APIS = ("api-0", "api-1")
 OLD, NEW = toy_version(1), toy_version(2)
 ENCODED = 'stellar_images_total{model="toy",stage="encode"}'
 DEPTH = 'stellar_queue_depth{model="toy",stage="encode"}'
-Clients = dict[str, httpx.Client]
-"""One for each API process: the one that accepts a connection has it until it is closed."""
 
 
 @contextmanager
-def clients_of(server: Server) -> Iterator[Clients]:
-    """A client for each process; which one has taken a connection tells the line that it logs."""
-    found: Clients = {}
-    tried: list[httpx.Client] = []
-    try:
-        while set(found) != set(APIS):
-            tried.append(httpx.Client(base_url=server.url, timeout=60))
-            found[process_of(server, tried[-1])] = tried[-1]
-        server.wait_until(lambda: all(map(is_ready, found.values())))
-        yield found
-    finally:
-        for client in tried:
-            client.close()
+def at_work(server: Server) -> Iterator[None]:
+    """What is asked for within is being run after it."""
+    before = server.metric(ENCODED)
+    yield
+    server.wait_until(lambda: server.metric(ENCODED) > before)
 
 
-def is_ready(client: httpx.Client) -> bool:
-    return client.get("/healthz/ready").status_code == 200
-
-
-def process_of(server: Server, client: httpx.Client) -> str:
-    """The process that answers a client, once it has logged so."""
-    request_id = client.get("/models").headers["x-request-id"]
-
-    def names() -> list[str]:
-        return [line["process"] for line in server.logged("request") if line["request_id"] == request_id]
-
-    server.wait_until(lambda: names() != [])
-    return names()[0]
-
-
-def embed(client: httpx.Client, *images: bytes) -> httpx.Response:
-    return client.post("/embed", files=[("image", image) for image in images])
-
-
-def pid_of(server: Server, name: str) -> int:
-    """The process that has this name now."""
-    return int([line["pid"] for line in server.logged("process_started") if line["started"] == name][-1])
-
-
-def kill(server: Server, name: str) -> None:
-    server.expect("process_died")
-    os.kill(pid_of(server, name), signal.SIGKILL)
-
-
-def left(server: Server) -> list[int]:
-    """Processes of a server that still run."""
-    return [line["pid"] for line in server.logged("process_started") if is_running(line["pid"])]
-
-
-def is_running(pid: int) -> bool:
-    """Whether there is more of a process than an end that nobody has asked about."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
-    except OSError:
-        return False
-
-
-def at_work(server: Server) -> bool:
-    return server.metric(ENCODED) > 0
+@contextmanager
+def started_by(folder: Path) -> Iterator[Server]:
+    """Two API processes and an engine, with a models' folder of their own in `folder`."""
+    write_toy(folder / "models/toy", seed=1)
+    with running(folder / "log", TWO, "--models", str(folder / "models")) as server:
+        yield server
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    write_toy(tmp_path / "models/toy", seed=1)
-    with running(tmp_path / "log", TWO, "--models", str(tmp_path / "models")) as server:
+def own(tmp_path: Path) -> Iterator[Server]:
+    """For a test that ends it."""
+    with started_by(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """For tests after which it serves as before, whatever they have killed."""
+    with started_by(tmp_path_factory.mktemp("shared")) as server:
         yield server
 
 
 def test_answers_are_those_of_one_process_to_the_bit(
-    photo: bytes, other_photo: bytes, tmp_path: Path
+    server: Server, photo: bytes, other_photo: bytes, tmp_path: Path
 ) -> None:
-    with (
-        running(tmp_path / "one", {}) as one,
-        running(tmp_path / "two", TWO) as two,
-        clients_of(two) as clients,
-    ):
+    with running(tmp_path / "two", TWO) as two, clients_of(two) as clients:
         for (route, accept), image in product(FORMS, (photo, other_photo)):
             alone, *together = (
                 client.post(route, files={"image": image}, headers={"accept": accept})
-                for client in (one.client, *clients.values())
+                for client in (server.client, *clients.values())
             )
             assert alone.status_code == 200
             assert [answer.content for answer in together] == [alone.content] * 2
-        assert two.client.get("/models").json() == one.client.get("/models").json()
+        assert two.client.get("/models").json() == server.client.get("/models").json()
 
 
-def test_process_that_dies_is_replaced_and_loses_its_own_requests_only(server: Server) -> None:
+def test_process_that_dies_is_replaced_and_loses_its_own_requests_only(shared: Server) -> None:
+    server = shared
+    starts, deaths = (len(server.logged(event)) for event in ("process_started", "process_died"))
     with ThreadPoolExecutor() as pool, clients_of(server) as clients:
-        answers = {name: pool.submit(embed, client, SLOW, SLOW) for name, client in clients.items()}
-        server.wait_until(lambda: at_work(server))
+        with at_work(server):
+            answers = {name: pool.submit(embed, client, SLOW, SLOW) for name, client in clients.items()}
         counted = server.metric('stellar_requests_total{route="/models",status="200"}')
         kill(server, "api-0")
         with pytest.raises(httpx.TransportError):
             answers["api-0"].result()
         assert ["embedding" in item for item in answers["api-1"].result().json()["data"]] == [True] * 2
         assert embed(clients["api-1"], QUICK).status_code == 200
-    server.wait_until(lambda: len(server.logged("process_started")) == 4)
-    [died] = server.logged("process_died")
+    server.wait_until(lambda: len(server.logged("process_started")) == starts + 1)
+    [died] = server.logged("process_died")[deaths:]
     assert (died["died"], died["code"]) == ("api-0", -signal.SIGKILL)
     with clients_of(server) as clients:
         assert embed(clients["api-0"], QUICK).status_code == 200
@@ -154,7 +111,8 @@ def test_process_that_hangs_is_ended_and_replaced(toy_models: Path, tmp_path: Pa
             assert embed(clients["api-0"], QUICK).status_code == 200
 
 
-def test_process_that_cannot_be_started_again_is_tried_again(server: Server) -> None:
+def test_process_that_cannot_be_started_again_is_tried_again(shared: Server) -> None:
+    server = shared
     files = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
     with clients_of(server):
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (0, files[1]))
@@ -166,7 +124,8 @@ def test_process_that_cannot_be_started_again_is_tried_again(server: Server) -> 
         assert embed(clients["api-0"], QUICK).status_code == 200
 
 
-def test_engine_that_dies_is_told_and_replaced(server: Server) -> None:
+def test_engine_that_dies_is_told_and_replaced(shared: Server) -> None:
+    server = shared
     with ThreadPoolExecutor() as pool, clients_of(server) as clients:
         before = embed(clients["api-0"], QUICK).json()
         answers = [pool.submit(embed, client, SLOW) for client in clients.values()]
@@ -186,15 +145,17 @@ def test_engine_that_dies_is_told_and_replaced(server: Server) -> None:
         assert server.metric(ENCODED) >= counted
 
 
-def test_changed_folder_is_taken_in_once_for_all(server: Server, tmp_path: Path) -> None:
+def test_changed_folder_is_taken_in_once_for_all(shared: Server) -> None:
     """What is in flight is finished by the version that it began with."""
+    server, folder = shared, shared.log_path.parent / "models/toy"
+    served = len(server.logged("models_served"))
     with ThreadPoolExecutor() as pool, clients_of(server) as clients, clients_of(server) as others:
-        old = [pool.submit(embed, client, SLOW, SLOW) for client in clients.values()]
-        server.wait_until(lambda: at_work(server))
-        shutil.rmtree(tmp_path / "models/toy")
-        write_toy(tmp_path / "models/toy", seed=2)
+        with at_work(server):
+            old = [pool.submit(embed, client, SLOW, SLOW) for client in clients.values()]
+        shutil.rmtree(folder)
+        write_toy(folder, seed=2)
         server.send(signal.SIGHUP)
-        server.wait_until(lambda: len(server.logged("models_served")) == 2)
+        server.wait_until(lambda: len(server.logged("models_served")) == served + 1)
         for client in others.values():
             assert embed(client, QUICK).json()["model"] == f"toy@{NEW}"
         for answer in old:
@@ -204,51 +165,58 @@ def test_changed_folder_is_taken_in_once_for_all(server: Server, tmp_path: Path)
     assert {line["process"] for line in server.logged("models_served")} == {"engine"}
 
 
-def test_sigterm_lets_all_finish_and_nobody_stays(server: Server) -> None:
-    with ThreadPoolExecutor() as pool, clients_of(server) as clients:
-        old = [pool.submit(embed, client, SLOW, SLOW) for client in clients.values()]
-        server.wait_until(lambda: at_work(server))
-        assert server.stop() == 0
+def test_sigterm_lets_all_finish_and_nobody_stays(own: Server) -> None:
+    with ThreadPoolExecutor() as pool, clients_of(own) as clients:
+        with at_work(own):
+            old = [pool.submit(embed, client, SLOW, SLOW) for client in clients.values()]
+        assert own.stop() == 0
         for answer in old:
             assert ["embedding" in item for item in answer.result().json()["data"]] == [True] * 2
-    assert left(server) == []
+    assert left(own) == []
 
 
-def test_second_signal_ends_at_once(server: Server) -> None:
-    with ThreadPoolExecutor() as pool, clients_of(server) as clients:
-        old = pool.submit(embed, clients["api-0"], *[SLOWEST] * 16)
-        server.wait_until(lambda: at_work(server))
-        server.send(signal.SIGTERM)
-        server.wait_until(lambda: [line["process"] for line in server.logged("stopped")] == ["api-1"])
-        assert server.stop() == 0
+def test_second_signal_ends_at_once(own: Server) -> None:
+    with ThreadPoolExecutor() as pool, clients_of(own) as clients:
+        with at_work(own):
+            old = pool.submit(embed, clients["api-0"], *[SLOWEST] * 16)
+        own.send(signal.SIGTERM)
+        own.wait_until(lambda: [line["process"] for line in own.logged("stopped")] == ["api-1"])
+        assert own.stop() == 0
         with pytest.raises(httpx.TransportError):
             old.result()
-    assert left(server) == []
+    assert left(own) == []
 
 
-def test_nobody_stays_when_the_supervisor_is_killed(server: Server) -> None:
-    server.kill()
-    wait_until(lambda: left(server) == [])
+def test_nobody_stays_when_the_supervisor_is_killed(own: Server) -> None:
+    own.kill()
+    wait_until(lambda: left(own) == [])
 
 
-def test_metrics_are_those_of_one_service(server: Server) -> None:
-    with clients_of(server) as clients:
+def samples_of(told: str) -> dict[tuple[object, ...], float]:
+    """The values of metrics by name and labels."""
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in plain_metrics(told)
+        for sample in family.samples
+    }
+
+
+def test_metrics_are_those_of_one_service(shared: Server) -> None:
+    counted: tuple[tuple[object, ...], ...] = (
+        ("stellar_requests_total", ("route", "/embed"), ("status", "200")),
+        ("stellar_request_duration_seconds_count", ("route", "/embed")),
+        ("stellar_request_duration_seconds_bucket", ("le", "+Inf"), ("route", "/embed")),
+        ("stellar_stage_duration_seconds_count", ("stage", "transport")),
+        ("stellar_images_total", ("model", "toy"), ("stage", "encode")),
+    )
+    with clients_of(shared) as clients:
+        before = samples_of(shared.client.get("/metrics").text)
         for client in clients.values():
             for _ in range(3):
                 assert embed(client, QUICK).status_code == 200
         for client in clients.values():
-            told = client.get("/metrics").text
-            values = {
-                (sample.name, *sorted(sample.labels.items())): sample.value
-                for family in plain_metrics(told)
-                for sample in family.samples
-            }
-            assert values["stellar_requests_total", ("route", "/embed"), ("status", "200")] == 6
-            assert values["stellar_request_duration_seconds_count", ("route", "/embed")] == 6
-            bucket = "stellar_request_duration_seconds_bucket", ("le", "+Inf"), ("route", "/embed")
-            assert values[bucket] == 6
-            assert values["stellar_stage_duration_seconds_count", ("stage", "transport")] == 6
-            assert values["stellar_images_total", ("model", "toy"), ("stage", "encode")] == 6
+            values = samples_of(client.get("/metrics").text)
+            assert [values[name] - before.get(name, 0) for name in counted] == [6] * len(counted)
             assert values["stellar_queue_depth", ("model", "toy"), ("stage", "encode")] == 0
             [info] = [value for key, value in values.items() if key[0] == "stellar_model_info"]
             assert info == 1
