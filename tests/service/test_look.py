@@ -20,7 +20,7 @@ from PIL import Image
 
 from tests.docs.pages import ROOT, python_blocks
 from tests.service.bulk.command import wait_until
-from tests.service.cli.test_commands import stellar
+from tests.service.cli.command import stellar
 from tests.service.discs import draw_all
 from tests.service.fleet.cluster import free_port
 from tests.service.server import Server

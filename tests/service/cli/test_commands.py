@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from service.client import unpack
+from tests.service.cli.command import started, stellar
 from tests.service.odd_folder import ODD_FAILED, ODD_LINE, ODD_NAMES, odd_folder
 from tests.service.photos import photo, pixels_of
 from tests.service.server import Server
@@ -40,27 +41,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def stellar(
-    *arguments: object, python: str = "from service.cli import app; app()", **environment: str
-) -> tuple[int, str]:
-    """Exit code and standard error of a command."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
-    done = subprocess.run(
-        [sys.executable, "-c", python, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=kept | {"NO_COLOR": "1", "COLUMNS": "200"} | environment,
-        check=False,
-    )
-    assert done.stdout == ""
-    return done.returncode, done.stderr
-
-
 def test_embed_in_this_process_names_what_is_broken_and_writes_the_rest(
     folder: Path, tmp_path: Path, client: httpx.Client
 ) -> None:
     out = tmp_path / "new/vectors.parquet"
-    code, told = stellar("embed", folder, "--out", out)
+    code, told = started("embed", folder, "--out", out)
     assert code == 1
     assert told.splitlines()[-1] == f"3 written to {out}, 2 failed"
     for name, reason in BAD.items():
@@ -80,13 +65,13 @@ def test_tokens_by_a_server_are_drawn_in_this_process(
     folder: Path, server: Server, client: httpx.Client, tmp_path: Path
 ) -> None:
     out, drawn = tmp_path / "tokens.parquet", tmp_path / "drawn"
-    assert stellar("tokens", folder, "--out", out, "--server", server.url)[0] == 1
+    assert started("tokens", folder, "--out", out, "--server", server.url)[0] == 1
     table = pq.read_table(out)
     assert table["path"].to_pylist() == GOOD
     (tokens,) = unpack(table["tokens"][1].as_py())
     assert (tokens.localization.shape, tokens.source.width) == ((12, 12, 16), 600)
     edits = '[{"op":"drop","token":3}]'
-    code, told = stellar("reconstruct", out, "--out", drawn, "--edits", edits)
+    code, told = started("reconstruct", out, "--out", drawn, "--edits", edits)
     assert (code, told) == (0, f"3 written to {drawn}, 0 failed\n")
     names = ["astronaut.jpg.png", "sub/coffee.png", "sub/deep/chelsea.jpg.png"]
     for name, source in zip(names, GOOD, strict=True):
@@ -246,7 +231,7 @@ def test_what_is_not_installed_is_named_where_it_is_needed(
 ) -> None:
     without = f"import sys; sys.modules['{missing}'] = None; from service.cli import app; app()"
     address = [*options, server.url] if options else []
-    _, told = stellar(
+    _, told = started(
         "embed", folder / GOOD[0], "--out", tmp_path / "vectors.parquet", *address, python=without
     )
     assert told.startswith(message)

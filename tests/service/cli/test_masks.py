@@ -16,7 +16,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from service.client import ImageTokens, unpack
-from tests.service.cli.test_commands import stellar
+from tests.service.cli.command import started, stellar
 from tests.service.photos import encoded, photo
 from tests.service.server import Server
 
@@ -197,7 +197,7 @@ def test_a_table_that_tells_no_model_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", ["pycocotools", "pyarrow"])
 def test_what_is_not_installed_is_named(folder: Path, tmp_path: Path, missing: str) -> None:
     without = f"import sys; sys.modules['{missing}'] = None; from service.cli import app; app()"
-    code, told = stellar("masks", folder, "--out", tmp_path / "masks.json", python=without)
+    code, told = started("masks", folder, "--out", tmp_path / "masks.json", python=without)
     assert (code, told) == (2, f"error: {missing} is missing: pip install 'stellar-service[coco]'\n")
 
 
@@ -208,5 +208,5 @@ def test_the_table_itself_is_not_replaced(folder: Path, server: Server, tmp_path
     code, told = stellar("masks", table, "--out", table)
     assert (code, "is read itself and would be replaced: name another" in told) == (2, True)
     assert table.read_bytes() == before
-    assert stellar("masks", table, "--out", tmp_path / "masks.json")[0] == 0
+    assert started("masks", table, "--out", tmp_path / "masks.json")[0] == 0
     assert len(json.loads((tmp_path / "masks.json").read_text())["images"]) == 1
