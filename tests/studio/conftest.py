@@ -34,7 +34,8 @@ FLAGS = [
     f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
 ]
 WINDOW: ViewportSize = {"width": 1440, "height": 1000}
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The first draws the same pages without a window around them, which takes processors a quarter less."""
 
 Visit = Callable[..., AbstractContextManager[Visitor]]
 
