@@ -32,14 +32,8 @@ COMMAND = [sys.executable, "-m", "training.cli"]
 ENVIRONMENT = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 
 
-def stellar_train(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, env=ENVIRONMENT, check=False
-    )
-
-
 def stellar_train_here(*arguments: str | Path) -> Result:
-    """The same in this process, where PyTorch is loaded."""
+    """In this process, where PyTorch is loaded."""
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
@@ -50,16 +44,16 @@ def metrics(folder: Path) -> list[dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def options(pictures: Path) -> list[str]:
-    """Of a run of 60 steps."""
-    return ["--pictures", str(pictures), "--preset", "debug", "--steps", "60", "--workers", "1"]
+    """Of a run of 40 steps."""
+    return ["--pictures", str(pictures), "--preset", "debug", "--steps", "40", "--workers", "1"]
 
 
 @pytest.fixture(scope="module")
 def whole(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That run, which nobody has disturbed."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    done = stellar_train("run", *options, "--out", folder)
-    assert done.returncode == 0, done.stderr
+    done = stellar_train_here("run", *options, "--out", folder)
+    assert done.exit_code == 0, done.stderr
     return folder
 
 
@@ -69,62 +63,51 @@ def same_run(one: Path, other: Path) -> None:
     assert got == wanted
 
 
-def test_a_terminated_run_saves_says_how_to_go_on_and_resumes_exactly(
+def test_a_run_that_is_killed_and_terminated_goes_on_each_time_to_the_same_weights(
     options: list[str], whole: Path, tmp_path: Path
 ) -> None:
-    parted = tmp_path / "parted"
-    process = subprocess.Popen(
-        [*COMMAND, "run", *options, "--out", str(parted)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-        start_new_session=True,
-    )
-    while not (parted / "metrics.jsonl").exists() or not (parted / "metrics.jsonl").read_text():
-        assert process.poll() is None
-        time.sleep(0.01)
+    """SIGKILL at any moment, also while a state is being written: one is, after every step.
+
+    Then none is, until SIGTERM comes: it saves, and says how to go on.
+    """
+    parted, draw = tmp_path / "parted", random.Random(0)
+    for start in ([*options, "--set", "training.save_every=1"], ["--resume"]):
+        process = begun(parted, *start)
+        time.sleep(draw.uniform(0, 0.05))
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
+    process = begun(parted, "--resume", "--set", "training.save_every=1000")
     os.killpg(process.pid, signal.SIGTERM)  # as a scheduler does: the workers get it, too
     output, _ = process.communicate()
     assert process.returncode == 75
     assert f"to go on: stellar-train run --out {parted} --resume" in output
     done = len(metrics(parted))
-    assert done < 60
+    assert done < 40
 
-    resumed = stellar_train("run", "--out", parted, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
-    assert f"step {done} of 60" in resumed.stdout
-    same_run(parted, whole)
-
-
-def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
-    options: list[str], whole: Path, tmp_path: Path
-) -> None:
-    """SIGKILL at any moment, also while a state is being written: one is, after every step."""
-    parted = tmp_path / "parted"
-    draw, kills = random.Random(0), 0
-    while kills < 2:
-        first = [*options, "--set", "training.save_every=1"]
-        resume = ["--resume"] if (parted / "config.toml").exists() else first
-        process = subprocess.Popen(
-            [*COMMAND, "run", "--out", str(parted), *resume],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=ENVIRONMENT,
-        )
-        before = steps_reported(parted)
-        while process.poll() is None and steps_reported(parted) <= before + 3:
-            time.sleep(0.001)
-        time.sleep(draw.uniform(0, 0.05))
-        process.kill()
-        assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
-        kills += 1
-    resumed = stellar_train("run", "--out", parted, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = stellar_train_here("run", "--out", parted, "--resume")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert f"step {done} of 40" in resumed.stdout
     same_run(parted, whole)
     starts = [json.loads(line) for line in (parted / "starts.jsonl").read_text().splitlines()]
-    assert len(starts) == kills + 1
+    assert len(starts) == 4
     assert [start["step"] for start in starts] == sorted({start["step"] for start in starts})
     assert {start["torch"] for start in starts} == {torch.__version__}
+
+
+def begun(run: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A run in this folder, some steps after its start."""
+    before = steps_reported(run)
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--out", str(run), *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    while process.poll() is None and steps_reported(run) <= before + 3:
+        time.sleep(0.001)
+    return process
 
 
 def test_a_full_disk_is_one_sentence_and_the_state_before_stays(pictures: Path, tmp_path: Path) -> None:
