@@ -13,7 +13,8 @@ import importlib
 import json
 import re
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
@@ -103,13 +104,19 @@ def commit(repository: str, revision: str) -> str:
 
 def stellar_model_here(*arguments: str, variables: Mapping[str, str]) -> Result:
     """`stellar-model` in this process, where PyTorch is loaded, as in one that has just these variables."""
+    with having(variables):
+        return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+@contextmanager
+def having(variables: Mapping[str, str]) -> Iterator[None]:
+    """The hub's client as in a process that has just these variables."""
     constants = huggingface_hub.constants  # the variables as they were when it was loaded
     with patch.dict("os.environ", variables, clear=True):
         importlib.reload(constants)
-        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        yield
     importlib.reload(constants)
     huggingface_hub.close_session()
-    return done
 
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:

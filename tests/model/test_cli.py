@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from typer.testing import CliRunner, Result
 
-from model import PRESETS, Stellar, save_checkpoint
+from model import PRESETS, Stellar, get_preset, save_checkpoint
 from model.cli import app
 from service.runtime.bundle import read_bundle
 
@@ -27,7 +27,7 @@ def stellar_model_here(*arguments: str | Path) -> Result:
 
 def test_export_then_info(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    save_checkpoint(Stellar(PRESETS["debug"]), tmp_path / "debug.safetensors")
+    save_checkpoint(Stellar(get_preset("debug", depth=1)), tmp_path / "debug.safetensors")
     (tmp_path / "quality.json").write_text('{"psnr_db": 20.5, "not_measured": {"lpips": "needs weights"}}')
     exported = stellar_model_here(
         "export",
@@ -47,7 +47,7 @@ def test_export_then_info(tmp_path: Path) -> None:
     assert read_bundle(tmp_path / "a b").manifest.name == "a-b"  # as the service does
     assert (bundle["precision"], bundle["limits"]["cosine_min"]) == ("fp16", 0.999)  # --tensorrt means fp16
     checkpoint = json.loads(stellar_model_here("info", tmp_path / "debug.safetensors", "--json").stdout)
-    assert (checkpoint["width"], checkpoint["depth"], checkpoint["head"]) == (64, 2, "pixel")
+    assert (checkpoint["width"], checkpoint["depth"], checkpoint["head"]) == (64, 1, "pixel")
 
 
 def test_errors_are_one_sentence_and_no_trace(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from model import PRESETS, Stellar, load_checkpoint, parity, save_checkpoint
+from model import PRESETS, Stellar, get_preset, load_checkpoint, parity, save_checkpoint
 from model.export import export_bundle
 from model.precision import Precision
 
@@ -180,7 +180,7 @@ def test_graphs_of_another_model_fail_the_parity_check(bundle: Path) -> None:
 
 
 def test_a_model_that_is_not_finite_writes_no_bundle(checkpoint: Path, tmp_path: Path) -> None:
-    model = load_checkpoint(checkpoint)
+    model = Stellar(get_preset("debug", depth=1))
     model.sparse_tokens.data[0, 0] = float("nan")
     with pytest.raises(parity.ParityError, match="not finite"):
         export_bundle(model, tmp_path / "broken", name="broken", checkpoint=checkpoint)

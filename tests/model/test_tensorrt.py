@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -9,12 +10,13 @@ import onnx.parser
 import pytest
 import torch
 
-from model import PRESETS, Stellar, get_preset, save_checkpoint
+from model import Stellar, get_preset, save_checkpoint
 from model.config import StellarConfig
 from model.export import export_bundle
 from model.precision import Precision
 from model.tensorrt import TensorRTError, check
 
+SMALL = get_preset("debug", depth=1)
 HALF, FULL = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
 
 
@@ -31,7 +33,7 @@ def export(config: StellarConfig, folder: Path, precision: Precision) -> Path:
 
 @pytest.mark.parametrize(
     "config",
-    [PRESETS["debug"], get_preset("debug", head="vq", vqgan_channels=32, image_size=32, patch_size=16)],
+    [SMALL, replace(SMALL, head="vq", vqgan_channels=32, patch_size=16)],
     ids=["pixel", "vq"],
 )
 def test_a_model_for_tensorrt_is_fp16_with_norms_and_softmax_in_fp32(
@@ -53,7 +55,7 @@ def test_a_model_for_tensorrt_is_fp16_with_norms_and_softmax_in_fp32(
 
 def test_an_int8_bundle_for_tensorrt_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TensorRTError, match=r"TensorRT has no operator QuantizeLinear"):
-        export(PRESETS["debug"], tmp_path, "int8")
+        export(SMALL, tmp_path, "int8")
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
