@@ -17,6 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
 from model import get_preset, load_checkpoint
+from model.config import DECODER_HEADS
 from training.config import RunConfig
 from training.data.pictures import picture_batches
 from training.recipes import get_recipe
@@ -81,31 +82,25 @@ def same_run(one: Path, other: Path) -> None:
         assert line == pytest.approx(expected, rel=2e-3, abs=1e-5)
 
 
-SETTINGS = ["training.teacher=true", "training.local_crops=1", "training.held_out_share=0.5"]
-SETTINGS += ["training.held_out_pictures=4", "training.validate_every=4"]
+def test_two_processes_train_as_one_with_the_same_batch_and_resume(pictures: Path, tmp_path: Path) -> None:
+    """Targets are balanced over the tokens of both, and every picture has the draws that it has alone.
 
-
-@pytest.fixture(scope="module")
-def alone(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one process with the batch of two."""
-    folder = tmp_path_factory.mktemp("runs") / "one"
-    train([sys.executable], pictures, folder, *SETTINGS, "training.batch_size=6")
-    return folder
-
-
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_train_as_one_with_the_same_batch_and_resume(
-    pictures: Path, alone: Path, tmp_path: Path, parallel: str
-) -> None:
-    """Targets are balanced over the tokens of both, and every picture has the draws that it has alone."""
-    shared = [*SETTINGS, f"training.parallel={parallel}", "training.batch_size=3"]
-    told = train(TORCHRUN, pictures, tmp_path / "two", *shared)
+    Sharded or not: DDP goes on with the state that FSDP saved after step 4, and FSDP with DDP's after step 6.
+    """
+    settings = ["training.teacher=true", "training.local_crops=1", "training.held_out_share=0.5"]
+    settings += ["training.held_out_pictures=4", "training.validate_every=4"]
+    alone, two = tmp_path / "one", tmp_path / "two"
+    train([sys.executable], pictures, alone, *settings, "training.batch_size=6")
+    told = train(TORCHRUN, pictures, two, *settings, "training.batch_size=3", "training.parallel=fsdp")
     assert told.count("on cpu, 2 processes") == 1
-    assert [line["step"] for line in held_out(tmp_path / "two")] == [0, 4, 8]
-    same_run(tmp_path / "two", alone)
-    (tmp_path / "two" / "state.pt").unlink()  # the one before it is of step 4
-    train(TORCHRUN, pictures, tmp_path / "two", resume=True)
-    same_run(tmp_path / "two", alone)
+    assert [line["step"] for line in held_out(two)] == [0, 4, 8]
+    same_run(two, alone)
+    for step, parallel, save_every in ((4, "ddp", 2), (6, "fsdp", 4)):
+        (two / "state.pt").unlink()  # the one before it stays
+        changes = (f"training.parallel={parallel}", f"training.save_every={save_every}")
+        told = train(TORCHRUN, pictures, two, *changes, resume=True)
+        assert f"step {step} of 8" in told
+        same_run(two, alone)
 
 
 def run_config(pictures: Path, **overrides: object) -> RunConfig:
@@ -123,7 +118,8 @@ def plain(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def of_one_size(config: RunConfig) -> RunConfig:
     model = config.model
-    return replace(config, model=replace(model, decoder_width=model.width, decoder_mlp_width=model.mlp_width))
+    sizes = {"decoder_width": model.width, "decoder_mlp_width": model.mlp_width, "num_heads": DECODER_HEADS}
+    return replace(config, model=replace(model, **sizes))  # type: ignore[arg-type]
 
 
 def test_activations_that_are_computed_again_change_no_loss(
@@ -137,7 +133,8 @@ def test_activations_that_are_computed_again_change_no_loss(
 def test_compiled_blocks_change_no_loss(pictures: Path, plain: Path, tmp_path: Path) -> None:
     start = [python_in(tmp_path / "environment")]
     model = of_one_size(run_config(pictures)).model
-    sizes = [f"model.{name}={getattr(model, name)}" for name in ("decoder_width", "decoder_mlp_width")]
+    names = ("decoder_width", "decoder_mlp_width", "num_heads")
+    sizes = [f"model.{name}={getattr(model, name)}" for name in names]
     compiled = (*sizes, "training.compile=true", "training.steps=3")
     train(start, pictures, tmp_path / "run", *compiled, environment=OF_ANY_SHAPE)
     same_run(tmp_path / "run", plain)
