@@ -27,6 +27,7 @@ class Process:
         self.log_path = log
         self.expected: set[str] = set()
         """Events of level error that belong to the test."""
+        self._checked = 0
         environment = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
         environment |= {"STELLAR_THREADS": "1", "STELLAR_LOG_FORMAT": "json"} | settings
         with log.open("w") as stderr:
@@ -58,10 +59,10 @@ class Process:
         self.expected |= set(events)
 
     def check_log(self) -> None:
-        """Fail where it tells of an error that was not expected."""
-        errors = [
-            event for event in self.events if event["level"] in ERRORS and event["event"] not in self.expected
-        ]
+        """Fail where it tells, since the last check, of an error that was not expected; then expect none."""
+        events, expected = self.events, self.expected
+        new, self._checked, self.expected = events[self._checked :], len(events), set()
+        errors = [event for event in new if event["level"] in ERRORS and event["event"] not in expected]
         assert not errors, f"{self.log_path.name}: unexpected: {errors[:3]}"
         traces = [line for line in self.log.splitlines() if line.startswith(TRACES)]
         assert not traces, self.log

@@ -66,16 +66,21 @@ class Server(Process):
 
     def metric(self, line: str) -> float:
         """The value of a metric, written with its labels; 0 where it does not exist yet."""
-        for each in self.client.get("/metrics").text.splitlines():
-            name, _, value = each.rpartition(" ")
-            if name == line:
-                return float(value)
-        return 0.0
+        return value_of(line, self.client.get("/metrics").text)
 
     def embedded(self, *photos: bytes, **options: str) -> list[list[float]]:
         """What /embed says of photos."""
         answer = self.client.post("/embed", files=[("image", photo) for photo in photos], params=options)
         return [item["embedding"] for item in answer.json()["data"]]
+
+
+def value_of(line: str, metrics: str) -> float:
+    """The value of a metric in an answer of /metrics."""
+    for each in metrics.splitlines():
+        name, _, value = each.rpartition(" ")
+        if name == line:
+            return float(value)
+    return 0.0
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import redis
 
 from tests.service.process import Process
-from tests.service.server import Server
+from tests.service.server import Server, value_of
 
 START_TIMEOUT_S = 60
 WORK = ("-m", "service.cli", "worker")
@@ -113,6 +114,10 @@ class WorkerProcess(Process):
         assert self.process.poll() is None, self.log
         return "worker_ready" in self.log
 
+    def metric(self, line: str) -> float:
+        """The value of a metric, written with its labels; 0 where it does not exist yet."""
+        return value_of(line, httpx.get(f"http://127.0.0.1:{self.port}/metrics").text)
+
 
 class Cluster:
     """One Redis and whatever else was started with it."""
@@ -148,9 +153,9 @@ class Cluster:
         wait_until(lambda: worker.ready)
         return worker
 
-    def ready(self) -> Server:
+    def ready(self, **settings: str) -> Server:
         """An API process that is ready."""
-        server = self.api()
+        server = self.api(**settings)
         server.wait_until(lambda: server.answers("/healthz/ready", 200))
         return server
 
@@ -193,9 +198,10 @@ class Cluster:
         self._expected |= set(events)
 
     def check_logs(self) -> None:
-        """Fail where a process tells of an error that the test did not expect."""
+        """Fail where a process tells, since the last check, of an error that the test did not expect."""
+        expected, self._expected = self._expected, set()
         for process in (*self.apis, *self.workers):
-            process.expect(*self._expected)
+            process.expect(*expected)
             process.check_log()
 
 

@@ -87,114 +87,127 @@ def test_item_that_no_worker_survives_is_buried_and_told(cluster: Cluster, pool:
     assert right(ask(server))
 
 
-def test_items_of_a_killed_api_process_harm_nobody(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
-    cluster.worker()
-    doomed, server = cluster.ready(), cluster.ready()
+def test_items_of_a_killed_api_process_harm_nobody(shared: Cluster, pool: ThreadPoolExecutor) -> None:
+    server = shared.apis[0]
+    doomed = shared.ready()
     lost = [ask_soon(pool, doomed, SLOW) for _ in range(3)]
-    cluster.held()
-    doomed.process.kill()
+    shared.held()
+    doomed.kill()
     assert right(ask(server))
     for each in lost:
         assert isinstance(each.exception(), httpx.TransportError)
-    wait_until(lambda: cluster.entries() == 0)
-    for name in cluster.redis.names("stellar:2:replies:*"):
-        assert 0 < cluster.redis.client.pttl(name) <= 90_000
+    wait_until(lambda: shared.entries() == 0)
+    for name in shared.redis.names("stellar:2:replies:*"):
+        assert 0 < shared.redis.client.pttl(name) <= 90_000
+
+
+@pytest.fixture(scope="module")
+def outages(tmp_path_factory: pytest.TempPathFactory, toy_models: Path) -> Iterator[Cluster]:
+    """One worker and one API process whose Redis goes and comes back."""
+    folder = tmp_path_factory.mktemp("outages")
+    with cluster_of(folder, toy_models, "--enable-protected-configs", "yes") as started:
+        started.expect("redis_away")
+        started.worker()
+        started.ready()
+        yield started
+
+
+@pytest.fixture
+def recovered(outages: Cluster) -> Cluster:
+    """The same, and it is over."""
+    [server] = outages.apis
+    server.wait_until(lambda: server.answers("/healthz/ready", 200))
+    return outages
 
 
 def test_killed_redis_comes_back_empty_and_what_was_asked_is_answered(
-    cluster: Cluster, pool: ThreadPoolExecutor
+    recovered: Cluster, pool: ThreadPoolExecutor
 ) -> None:
-    cluster.expect("redis_away")
-    worker = cluster.worker()
-    server = cluster.ready()
+    [worker], [server] = recovered.workers, recovered.apis
+    before = server.metric("stellar_redeliveries_total")
     worker.send(signal.SIGSTOP)
     waiting = [ask_soon(pool, server, (i, 7, 0)) for i in range(4)]
-    wait_until(lambda: cluster.entries() == 4)
-    cluster.redis.kill()
+    wait_until(lambda: recovered.entries() == 4)
+    recovered.redis.kill()
     server.wait_until(lambda: server.answers("/healthz/ready", 503))
     refused = ask(server)
     assert (refused.status_code, refused.json()["code"]) == (503, "queue_unavailable")
     assert refused.elapsed.total_seconds() < 3
     assert math.isnan(server.metric('stellar_workers{model="toy"}'))
     assert math.isnan(server.metric('stellar_queue_lag{model="toy",stage="encode"}'))
-    cluster.redis.start()
+    recovered.redis.start()
     worker.send(signal.SIGCONT)
     assert all(right(each.result(), (i, 7, 0)) for i, each in enumerate(waiting))
     server.wait_until(lambda: server.answers("/healthz/ready", 200))
     assert right(ask(server))
-    assert server.metric("stellar_redeliveries_total") == 4
+    assert server.metric("stellar_redeliveries_total") == before + 4
 
 
 def test_paused_redis_makes_requests_fail_fast_and_loses_nothing(
-    cluster: Cluster, pool: ThreadPoolExecutor
+    recovered: Cluster, pool: ThreadPoolExecutor
 ) -> None:
-    cluster.expect("redis_away")
-    cluster.worker()
-    server = cluster.ready()
+    [server] = recovered.apis
     waiting = ask_soon(pool, server, SLOW)
-    cluster.held()
-    cluster.redis.pause()
+    recovered.held()
+    recovered.redis.pause()
     paused = time.monotonic()
     server.wait_until(lambda: server.answers("/healthz/ready", 503))
     while time.monotonic() < paused + 10:
         refused = ask(server)
         assert (refused.status_code, refused.json()["code"]) == (503, "queue_unavailable")
         time.sleep(0.5)
-    cluster.redis.resume()
+    recovered.redis.resume()
     assert right(waiting.result(), SLOW)
     server.wait_until(lambda: server.answers("/healthz/ready", 200))
     assert right(ask(server))
 
 
-def test_cut_network_makes_requests_fail_fast_and_heals(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
-    cluster.expect("redis_away")
-    cluster.worker()
-    proxy = Proxy(cluster.redis.port)
+def test_cut_network_makes_requests_fail_fast_and_heals(shared: Cluster, pool: ThreadPoolExecutor) -> None:
+    proxy = Proxy(shared.redis.port)
     try:
-        cluster.settings["STELLAR_REDIS_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
-        server = cluster.ready()
-        waiting = ask_soon(pool, server, SLOW)
-        cluster.held()
-        passed(proxy)
-        proxy.cut()
-        server.wait_until(lambda: server.answers("/healthz/ready", 503))
-        assert ask(server).json()["code"] == "queue_unavailable"
-        proxy.mend()
-        assert right(waiting.result(), SLOW)
-        server.wait_until(lambda: server.answers("/healthz/ready", 200))
-        assert right(ask(server))
+        with shared.ready(redis_url=f"redis://127.0.0.1:{proxy.port}/0") as server:
+            server.expect("redis_away")
+            waiting = ask_soon(pool, server, SLOW)
+            shared.held()
+            passed(proxy)
+            proxy.cut()
+            server.wait_until(lambda: server.answers("/healthz/ready", 503))
+            assert ask(server).json()["code"] == "queue_unavailable"
+            proxy.mend()
+            assert right(waiting.result(), SLOW)
+            server.wait_until(lambda: server.answers("/healthz/ready", 200))
+            assert right(ask(server))
     finally:
         proxy.close()
 
 
-def test_malformed_entries_are_put_aside_and_stop_nobody(cluster: Cluster) -> None:
-    cluster.expect("buried")
-    cluster.worker()
-    server = cluster.ready()
+def test_malformed_entries_are_put_aside_and_stop_nobody(shared: Cluster) -> None:
+    shared.expect("buried")
+    server = shared.apis[0]
     malformed: tuple[dict[Any, Any], ...] = (
         {"junk": "x"},
         {"about": '{"number":1,"reply_to":"b","ttl_ms":"soon"}', "item": ""},
         {"about": b"\xff", "item": "no arrays"},
     )
     for fields in malformed:
-        cluster.redis.client.xadd(STREAM, fields)
-        wait_until(lambda: cluster.redis.client.xlen("stellar:2:dead") == 1)
-        assert cluster.redis.dead_letter()[b"reason"].startswith(b"malformed: ")
+        shared.redis.client.xadd(STREAM, fields)
+        wait_until(lambda: shared.redis.client.xlen("stellar:2:dead") == 1)
+        assert shared.redis.dead_letter()[b"reason"].startswith(b"malformed: ")
         assert right(ask(server))
-        assert cluster.entries() == 0
-        cluster.redis.client.delete("stellar:2:dead")
+        assert shared.entries() == 0
+        shared.redis.client.delete("stellar:2:dead")
 
 
-def test_answers_go_to_streams_of_answers_only(cluster: Cluster) -> None:
+def test_answers_go_to_streams_of_answers_only(shared: Cluster) -> None:
     """Whoever may write requests must not reach other keys through a worker."""
-    cluster.expect("buried")
-    cluster.worker()
+    shared.expect("buried")
     request = Request(number=1, reply_to="victim", ttl_ms=60_000, request_id="", trace="", outputs=("cls",))
     fields = {"about": request.model_dump_json(), "item": pack({"image": np.zeros((8, 8, 3), np.uint8)})}
-    cluster.redis.client.xadd(STREAM, fields)  # type: ignore[arg-type]
-    wait_until(lambda: cluster.redis.client.xlen("stellar:2:dead") == 1)
-    assert b"answers are not written" in cluster.redis.dead_letter()[b"reason"]
-    assert not cluster.redis.client.exists("victim")
+    shared.redis.client.xadd(STREAM, fields)  # type: ignore[arg-type]
+    wait_until(lambda: shared.redis.client.xlen("stellar:2:dead") == 1)
+    assert b"answers are not written" in shared.redis.dead_letter()[b"reason"]
+    assert not shared.redis.client.exists("victim")
+    shared.redis.client.delete("stellar:2:dead")
 
 
 def test_paused_worker_is_overtaken_and_its_late_answer_dropped(
@@ -276,53 +289,49 @@ def test_replica_takes_over_from_one_that_stays_as_its_replica(cluster: Cluster,
         assert right(ask(server))
 
 
-def test_streams_that_are_deleted_under_an_idle_worker_are_made_again(cluster: Cluster) -> None:
+def test_streams_that_are_deleted_under_an_idle_worker_are_made_again(shared: Cluster) -> None:
     """That is no error, which would fail this test by the log."""
-    worker = cluster.worker()
-    server = cluster.ready()
+    worker, server = shared.workers[0], shared.apis[0]
     assert right(ask(server))
     for _ in range(3):
-        wait_until(cluster.streams)
+        wait_until(shared.streams)
         time.sleep(0.2)  # the worker waits for work
-        cluster.redis.client.delete(*cluster.streams())
+        shared.redis.client.delete(*shared.streams())
     assert right(ask(server))
     assert not worker.logged("redis_away")
 
 
-def test_scripts_that_redis_has_forgotten_are_loaded_again(cluster: Cluster) -> None:
-    cluster.worker()
-    server = cluster.ready()
+def test_scripts_that_redis_has_forgotten_are_loaded_again(shared: Cluster) -> None:
+    server = shared.apis[0]
     for _ in range(3):
-        cluster.redis.client.script_flush()
+        shared.redis.client.script_flush()
         assert right(ask(server))
 
 
-def test_trimmed_streams_are_written_again(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
-    worker = cluster.worker()
-    server = cluster.ready()
+def test_trimmed_streams_are_written_again(shared: Cluster, pool: ThreadPoolExecutor) -> None:
+    worker, server = shared.workers[0], shared.apis[0]
     worker.send(signal.SIGSTOP)
     waiting = [ask_soon(pool, server, (i, 9, 0)) for i in range(4)]
-    wait_until(lambda: cluster.entries() == 4)
-    for stream in cluster.streams():
-        cluster.redis.client.xtrim(stream, maxlen=0)
+    wait_until(lambda: shared.entries() == 4)
+    for stream in shared.streams():
+        shared.redis.client.xtrim(stream, maxlen=0)
     worker.send(signal.SIGCONT)
     assert all(right(each.result(), (i, 9, 0)) for i, each in enumerate(waiting))
 
 
 def test_full_memory_refuses_new_items_and_answers_the_old_ones(
-    cluster: Cluster, pool: ThreadPoolExecutor
+    shared: Cluster, pool: ThreadPoolExecutor
 ) -> None:
-    cluster.worker()
-    server = cluster.ready()
-    cluster.redis.client.config_set("maxmemory-policy", "noeviction")
+    server = shared.apis[0]
+    shared.redis.client.config_set("maxmemory-policy", "noeviction")
     waiting = ask_soon(pool, server, SLOW)
-    cluster.held()
-    cluster.redis.client.config_set("maxmemory", "1mb")
+    shared.held()
+    shared.redis.client.config_set("maxmemory", "1mb")
     refused = ask(server)
     assert (refused.status_code, refused.json()["code"]) == (503, "queue_full")
     assert "memory" in refused.json()["detail"]
     assert right(waiting.result(), SLOW)
-    cluster.redis.client.config_set("maxmemory", "0")
+    shared.redis.client.config_set("maxmemory", "0")
     assert right(ask(server))
 
 
@@ -340,7 +349,7 @@ def refuse_saves(redis: RedisServer) -> None:
     wait_until(lambda: redis.client.info("persistence")["rdb_last_bgsave_status"] == "err")
 
 
-def test_redis_that_takes_no_writes_is_away(tmp_path: Path, toy_models: Path) -> None:
+def test_redis_that_takes_no_writes_is_away(recovered: Cluster) -> None:
     ways: tuple[tuple[Change, Change, str], ...] = (
         (refuse_saves, lambda redis: redis.client.config_set("save", ""), "MISCONF"),
         (
@@ -354,23 +363,20 @@ def test_redis_that_takes_no_writes_is_away(tmp_path: Path, toy_models: Path) ->
             "replica",
         ),
     )
-    with cluster_of(tmp_path, toy_models, "--enable-protected-configs", "yes") as cluster:
-        cluster.expect("redis_away")
-        cluster.worker()
-        server = cluster.ready()
+    [server] = recovered.apis
+    assert right(ask(server))
+    for refuse, accept, reason in ways:
+        refuse(recovered.redis)
+        server.wait_until(lambda: server.answers("/healthz/ready", 503))
+        refused = ask(server)
+        assert (refused.status_code, refused.json()["code"]) == (503, "queue_unavailable")
+        for _ in range(5):  # it stays so, however often Redis is asked
+            time.sleep(0.2)
+            assert server.answers("/healthz/ready", 503)
+        assert any(reason in line["reason"] for line in server.logged("redis_away")), server.log
+        accept(recovered.redis)
+        server.wait_until(lambda: server.answers("/healthz/ready", 200))
         assert right(ask(server))
-        for refuse, accept, reason in ways:
-            refuse(cluster.redis)
-            server.wait_until(lambda: server.answers("/healthz/ready", 503))
-            refused = ask(server)
-            assert (refused.status_code, refused.json()["code"]) == (503, "queue_unavailable")
-            for _ in range(5):  # it stays so, however often Redis is asked
-                time.sleep(0.2)
-                assert server.answers("/healthz/ready", 503)
-            assert any(reason in line["reason"] for line in server.logged("redis_away")), server.log
-            accept(cluster.redis)
-            server.wait_until(lambda: server.answers("/healthz/ready", 200))
-            assert right(ask(server))
 
 
 def test_redis_that_never_answers_is_told_in_the_log(cluster: Cluster) -> None:
@@ -383,17 +389,15 @@ def test_redis_that_never_answers_is_told_in_the_log(cluster: Cluster) -> None:
     assert "username-password" in line["reason"]
 
 
-def test_user_who_may_not_write_requests_is_told_in_the_log(cluster: Cluster) -> None:
-    cluster.worker()
+def test_user_who_may_not_write_requests_is_told_in_the_log(shared: Cluster) -> None:
     rules = ["on", ">secret", "~*", "+@all", "-xadd"]
-    cluster.redis.client.execute_command("ACL", "SETUSER", "reader", *rules)  # type: ignore[no-untyped-call]
-    cluster.settings["STELLAR_REDIS_URL"] = cluster.redis.url.replace("//", "//reader:secret@")
-    server = cluster.ready()
-    cluster.expect("write_refused")
-    refused = ask(server)
-    assert (refused.status_code, refused.json()["code"]) == (503, "queue_unavailable")
-    [line] = server.logged("write_refused")
-    assert "xadd" in line["reason"].lower()
+    shared.redis.client.execute_command("ACL", "SETUSER", "reader", *rules)  # type: ignore[no-untyped-call]
+    with shared.ready(redis_url=shared.redis.url.replace("//", "//reader:secret@")) as server:
+        server.expect("write_refused")
+        refused = ask(server)
+        assert (refused.status_code, refused.json()["code"]) == (503, "queue_unavailable")
+        [line] = server.logged("write_refused")
+        assert "xadd" in line["reason"].lower()
 
 
 def test_chaos(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 import statistics
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 import trustme
+from numpy.typing import NDArray
 
 from service.batching.layout import pack
 from service.fleet.names import FORMAT
@@ -113,34 +115,32 @@ def test_models_and_versions_are_served_side_by_side(tmp_path: Path) -> None:
             assert answer.status_code == 200
 
 
-def test_expired_items_are_told_and_never_run(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
-    worker = cluster.worker()
-    cluster.settings["STELLAR_REQUEST_TIMEOUT_S"] = "1"
-    server = cluster.ready()
-    worker.send(signal.SIGSTOP)
-    answer = ask(server)
-    assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
-    wait_until(lambda: cluster.entries() == 0)  # nobody waits: the entry is withdrawn
-    worker.send(signal.SIGCONT)
-    server.wait_until(lambda: server.answers("/healthz/ready", 200))
-    assert right(ask(server))
-    metrics = httpx.get(f"http://127.0.0.1:{worker.port}/metrics").text
-    assert 'stellar_images_total{model="toy",stage="encode"} 1.0' in metrics
+def test_expired_items_are_told_and_never_run(shared: Cluster) -> None:
+    [worker], ran = shared.workers, 'stellar_images_total{model="toy",stage="encode"}'
+    with shared.ready(request_timeout_s="1") as server:
+        before = worker.metric(ran)
+        worker.send(signal.SIGSTOP)
+        answer = ask(server)
+        assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+        wait_until(lambda: shared.entries() == 0)  # nobody waits: the entry is withdrawn
+        worker.send(signal.SIGCONT)
+        server.wait_until(lambda: server.answers("/healthz/ready", 200))
+        assert right(ask(server))
+        assert worker.metric(ran) == before + 1
 
 
-def test_queue_is_bounded_in_items(cluster: Cluster, pool: ThreadPoolExecutor) -> None:
-    worker = cluster.worker()
-    cluster.settings["STELLAR_MAX_QUEUE"] = "4"
-    server = cluster.ready()
-    worker.send(signal.SIGSTOP)
-    wait_until(lambda: not cluster.redis.blocked("xreadgroup"))  # to which it would hand items
-    waiting = [ask_soon(pool, server, (i, 3, 0)) for i in range(4)]
-    wait_until(lambda: cluster.entries() == 4)
-    refused = ask(server)
-    assert (refused.status_code, refused.json()["code"]) == (503, "queue_full")
-    assert int(refused.headers["retry-after"]) >= 1
-    worker.send(signal.SIGCONT)
-    assert all(right(each.result(), (i, 3, 0)) for i, each in enumerate(waiting))
+def test_queue_is_bounded_in_items(shared: Cluster, pool: ThreadPoolExecutor) -> None:
+    [worker] = shared.workers
+    with shared.ready(max_queue="4") as server:
+        worker.send(signal.SIGSTOP)
+        wait_until(lambda: not shared.redis.blocked("xreadgroup"))  # to which it would hand items
+        waiting = [ask_soon(pool, server, (i, 3, 0)) for i in range(4)]
+        wait_until(lambda: shared.entries() == 4)
+        refused = ask(server)
+        assert (refused.status_code, refused.json()["code"]) == (503, "queue_full")
+        assert int(refused.headers["retry-after"]) >= 1
+        worker.send(signal.SIGCONT)
+        assert all(right(each.result(), (i, 3, 0)) for i, each in enumerate(waiting))
 
 
 def test_one_image_does_not_wait_for_a_crowd_of_another_client(
@@ -170,32 +170,54 @@ def test_one_image_does_not_wait_for_a_crowd_of_another_client(
     assert statistics.median(alone) < statistics.median(each.result() for each in crowd) / 2
 
 
-def test_cached_results_are_the_same_and_versions_share_nothing(tmp_path: Path) -> None:
-    models, newer = tmp_path / "models", tmp_path / "newer"
-    write_toy(models / "toy")
-    write_toy(newer / "toy", seed=1)
-    with cluster_of(tmp_path, models, cache_ttl_s="60") as cluster:
-        cluster.worker()
-        cluster.worker(models_dir=str(newer))
-        first, second = cluster.ready(), cluster.ready()
-        other = cluster.api(models_dir=str(newer))
-        other.wait_until(lambda: other.answers("/healthz/ready", 200))
+@pytest.fixture(scope="module")
+def caching(tmp_path_factory: pytest.TempPathFactory, toy_models: Path) -> Iterator[Cluster]:
+    """One worker and two API processes that keep results."""
+    with cluster_of(tmp_path_factory.mktemp("caching"), toy_models, cache_ttl_s="60") as started:
+        started.worker()
+        started.ready()
+        started.ready()
+        yield started
+
+
+@pytest.fixture
+def cache(caching: Cluster) -> Iterator[Cluster]:
+    """The same with nothing kept; each test answers for what is logged while it runs."""
+    if kept := caching.redis.names("stellar:2:result*"):
+        caching.redis.client.delete(*kept)
+    yield caching
+    caching.check_logs()
+
+
+def lookups(server: Server) -> NDArray[np.float64]:
+    """What was not kept, was kept, and was asked for at the same moment, so far."""
+    kinds = "miss", "hit", "merged"
+    return np.array([server.metric(f'stellar_cache_total{{result="{kind}"}}') for kind in kinds])
+
+
+def test_cached_results_are_the_same_and_versions_share_nothing(cache: Cluster, tmp_path: Path) -> None:
+    write_toy(tmp_path / "newer/toy", seed=1)
+    newer = str(tmp_path / "newer")
+    worker = cache.worker(models_dir=newer)
+    first, second = cache.apis[:2]
+    with cache.ready(models_dir=newer) as other:
+        servers = first, second, other
+        before = [lookups(each) for each in servers]
         answers = [ask(each).json()["data"] for each in (first, first, second, other)]
         assert answers == [answers[0]] * 4
         assert ask(first, (11, 20, 0)).json()["data"] != answers[0]
-        lookups = 'stellar_cache_total{result="%s"}'
-        assert [first.metric(lookups % kind) for kind in ("miss", "hit")] == [2, 1]
-        assert [second.metric(lookups % kind) for kind in ("miss", "hit")] == [0, 1]
-        assert [other.metric(lookups % kind) for kind in ("miss", "hit")] == [1, 0]
-        for name in cluster.redis.names("stellar:2:result:*"):
-            assert 0 < cluster.redis.client.ttl(name) <= 60
+        after = [lookups(each) for each in servers]
+        np.testing.assert_equal(np.subtract(after, before), [[2, 1, 0], [0, 1, 0], [1, 0, 0]])
+        for name in cache.redis.names("stellar:2:result:*"):
+            assert 0 < cache.redis.client.ttl(name) <= 60
         vectors = [
             each.client.post("/embed", files={"image": picture(QUICK)}).json()["data"][0]["embedding"]
             for each in (first, second)
         ]
         assert vectors == [vectors[0]] * 2  # a vector is kept beside the tokens of the same picture
-        assert [first.metric(lookups % kind) for kind in ("miss", "hit")] == [3, 1]
-        assert [second.metric(lookups % kind) for kind in ("miss", "hit")] == [0, 2]
+        before, after = after, [lookups(each) for each in servers]
+        np.testing.assert_equal(np.subtract(after, before), [[1, 0, 0], [0, 1, 0], [0, 0, 0]])
+    assert worker.stop() == 0
 
 
 def test_kept_results_leave_room_for_the_queue(tmp_path: Path) -> None:
@@ -223,7 +245,7 @@ def test_kept_results_leave_room_for_the_queue(tmp_path: Path) -> None:
             before += more
 
 
-def test_kept_result_that_is_none_of_this_model_is_made_again(tmp_path: Path, toy_models: Path) -> None:
+def test_kept_result_that_is_none_of_this_model_is_made_again(cache: Cluster) -> None:
     others: tuple[Arrays, ...] = (
         {"semantics": np.zeros((3, 4), np.float32)},
         {"image": np.zeros((8, 8, 3), np.uint8)},
@@ -233,29 +255,25 @@ def test_kept_result_that_is_none_of_this_model_is_made_again(tmp_path: Path, to
             "cls": np.zeros(5, np.float32),
         },
     )
-    with cluster_of(tmp_path, toy_models, cache_ttl_s="600") as cluster:
-        cluster.worker()
-        server = cluster.ready()
+    server = cache.apis[0]
+    assert right(ask(server))
+    [kept] = cache.redis.names("stellar:2:result:*")
+    for count, arrays in enumerate(others, 1):
+        cache.redis.client.set(kept, pack(arrays), keepttl=True)
         assert right(ask(server))
-        [kept] = cluster.redis.names("stellar:2:result:*")
-        for count, arrays in enumerate(others, 1):
-            cluster.redis.client.set(kept, pack(arrays), keepttl=True)
-            assert right(ask(server))
-            assert len(server.logged("bad_cache_entry")) == count
-            assert right(ask(server))
-            assert len(server.logged("bad_cache_entry")) == count
+        assert len(server.logged("bad_cache_entry")) == count
+        assert right(ask(server))
+        assert len(server.logged("bad_cache_entry")) == count
 
 
-def test_identical_images_at_the_same_moment_run_once(tmp_path: Path, toy_models: Path) -> None:
-    with cluster_of(tmp_path, toy_models, cache_ttl_s="60") as cluster, ThreadPoolExecutor(8) as pool:
-        worker = cluster.worker()
-        first, second = cluster.ready(), cluster.ready()
-        waiting = [ask_soon(pool, each, SLOW) for each in (first, second) * 4]
-        assert all(right(each.result(), SLOW) for each in waiting)
-        metrics = httpx.get(f"http://127.0.0.1:{worker.port}/metrics").text
-        assert 'stellar_images_total{model="toy",stage="encode"} 1.0' in metrics
-        merged = sum(each.metric('stellar_cache_total{result="merged"}') for each in (first, second))
-        assert merged == 7
+def test_identical_images_at_the_same_moment_run_once(cache: Cluster, pool: ThreadPoolExecutor) -> None:
+    worker, (first, second) = cache.workers[0], cache.apis[:2]
+    ran = 'stellar_images_total{model="toy",stage="encode"}'
+    before, found = worker.metric(ran), lookups(first) + lookups(second)
+    waiting = [ask_soon(pool, each, SLOW) for each in (first, second) * 4]
+    assert all(right(each.result(), SLOW) for each in waiting)
+    assert worker.metric(ran) == before + 1
+    assert (lookups(first) + lookups(second) - found)[2] == 7
 
 
 def test_local_batcher_can_use_the_cache_too(tmp_path: Path, toy_models: Path) -> None:
@@ -336,8 +354,8 @@ def test_hang_up_before_a_worker_reads_its_models_ends_nothing(cluster: Cluster)
     assert worker.process.wait(30) == 0
 
 
-def test_worker_is_ready_when_it_takes_items(cluster: Cluster) -> None:
-    ready = probe(cluster.worker(), "ready")
+def test_worker_is_ready_when_it_takes_items(shared: Cluster) -> None:
+    ready = probe(shared.workers[0], "ready")
     assert ready is not None
     assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
 
@@ -354,14 +372,10 @@ def test_unknown_model_stops_a_worker_with_the_names_that_are_there(cluster: Clu
         cluster.worker("--model", "cat")
 
 
-def test_image_comes_again_just_when_the_last_who_waited_has_left(tmp_path: Path, toy_models: Path) -> None:
-    with cluster_of(tmp_path, toy_models, cache_ttl_s="60") as cluster:
-        cluster.worker()
-        server = cluster.ready()
-        for _ in range(3):
-            with pytest.raises(httpx.ReadTimeout):
-                httpx.post(
-                    f"{server.url}/tokens", files={"image": picture(SLOW)}, timeout=WATCH_AFTER_S + 0.1
-                )
-        assert right(ask(server, SLOW), SLOW)
-        assert "unexpected_error" not in server.log
+def test_image_comes_again_just_when_the_last_who_waited_has_left(cache: Cluster) -> None:
+    server = cache.apis[0]
+    for _ in range(3):
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{server.url}/tokens", files={"image": picture(SLOW)}, timeout=WATCH_AFTER_S + 0.1)
+    assert right(ask(server, SLOW), SLOW)
+    assert "unexpected_error" not in server.log
