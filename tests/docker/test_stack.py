@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -33,7 +34,9 @@ def stack(folder: Path, ports: dict[str, str]) -> Iterator[subprocess.Popen[byte
     (folder / "stack.yml").write_text(hurried(moved((SHIPPED / "stack.yml").read_text(), ports)))
     (folder / "alerts.yml").write_text((SHIPPED / "alerts.yml").read_text())
     procfile = moved((ROOT / "docker" / "stack.Procfile").read_text(), ports)
-    (folder / "Procfile").write_text(procfile.replace("docker/prometheus/stack.yml", f"{folder}/stack.yml"))
+    (folder / "Procfile").write_text(
+        procfile.replace("docker/prometheus/stack.yml", shlex.quote(f"{folder}/stack.yml"))
+    )
     command: list[str | Path] = [
         sys.executable,
         "-m",
