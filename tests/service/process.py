@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.forked import SERVICE, Forked
+
 STOP_TIMEOUT_S = 30
 ERRORS = ("error", "critical")
 TRACES = ("Traceback", "Exception ignored", "Fatal Python error")
@@ -30,8 +32,12 @@ class Process:
         self._checked = 0
         environment = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
         environment |= {"STELLAR_THREADS": "1", "STELLAR_LOG_FORMAT": "json"} | settings
+        self.process: Forked | subprocess.Popen[bytes]
         with log.open("w") as stderr:
-            self.process = subprocess.Popen([python, *command], env=environment, stderr=stderr)
+            if python == sys.executable and command[0] == "-m" and "PYTHONPATH" not in settings:
+                self.process = Forked(SERVICE, *command[1:], environment=environment, stderr=stderr)
+            else:
+                self.process = subprocess.Popen([python, *command], env=environment, stderr=stderr)
 
     @property
     def log(self) -> str:

@@ -6,11 +6,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from multiprocessing import get_context
-from pathlib import Path
 
-FORKED = get_context("forkserver")
-FORKED.set_forkserver_preload(["service.cli.coco", "service.cli.folder", "service.cli"])
+from tests.forked import SERVICE, Forked
 
 
 def stellar(*arguments: object, **environment: str) -> tuple[int, str]:
@@ -18,15 +15,14 @@ def stellar(*arguments: object, **environment: str) -> tuple[int, str]:
 
     Nearly all that a command takes which refuses something is to import what it needs.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        out, told = Path(folder) / "out", Path(folder) / "told"
-        given = [*map(str, arguments)], _environment(environment), str(out), str(told)
-        process = FORKED.Process(target=_run, args=given)
-        process.start()
-        process.join()
-        assert process.exitcode is not None
-        assert out.read_bytes() == b""
-        return process.exitcode, told.read_text()
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as told:
+        command = ("service.cli", *map(str, arguments))
+        process = Forked(SERVICE, *command, environment=_environment(environment), stdout=out, stderr=told)
+        code = process.wait()
+        for file in (out, told):
+            file.seek(0)
+        assert out.read() == ""
+        return code, told.read()
 
 
 def started(
@@ -47,15 +43,3 @@ def started(
 def _environment(more: dict[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
     return kept | {"NO_COLOR": "1", "COLUMNS": "200"} | more
-
-
-def _run(arguments: list[str], environment: dict[str, str], out: str, told: str) -> None:
-    """The command, in the process that is forked."""
-    for number, path in ((1, out), (2, told)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.argv = ["stellar-service", *arguments]
-    from service.cli import app
-
-    app()
