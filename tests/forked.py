@@ -27,6 +27,7 @@ SERVICE = (
     *("service.cli", "service.cli.coco", "service.cli.folder"),
     *("service.http.server", "service.fleet.process"),
 )
+TRAINING = ("training.launch", "training.run.learnt", "torch._dynamo", "torch.utils.tensorboard")
 
 
 class Forked:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 from model import Stellar, get_preset, save_checkpoint
+from tests.forked import TRAINING, Forked
 from tests.service.odd_folder import ODD_LINE, odd_folder
 from training.cli import app
 from training.config_file import preset_run, save_config
@@ -75,13 +76,11 @@ def test_a_run_that_is_killed_and_terminated_goes_on_each_time_to_the_same_weigh
         process = begun(parted, *start)
         time.sleep(draw.uniform(0, 0.05))
         process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
+        assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
     process = begun(parted, "--resume", "--set", "training.save_every=1000")
     os.killpg(process.pid, signal.SIGTERM)  # as a scheduler does: the workers get it, too
-    output, _ = process.communicate()
-    assert process.returncode == 75
-    assert f"to go on: stellar-train run --out {parted} --resume" in output
+    assert process.wait() == 75
+    assert f"to go on: stellar-train run --out {parted} --resume" in parted.with_suffix(".log").read_text()
     done = len(metrics(parted))
     assert done < 40
 
@@ -95,16 +94,11 @@ def test_a_run_that_is_killed_and_terminated_goes_on_each_time_to_the_same_weigh
     assert {start["torch"] for start in starts} == {torch.__version__}
 
 
-def begun(run: Path, *arguments: str) -> subprocess.Popen[str]:
+def begun(run: Path, *arguments: str) -> Forked:
     """A run in this folder, some steps after its start."""
-    before = steps_reported(run)
-    process = subprocess.Popen(
-        [*COMMAND, "run", "--out", str(run), *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-        start_new_session=True,
-    )
+    before, command = steps_reported(run), ("training.cli", "run", "--out", str(run), *arguments)
+    with run.with_suffix(".log").open("w") as log:
+        process = Forked(TRAINING, *command, environment=ENVIRONMENT, stdout=log, apart=True)
     while process.poll() is None and steps_reported(run) <= before + 3:
         time.sleep(0.001)
     return process

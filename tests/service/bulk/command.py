@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from tests.forked import SERVICE, Forked
 
 TIMEOUT_S = 240
 
@@ -33,9 +36,11 @@ class Bulk:
 
     def __call__(self, *arguments: object, **environment: str) -> tuple[int, str]:
         """Exit code and standard error of a job."""
-        with self.start(*arguments, **environment) as job:
-            _, told = job.communicate()
-        return job.returncode, told
+        with tempfile.TemporaryFile("w+") as told:
+            command = ("service.cli", "bulk", *map(str, arguments))
+            code = Forked(SERVICE, *command, environment=self.environment | environment, stderr=told).wait()
+            told.seek(0)
+            return code, told.read()
 
 
 def rows(destination: Path) -> pa.Table:
