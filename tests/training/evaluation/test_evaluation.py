@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +12,10 @@ import pytest
 import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from typer.testing import CliRunner
 
 from model import PRESETS, Stellar, save_checkpoint
+from training.cli import app
 from training.data.photos import sample_photos
 from training.evaluation.evaluation import LABELLED_SETS, measure, reconstruction, semantics
 from training.evaluation.grid import COLUMNS
@@ -82,10 +82,9 @@ def test_colours_are_told_apart_even_by_an_untrained_model(model: Stellar, drawi
 
 def test_the_command_writes_figures_and_a_picture(model: Stellar, drawings: Path, tmp_path: Path) -> None:
     save_checkpoint(model, tmp_path / "debug.safetensors")
-    command = [sys.executable, "-m", "training.cli", "evaluate", str(tmp_path / "debug.safetensors")]
-    command += ["--pictures", str(drawings), "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    command = ["evaluate", str(tmp_path / "debug.safetensors"), "--pictures", str(drawings)]
+    done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.stderr
     assert "psnr_db" in done.stdout
     figures = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert {"psnr_db", "ssim", "each_drop_random_share_inside", "stamp_folder_knn_cls"} <= figures.keys()
@@ -107,10 +106,9 @@ def test_the_command_judges_a_set_that_is_named_and_says_what_it_could_not_measu
                 image.save(tmp_path / part / label / f"{i}.png")
     (tmp_path / "test" / "red" / "broken.png").write_bytes(b"no picture")
     save_checkpoint(model, tmp_path / "debug.safetensors")
-    command = [sys.executable, "-m", "training.cli", "evaluate", str(tmp_path / "debug.safetensors")]
-    command += ["--labelled", str(tmp_path), "--probe-steps", "2", "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    command = ["evaluate", str(tmp_path / "debug.safetensors"), "--labelled", str(tmp_path)]
+    done = CliRunner().invoke(app, [*command, "--probe-steps", "2", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.stderr
     figures = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     judged = {f"{judge}_{kind}" for judge in ("linear", "knn") for kind in ("mean", "cls", "dense", "pixels")}
     assert judged < figures.keys()
