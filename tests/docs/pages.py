@@ -20,8 +20,10 @@ MADE = {"build", "dist", "models", "pictures", "runs", "work"}
 """Folders that commands leave behind."""
 EVERY_PAGE = tuple(
     page
-    for page in sorted(ROOT.rglob("*.md"))
-    if not (top := page.relative_to(ROOT).parts[0]).startswith(".") and top not in MADE
+    for top in sorted(ROOT.iterdir())
+    if not top.name.startswith(".") and top.name not in MADE
+    for page in (sorted(top.rglob("*.md")) if top.is_dir() else [top])
+    if page.suffix == ".md"
 )
 """All that is written in Markdown."""
 BLOCK = re.compile(r"^(?:<!-- not run: (.*?) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
