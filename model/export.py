@@ -73,6 +73,10 @@ def export_bundle(
         raise ValueError(f"name: expected letters, digits, '.', '_' and '-', got {name!r}: give another name")
     if precision not in get_args(Precision):
         raise ValueError(f"precision: expected one of {', '.join(get_args(Precision))}, got {precision!r}")
+    if for_tensorrt and precision == "int8":
+        raise tensorrt.TensorRTError(
+            "precision: TensorRT does not take int8 as it is written here; expected fp16 or fp32"
+        )
     with replacing(out) as folder:
         on_gpus = for_tensorrt or precision == "fp16"  # which keeps its softmax in fp32
         _write_graphs(model.eval(), folder, precision, on_gpus=on_gpus)

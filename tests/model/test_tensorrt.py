@@ -53,8 +53,8 @@ def test_a_model_for_tensorrt_is_fp16_with_norms_and_softmax_in_fp32(
         assert HALF in inputs["MatMul"]
 
 
-def test_an_int8_bundle_for_tensorrt_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TensorRTError, match=r"TensorRT has no operator QuantizeLinear"):
+def test_an_int8_bundle_for_tensorrt_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(TensorRTError, match="int8 as it is written here; expected fp16 or fp32"):
         export(SMALL, tmp_path, "int8")
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
@@ -64,6 +64,7 @@ def test_an_int8_bundle_for_tensorrt_is_refused(tmp_path: Path) -> None:
     [
         (20, "(uint8[b, 4] x) => (uint8[4, b] y) { y = Transpose(x) }", "Transpose has bytes"),
         (20, "(float[b, c] x) => (float[c, b] y) { y = Transpose(x) }", "more than the batch varies in x"),
+        (20, "(float[b, 4] x) => (float[b, 4] y) { y = Tan(x) }", "TensorRT has no operator Tan"),
         (24, "(float[b, 4] x) => (float[4, b] y) { y = Transpose(x) }", "opset of at most 20, got 24"),
         (20, "(float[b, 4] x) => (float16[4, b] y) { y = Transpose(x) }", "the types do not agree"),
     ],
