@@ -1,4 +1,4 @@
-"""A model at another picture size or with another number of tokens: its weights, as far as they can stay."""
+"""A model for pictures of another size or with other tokens: its weights, as far as they can stay."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import replace
 import torch
 
 from model.stellar import Stellar
+from service.tokens.size import ImageSize
 
 POSITIONS, TOKENS = "embedding.positions", "sparse_tokens"
 
 
-def adapted(model: Stellar, *, image_size: int, num_sparse_tokens: int) -> Stellar:
+def adapted(model: Stellar, *, image_size: ImageSize, num_sparse_tokens: int) -> Stellar:
     """The model at a native size, in pixels, with positions resized as `PatchEmbedding` resizes them.
 
     Its first tokens stay; those that it has not yet are drawn as for a new model.

@@ -26,6 +26,7 @@ from model.judges import Judge, Labels, Views, whole
 from service.errors import ServiceError
 from service.tokens.files import pictures_within
 from service.tokens.pooling import POOLED, Pooled, Statistics, pooled_of
+from service.tokens.size import ImageSize, image_size
 
 T = TypeVar("T")
 Vectors = NDArray[np.float32]
@@ -61,24 +62,24 @@ class Choice:
 class Encoder:
     """A bundle's encoder on the processors, a picture at a time on each."""
 
-    def __init__(self, folder: Path, side: int) -> None:
+    def __init__(self, folder: Path, size: ImageSize) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = ort.InferenceSession(
             folder / "encoder.onnx", options, providers=["CPUExecutionProvider"]
         )
-        self.side = side
+        self.size = size
         self.unreadable = 0
         """Pictures that were left out."""
 
     def each(
-        self, pictures: Sequence[T], pixels: Callable[[T, int], NDArray[np.uint8]], title: str
+        self, pictures: Sequence[T], pixels: Callable[[T, ImageSize], NDArray[np.uint8]], title: str
     ) -> Iterator[tuple[T, Seen]]:
         """What it makes of the pictures, in order; those that can't be read are left out and counted."""
 
         def seen(picture: T) -> Seen | None:
             try:
-                image = pixels(picture, self.side)
+                image = pixels(picture, self.size)
             except (ServiceError, OSError):
                 return None
             arrays = self._session.run(["semantics", "localization", "cls"], {"image": image[None]})
@@ -115,7 +116,7 @@ def calibrate(folder: Path, pictures: Path, *, labelled: Path | None, most: int)
         judge, paths = Views(paths[:judged_by]), paths[judged_by:]
     else:
         judge = Labels(labelled)
-    encoder = Encoder(folder, manifest["image_size"])
+    encoder = Encoder(folder, image_size(manifest["image_size"]))
     measured = [seen for _, seen in encoder.each(paths, whole, "Measuring")]
     if len(measured) < LEAST_PICTURES:
         raise ValueError(

@@ -13,11 +13,11 @@ PAPER = "https://arxiv.org/abs/2602.01905"
 def bundle_card(manifest: Mapping[str, Any], repository: str) -> str:
     """Of a bundle, from its manifest."""
     name = repository.rpartition("/")[2]
-    side, (rows, columns) = manifest["image_size"], manifest["grid"]
+    (rows, columns), patch = manifest["grid"], manifest["patch_size"]
     table = {
         "version": manifest["version"],
         "precision": manifest["precision"],
-        "picture": f"{side} × {side} pixels, {rows} × {columns} patches",
+        "picture": f"{columns * patch} × {rows * patch} pixels, {columns} × {rows} patches",
         "tokens": f"{manifest['num_sparse_tokens']} of {manifest['width']} numbers",
         "head": manifest["head"],
         **{f"source: {key}": value for key, value in manifest.get("source", {}).items()},

@@ -7,6 +7,8 @@ decoder's unused embeddings) take no part in the model: they are checked when re
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +20,7 @@ from torch import Tensor
 from model.config import HEADS_BY_WIDTH, Head, StellarConfig
 from model.stellar import Stellar
 from model.tensor_file import CheckpointError, read_tensors, read_with_metadata, write_tensors
+from service.tokens.size import image_size
 
 TOKENIZER_PREFIX = "tokenizer."
 
@@ -68,8 +71,7 @@ def load_checkpoint(
         tokenizer = read_tensors(vqgan)
         tensors = {k: v for k, v in tensors.items() if not k.startswith(TOKENIZER_PREFIX)}
         tensors |= {TOKENIZER_PREFIX + k.removeprefix(TOKENIZER_PREFIX): v for k, v in tokenizer.items()}
-    known_heads = num_heads or int(metadata.get("num_heads", 0))
-    model = Stellar(_infer_config(tensors, known_heads))
+    model = Stellar(_infer_config(tensors, metadata, num_heads))
     _fill(model, tensors)
     return model.eval()
 
@@ -83,7 +85,10 @@ def save_checkpoint(model: Stellar, path: str | Path, notes: Mapping[str, str] |
         ).contiguous()
         for entry in published_layout(model)
     }
-    metadata = {"format": "pt", "num_heads": str(model.config.num_heads), **(notes or {})}
+    config = model.config
+    metadata = {"format": "pt", "num_heads": str(config.num_heads), **(notes or {})}
+    if not isinstance(config.image_size, int):
+        metadata["image_size"] = json.dumps(config.image_size)
     write_tensors(tensors, Path(path), metadata)
 
 
@@ -161,8 +166,12 @@ def version_4_name(key: str) -> str:
     return key
 
 
-def _infer_config(tensors: Mapping[str, Tensor], num_heads: int) -> StellarConfig:
-    """Read the architecture off the shapes (the heads off the width, unless they are told)."""
+def _infer_config(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], num_heads: int | None
+) -> StellarConfig:
+    """Read the architecture off the shapes: the heads off the width and the picture off its patches, as a
+    square, unless the file tells them.
+    """
 
     def shape(name: str, dimensions: int) -> tuple[int, ...]:
         if name not in tensors:
@@ -176,9 +185,11 @@ def _infer_config(tensors: Mapping[str, Tensor], num_heads: int) -> StellarConfi
         pattern = re.compile(rf"^{part}\.encoder\.layer\.(\d+)\.")
         return 1 + max((int(m[1]) for key in tensors if (m := pattern.match(key))), default=-1)
 
+    num_heads = num_heads or int(metadata.get("num_heads", 0))
     num_sparse_tokens, width = shape("sparse_tokens", 2)
     patch_size = shape("encoder.embeddings.patch_embeddings.projection.weight", 4)[2]
     num_patches = shape("encoder.embeddings.position_embeddings", 3)[1] - 1
+    square = math.isqrt(num_patches) * patch_size
     if not num_heads and width not in HEADS_BY_WIDTH:
         raise CheckpointError(
             f"the attention heads of an encoder {width} wide can't be read off its shapes: say num_heads"
@@ -190,7 +201,7 @@ def _infer_config(tensors: Mapping[str, Tensor], num_heads: int) -> StellarConfi
     num_prototypes, prototype_width = shape("clustering_head.layer.weight", 2)
     try:
         return StellarConfig(
-            image_size=round(num_patches**0.5) * patch_size,
+            image_size=image_size(json.loads(metadata.get("image_size", f"{square}"))),
             patch_size=patch_size,
             num_sparse_tokens=num_sparse_tokens,
             width=width,

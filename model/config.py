@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
+
+from service.tokens.size import ImageSize, image_size, sides
 
 Head = Literal["pixel", "vq"]
 
@@ -31,8 +34,8 @@ HEADS_BY_WIDTH = {64: 4, 192: 3, 256: 4, 768: 12, 1024: 16, 1280: 16}
 class StellarConfig:
     """The architecture of one model. Counts are plain numbers; sizes are pixels or channels."""
 
-    image_size: int
-    """Native side of the square input, in pixels."""
+    image_size: ImageSize
+    """Native input in pixels: the side of a square, or height and width."""
     patch_size: int
     """Side of a square patch, in pixels."""
     num_sparse_tokens: int = 16
@@ -65,12 +68,15 @@ class StellarConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name != "head" and (not isinstance(value, int) or not 1 <= value <= MAX_SIZE):
+            if field.name in ("head", "image_size"):
+                continue
+            if not isinstance(value, int) or not 1 <= value <= MAX_SIZE:
                 raise ValueError(f"{field.name}: expected an integer from 1 to {MAX_SIZE}, got {value!r}")
+        object.__setattr__(self, "image_size", _image_size(self.image_size))
         if self.head not in ("pixel", "vq"):
             raise ValueError(f"head: expected 'pixel' or 'vq', got {self.head!r}")
         for name, whole, part in (
-            ("image_size", self.image_size, self.patch_size),
+            *(("image_size", side, self.patch_size) for side in self.size),
             ("width", self.width, self.num_heads),
             ("width", self.width, POSITION_PARTS),
             ("decoder_width", self.decoder_width, DECODER_HEADS),
@@ -79,15 +85,29 @@ class StellarConfig:
                 raise ValueError(f"{name}: expected a multiple of {part}, got {whole}")
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width (H, W) of the native input, in pixels."""
+        return sides(self.image_size)
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Patches down and across (h, w) at the native size."""
-        side = self.image_size // self.patch_size
-        return side, side
+        height, width = self.size
+        return height // self.patch_size, width // self.patch_size
 
     @property
     def num_patches(self) -> int:
         """N, the patches of an image at the native size."""
         return self.grid[0] * self.grid[1]
+
+
+def _image_size(given: int | Sequence[int]) -> ImageSize:
+    """What was given, of a square as one number. Raises `ValueError`."""
+    numbers = given if isinstance(given, list | tuple) else (given,)
+    if len(numbers) > 2 or not all(isinstance(side, int) and 1 <= side <= MAX_SIZE for side in numbers):
+        also = " or two such, height and width" if len(numbers) > 1 else ""
+        raise ValueError(f"image_size: expected an integer from 1 to {MAX_SIZE}{also}, got {given!r}")
+    return image_size(given)
 
 
 def _base(num_sparse_tokens: int) -> StellarConfig:
@@ -144,7 +164,7 @@ PRESETS: dict[str, StellarConfig] = {
 """Named architectures: the published sizes, `tiny` (ours, bundled) and `debug` (for tests)."""
 
 
-def get_preset(name: str, **overrides: int | str) -> StellarConfig:
+def get_preset(name: str, **overrides: ImageSize | str) -> StellarConfig:
     """The preset called `name`, with some fields replaced.
 
     Raises `ValueError` for an unknown preset or an impossible value.

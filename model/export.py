@@ -95,7 +95,7 @@ def export_bundle(
 def _write_graphs(model: Stellar, folder: Path, precision: Precision, *, on_gpus: bool) -> None:
     config = model.config
     batch = 2  # any number but 1, which the exporter would take for a constant
-    image = torch.zeros(batch, config.image_size, config.image_size, 3, dtype=torch.uint8)
+    image = torch.zeros(batch, *config.size, 3, dtype=torch.uint8)
     semantics = torch.zeros(batch, config.num_sparse_tokens, config.width)
     localization = torch.full((batch, config.num_patches, config.num_sparse_tokens), 1.0)
     for graph, example, name in (

@@ -17,6 +17,7 @@ from PIL import Image, ImageEnhance
 from service.tokens.files import pictures_within
 from service.tokens.pictures import MAX_PIXELS, decode_image
 from service.tokens.pooling import normalized
+from service.tokens.size import ImageSize, sides
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
@@ -38,8 +39,8 @@ class Judge(Protocol):
         """Files, and the number of the view of each."""
         ...
 
-    def pixels(self, picture: tuple[Path, int], side: int) -> Pixels:
-        """A picture as the model sees it (S, S, 3). Raises `ServiceError` where it can't be read."""
+    def pixels(self, picture: tuple[Path, int], size: ImageSize) -> Pixels:
+        """A picture as the model sees it (H, W, 3). Raises `ServiceError` where it can't be read."""
         ...
 
     def found(self, pictures: Sequence[tuple[Path, int]], vectors: Vectors) -> float:
@@ -58,15 +59,18 @@ class Views:
     def __init__(self, paths: Sequence[Path]) -> None:
         self.pictures = [(path, view) for path in paths for view in (0, 1)]
 
-    def pixels(self, picture: tuple[Path, int], side: int) -> Pixels:
+    def pixels(self, picture: tuple[Path, int], size: ImageSize) -> Pixels:
         """See `Judge`; a picture's views are always the same."""
         path, view = picture
         draw = random.Random(f"{path.name} {view}")  # noqa: S311 # no secret
-        whole = Image.fromarray(decode_image(path.read_bytes(), side * 4 // 3, "crop", MAX_PIXELS).pixels)
-        piece = draw.uniform(LEAST_SIDE, 1) * whole.width
-        left, top = (draw.uniform(0, whole.width - piece) for _ in range(2))
-        box = (left, top, left + piece, top + piece)
-        seen = whole.resize((side, side), Image.Resampling.BICUBIC, box)
+        height, width = sides(size)
+        larger = height * 4 // 3, width * 4 // 3
+        whole = Image.fromarray(decode_image(path.read_bytes(), larger, "crop", MAX_PIXELS).pixels)
+        share = draw.uniform(LEAST_SIDE, 1)
+        across, down = share * whole.width, share * whole.height
+        left, top = draw.uniform(0, whole.width - across), draw.uniform(0, whole.height - down)
+        box = (left, top, left + across, top + down)
+        seen = whole.resize((width, height), Image.Resampling.BICUBIC, box)
         if draw.random() < 0.5:
             seen = seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         seen = ImageEnhance.Brightness(seen).enhance(draw.uniform(0.7, 1.3))
@@ -95,9 +99,9 @@ class Labels:
         if len({path.parent for path, _ in self.pictures}) < 2:
             raise ValueError(f"{folder}: expected pictures in two folders or more, which are their labels")
 
-    def pixels(self, picture: tuple[Path, int], side: int) -> Pixels:
+    def pixels(self, picture: tuple[Path, int], size: ImageSize) -> Pixels:
         """See `Judge`."""
-        return whole(picture[0], side)
+        return whole(picture[0], size)
 
     def found(self, pictures: Sequence[tuple[Path, int]], vectors: Vectors) -> float:
         """See `Judge`."""
@@ -123,6 +127,6 @@ def neighbours_agree(labels: Sequence[str], vectors: Vectors) -> float:
     return right / len(unit)
 
 
-def whole(path: Path, side: int) -> Pixels:
-    """A picture as it is served, (S, S, 3). Raises `ServiceError` and `OSError` where it can't be read."""
-    return decode_image(path.read_bytes(), side, "crop", MAX_PIXELS).pixels
+def whole(path: Path, size: ImageSize) -> Pixels:
+    """A picture as it is served, (H, W, 3). Raises `ServiceError` and `OSError` where it can't be read."""
+    return decode_image(path.read_bytes(), size, "crop", MAX_PIXELS).pixels

@@ -43,13 +43,13 @@ class ParityError(RuntimeError):
 
 def reference(model: Stellar) -> dict[str, Tensor]:
     """Images, one of each kind, and what the model makes of them: `image`, `semantics`, …, and `drawn`."""
-    image = torch.cat(list(_inputs(model.config.image_size, 1)))
+    image = torch.cat(list(_inputs(model.config.size, 1)))
     return {"image": image, **_run(model, image)}
 
 
 def feeds(model: Stellar, inputs: tuple[str, ...]) -> Iterator[dict[str, NDArray[np.generic]]]:
     """Batches of each kind for the graph with these inputs, others than those that `measure` compares."""
-    for image in _inputs(model.config.image_size, FEED):
+    for image in _inputs(model.config.size, FEED):
         known = {"image": image} if inputs == EncoderGraph.INPUTS else _run(model, image)
         yield {name: known[name].numpy() for name in inputs}
 
@@ -73,7 +73,7 @@ def measure(model: Stellar, folder: Path) -> dict[str, float]:
     decoder = ort.InferenceSession(folder / "decoder.onnx", providers=["CPUExecutionProvider"])
     worst: dict[str, float] = {"cosine_min": 1.0}
     for batch_size in BATCH_SIZES:
-        for image in _inputs(model.config.image_size, batch_size):
+        for image in _inputs(model.config.size, batch_size):
             want = _run(model, image)
             got = encoder.run(list(EncoderGraph.OUTPUTS), {"image": image.numpy()})
             (redrawn,) = decoder.run(None, {name: want[name].numpy() for name in DecoderGraph.INPUTS})
@@ -107,15 +107,15 @@ def check(figures: dict[str, float], precision: str) -> None:
         )
 
 
-def _inputs(side: int, batch_size: int) -> Iterator[UInt8[Tensor, "B H W 3"]]:
+def _inputs(size: tuple[int, int], batch_size: int) -> Iterator[UInt8[Tensor, "B H W 3"]]:
     """Noise, smooth colour ramps, flat colours and hard edges."""
     generator = torch.Generator().manual_seed(batch_size)
-    shape = (batch_size, side, side, 3)
+    shape = (batch_size, *size, 3)
     yield torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
     corners: Float[Tensor, "B 3 2 2"] = torch.rand(batch_size, 3, 2, 2, generator=generator)
-    ramp = torch.nn.functional.interpolate(corners, size=(side, side), mode="bilinear", align_corners=True)
+    ramp = torch.nn.functional.interpolate(corners, size=size, mode="bilinear", align_corners=True)
     yield (ramp * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
     flat = torch.randint(0, 256, (batch_size, 1, 1, 3), generator=generator, dtype=torch.uint8)
     yield flat.expand(shape).contiguous()
-    stripes = (torch.arange(side) // 8 % 2 * 255).to(torch.uint8)
-    yield stripes.view(1, 1, side, 1).expand(shape).contiguous()
+    stripes = (torch.arange(size[1]) // 8 % 2 * 255).to(torch.uint8)
+    yield stripes.view(1, 1, -1, 1).expand(shape).contiguous()

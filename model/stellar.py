@@ -53,7 +53,7 @@ class Stellar(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.embedding = PatchEmbedding(config.image_size, config.patch_size, width)
+        self.embedding = PatchEmbedding(config.grid, config.patch_size, width)
         self.sparse_tokens = nn.Parameter(torch.randn(config.num_sparse_tokens, width) * width**-0.5)
         self.transformer = Transformer(width, config.depth, config.num_heads, config.mlp_width)
         self.factorization = Factorization(width)
@@ -147,8 +147,8 @@ class Stellar(nn.Module):
         localization: Float[Tensor, "B N r"],
         grid: tuple[int, int] | None = None,
     ) -> Float[Tensor, "B N C"]:
-        """Decoder features of Z = L S on an h×w grid (square when None)."""
-        return self.decoder(localization @ semantics, grid or _square(localization))  # type: ignore[no-any-return]
+        """Decoder features of Z = L S on an h×w grid (the native one or a square when None)."""
+        return self.decoder(localization @ semantics, grid or self._grid_of(localization))  # type: ignore[no-any-return]
 
     def predict(
         self, features: Float[Tensor, "B N C"], grid: tuple[int, int] | None = None
@@ -156,7 +156,7 @@ class Stellar(nn.Module):
         """The head's output: an image (B, 3, H, W) not yet clamped, or logits over codes (B, N, 1024)."""
         if self.config.head == "vq":
             return self.reconstruction_head(features)  # type: ignore[no-any-return]
-        height, width = grid or _square(features)
+        height, width = grid or self._grid_of(features)
         plane = features.transpose(1, 2).reshape(features.shape[0], -1, height, width)  # (B, C, h, w)
         return self.reconstruction_head(plane)  # type: ignore[no-any-return]
 
@@ -167,7 +167,7 @@ class Stellar(nn.Module):
         grid: tuple[int, int] | None = None,
     ) -> Float[Tensor, "B 3 H W"]:
         """The image in [0, 1] that tokens and localization stand for."""
-        grid = grid or _square(localization)
+        grid = grid or self._grid_of(localization)
         prediction = self.predict(self.decode(semantics, localization, grid), grid)
         if self.tokenizer is None:
             return prediction.clamp(0, 1)
@@ -184,6 +184,16 @@ class Stellar(nn.Module):
             size = [side // patch * VQGAN_STRIDE for side in image.shape[2:]]
             image = F.interpolate(image, size=size, mode="bicubic", align_corners=False)
         return self.tokenizer.encode(image)
+
+    def _grid_of(self, patches: Float[Tensor, "B N _"]) -> tuple[int, int]:
+        """The native grid, or a square one of another size. Raises `ValueError` where it can't be told."""
+        number = patches.shape[1]
+        if number == self.config.num_patches:
+            return self.config.grid
+        side = math.isqrt(number)
+        if side * side != number:
+            raise ValueError(f"grid: {number} patches are no square; say how many down and across")
+        return side, side
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> tuple[Encoding, Float[Tensor, "B N r"]]:
         """Encoding and localization of whole images."""
@@ -206,10 +216,3 @@ def _clustering_head(config: StellarConfig) -> ClusteringHead:
         prototype_width=config.prototype_width,
         num_prototypes=config.num_prototypes,
     )
-
-
-def _square(patches: Float[Tensor, "B N _"]) -> tuple[int, int]:
-    side = math.isqrt(patches.shape[1])
-    if side * side != patches.shape[1]:
-        raise ValueError(f"grid: {patches.shape[1]} patches are no square; say how many down and across")
-    return side, side

@@ -6,6 +6,8 @@ h, w patches down and across
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -92,13 +94,13 @@ class Transformer(nn.Module):
 class PatchEmbedding(nn.Module):
     """CLS and patch embeddings with learned positions; positions adapt to other input sizes."""
 
-    def __init__(self, image_size: int, patch_size: int, width: int) -> None:
+    def __init__(self, native_grid: tuple[int, int], patch_size: int, width: int) -> None:
         super().__init__()
         self.patch_size = patch_size
-        self.native_side = image_size // patch_size
+        self.native_grid = native_grid
         self.projection = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.positions = nn.Parameter(torch.zeros(1, 1 + self.native_side**2, width))
+        self.positions = nn.Parameter(torch.zeros(1, 1 + math.prod(native_grid), width))
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T D"]:
         """Sequence of CLS and all patches of images."""
@@ -123,10 +125,9 @@ class PatchEmbedding(nn.Module):
 
     def resized_positions(self, grid: tuple[int, int]) -> Float[Tensor, "1 T D"]:
         """CLS's position, and those of the patches of an h×w grid: the native ones, or resized from them."""
-        side = self.native_side
-        if grid == (side, side):
+        if grid == self.native_grid:
             return self.positions
-        plane = self.positions[:, 1:].transpose(1, 2).reshape(1, -1, side, side)  # (1, D, side, side)
+        plane = self.positions[:, 1:].transpose(1, 2).reshape(1, -1, *self.native_grid)  # (1, D, h, w)
         resized = F.interpolate(plane, size=grid, mode="bicubic", align_corners=False)
         return torch.cat([self.positions[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
 
@@ -156,19 +157,18 @@ def init_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.projection.bias)  # type: ignore[arg-type]
         nn.init.trunc_normal_(module.cls_token, std=CLS_STD)
         with torch.no_grad():
-            module.positions[0, 1:] = sine_positions(module.native_side, module.positions.shape[2])
+            module.positions[0, 1:] = sine_positions(module.native_grid, module.positions.shape[2])
     if isinstance(module, nn.Linear | nn.ConvTranspose2d) and module.bias is not None:
         nn.init.zeros_(module.bias)
 
 
-def sine_positions(side: int, width: int) -> Float[Tensor, "N D"]:
-    """A code of the places of a square grid, row-major (Vaswani et al. 2017, along two axes).
+def sine_positions(grid: tuple[int, int], width: int) -> Float[Tensor, "N D"]:
+    """A code of the places of an h×w grid, row-major (Vaswani et al. 2017, along two axes).
 
     A quarter of the channels each for the sines and cosines of the column, then of the row, at frequencies
     from 1 down to 1e-4 a patch. `width` is a multiple of 4.
     """
     frequencies = 1e-4 ** (torch.arange(width // POSITION_PARTS) / (width // POSITION_PARTS))  # (D / 4,)
-    steps = torch.arange(side)
-    row, column = torch.meshgrid(steps, steps, indexing="ij")
+    row, column = torch.meshgrid(*map(torch.arange, grid), indexing="ij")
     angles = [place.flatten()[:, None] * frequencies for place in (column, row)]  # each (N, D / 4)
     return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1)

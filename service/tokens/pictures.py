@@ -20,6 +20,7 @@ from PIL import Image
 from service.tokens.box import WHOLE, Box, pixels_of
 from service.tokens.header import read_header
 from service.tokens.opened import one_picture, opened, orientation_of
+from service.tokens.size import ImageSize, sides
 from service.tokens.upright import Upright
 
 Fit = Literal["crop", "stretch", "pad"]
@@ -68,16 +69,17 @@ class Picture:
     decoded: DecodedImage
     """Once there is one."""
 
-    def __init__(self, data: bytes, side: int, fit: Fit, max_pixels: int, box: Box = WHOLE) -> None:
+    def __init__(self, data: bytes, size: ImageSize, fit: Fit, max_pixels: int, box: Box = WHOLE) -> None:
         """Read its header; raises what `decode_image` does of what that tells."""
-        self._data, self._side, self._fit, self._box = data, side, fit, box
-        # The part has as many pixels as otherwise the whole.
+        self._data, self._size, self._fit, self._box = data, sides(size), fit, box
+        # The part has as many pixels as otherwise the whole. EXIF may turn it: either side may be the longer.
         share = min(box[2] - box[0], box[3] - box[1])
-        self._short_side = math.ceil(min(round(SPARE * side) / share, LONGEST_SIDE))
+        self._short_side = math.ceil(min(round(SPARE * max(self._size)) / share, LONGEST_SIDE))
         with one_picture():
             self._header = header = read_header(data, max_pixels, self._short_side)
         pixels = header.width * header.height
-        self.cost = max(pixels, header.decoded_bytes + RESIZED_BYTES * min(pixels // 36, side * side))
+        resized = RESIZED_BYTES * min(pixels // 36, math.prod(self._size))
+        self.cost = max(pixels, header.decoded_bytes + resized)
         """Bytes that decoding takes at its peak; a byte a pixel at least, for the time."""
         self.began = self.ended = 0.0
         """When it was decoded: `time.monotonic()` instants."""
@@ -87,7 +89,7 @@ class Picture:
         self.began = time.monotonic()
         with one_picture():
             upright, full = opened(self._data, self._header, self._short_side)
-            self.decoded = _fitted(upright, full, self._side, self._fit, self._box)
+            self.decoded = _fitted(upright, full, self._size, self._fit, self._box)
         self.ended = time.monotonic()
         return {"image": self.decoded.pixels}
 
@@ -98,18 +100,18 @@ class Pictures:
     def __init__(self, *, max_pixels: int) -> None:
         self._max_pixels = max_pixels
 
-    def picture(self, data: bytes, side: int, fit: Fit, box: Box = WHOLE) -> Picture:
-        """What was sent, not yet decoded, for a model that sees squares of `side` pixels; see `Picture`."""
-        return Picture(data, side, fit, self._max_pixels, box)
+    def picture(self, data: bytes, size: ImageSize, fit: Fit, box: Box = WHOLE) -> Picture:
+        """What was sent, not yet decoded, for a model that sees pictures of this size; see `Picture`."""
+        return Picture(data, size, fit, self._max_pixels, box)
 
 
-def decode_image(data: bytes, side: int, fit: Fit, max_pixels: int, box: Box = WHOLE) -> DecodedImage:
-    """Pixels (side, side, 3) of what is within `box` of the image in `data`.
+def decode_image(data: bytes, size: ImageSize, fit: Fit, max_pixels: int, box: Box = WHOLE) -> DecodedImage:
+    """Pixels (H, W, 3) of what is within `box` of the image in `data`, `size` being H and W.
 
     Raises `EmptyImage`, `UnknownImageFormat`, `UnsupportedImage`, `CorruptImage`, `TooManyPixels` and
     `TooMuchMemory`.
     """
-    picture = Picture(data, side, fit, max_pixels, box)
+    picture = Picture(data, size, fit, max_pixels, box)
     picture.arrays()
     return picture.decoded
 
@@ -137,30 +139,33 @@ def upright_picture(image: Image.Image) -> Image.Image:
         return Upright(image.copy(), orientation_of(image)).whole()
 
 
-def _fitted(upright: Upright, full: tuple[int, int], side: int, fit: Fit, box: Box) -> DecodedImage:
+def _fitted(
+    upright: Upright, full: tuple[int, int], size: tuple[int, int], fit: Fit, box: Box
+) -> DecodedImage:
     width, height = full
+    down, across = size
     part = pixels_of(box, width, height)
-    left, top, right, bottom = rectangle = _rectangle(part, fit)
-    # Of the square, what lies within the part.
+    left, top, right, bottom = rectangle = _rectangle(part, fit, across / down)
+    # Of what the model sees, what lies within the part.
     inner = max(part[0], left), max(part[1], top), min(part[2], right), min(part[3], bottom)
     scale_x, scale_y = upright.size[0] / width, upright.size[1] / height
     inside = inner[0] * scale_x, inner[1] * scale_y, inner[2] * scale_x, inner[3] * scale_y
     share_x, share_y = (inner[2] - inner[0]) / (right - left), (inner[3] - inner[1]) / (bottom - top)
-    size = max(1, round(side * share_x)), max(1, round(side * share_y))
-    picture = upright.resized(size, inside)
-    if size != (side, side):
-        ground = Image.new("RGB", (side, side), PAD_COLOUR)
-        ground.paste(picture, ((side - size[0]) // 2, (side - size[1]) // 2))
+    picture = upright.resized((max(1, round(across * share_x)), max(1, round(down * share_y))), inside)
+    if picture.size != (across, down):
+        ground = Image.new("RGB", (across, down), PAD_COLOUR)
+        ground.paste(picture, ((across - picture.width) // 2, (down - picture.height) // 2))
         picture = ground
     source = Source(width=width, height=height, rectangle=rectangle, box=part)
     return DecodedImage(pixels=np.asarray(picture), source=source)
 
 
-def _rectangle(part: Box, fit: Fit) -> Box:
-    """What the model sees of a part of a picture, in the picture's pixels."""
+def _rectangle(part: Box, fit: Fit, aspect: float) -> Box:
+    """What a model whose pictures have this width over height sees of a part of one, in its pixels."""
     if fit == "stretch":
         return part
     width, height = part[2] - part[0], part[3] - part[1]
-    side = min(width, height) if fit == "crop" else max(width, height)
-    left, top = part[0] + (width - side) / 2, part[1] + (height - side) / 2
-    return left, top, left + side, top + side
+    choose = min if fit == "crop" else max
+    across, down = choose(width, height * aspect), choose(height, width / aspect)
+    left, top = part[0] + (width - across) / 2, part[1] + (height - down) / 2
+    return left, top, left + across, top + down

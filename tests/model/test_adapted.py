@@ -7,6 +7,7 @@ import torch
 
 from model import Stellar, get_preset
 from model.adapted import adapted
+from service.tokens.size import ImageSize, sides
 
 
 @pytest.fixture
@@ -15,15 +16,20 @@ def model() -> Stellar:
     return Stellar(get_preset("debug")).eval()
 
 
+@pytest.mark.parametrize(("before", "after"), [(32, 48), (32, (48, 24)), ((24, 40), (48, 32))])
 @torch.no_grad()
-def test_at_another_size_it_says_to_the_last_bit_what_it_said_of_such_pictures_before(model: Stellar) -> None:
-    images = torch.rand(2, 3, 48, 48)
-    larger = adapted(model, image_size=48, num_sparse_tokens=4).eval()
-    assert larger.config.image_size == 48
-    for one, other in zip(larger.encode(images), model.encode(images), strict=True):
-        assert torch.equal(one, other)
-    encoding, localization = larger(images)
-    assert larger.render(encoding.sparse, localization).shape == images.shape
+def test_at_another_size_it_says_to_the_last_bit_what_it_said_of_such_pictures_before(
+    before: ImageSize, after: ImageSize
+) -> None:
+    torch.manual_seed(2)
+    model = Stellar(get_preset("debug", image_size=before)).eval()
+    images = torch.rand(2, 3, *sides(after))
+    other = adapted(model, image_size=after, num_sparse_tokens=4).eval()
+    assert other.config.image_size == after
+    for one, another in zip(other.encode(images), model.encode(images), strict=True):
+        assert torch.equal(one, another)
+    encoding, localization = other(images)
+    assert other.render(encoding.sparse, localization).shape == images.shape
 
 
 def test_tokens_are_left_out_from_the_last_on_or_added_and_all_else_stays(model: Stellar) -> None:

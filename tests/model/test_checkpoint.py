@@ -39,6 +39,12 @@ def test_what_is_saved_is_read_back(model: Stellar, saved: Path) -> None:
     assert_same(load_checkpoint(saved), model)
 
 
+def test_what_has_another_shape_than_a_square_s_is_read_back(tmp_path: Path) -> None:
+    model = Stellar(get_preset("debug", image_size=(16, 64)))  # as many patches as a square has
+    save_checkpoint(model, tmp_path / "wide.safetensors")
+    assert_same(load_checkpoint(tmp_path / "wide.safetensors"), model)
+
+
 def test_equal_weights_are_equal_files_that_others_may_read(model: Stellar, tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.safetensors" for i in range(6)]
     before = os.umask(0o027)

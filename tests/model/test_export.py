@@ -16,18 +16,20 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from model import PRESETS, Stellar, get_preset, load_checkpoint, parity, save_checkpoint
+from model import Stellar, get_preset, load_checkpoint, parity, save_checkpoint
 from model.export import export_bundle
 from model.precision import Precision
 
 pytestmark = pytest.mark.long
+
+MODEL = get_preset("debug", image_size=(32, 48))
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("checkpoint") / "debug.safetensors"
-    save_checkpoint(Stellar(PRESETS["debug"]), path)
+    save_checkpoint(Stellar(MODEL), path)
     return path
 
 
@@ -80,7 +82,7 @@ def run(bundle: Path, graph: str, **feed: np.ndarray) -> list[np.ndarray]:
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
 def test_graphs_compute_what_the_model_computes(checkpoint: Path, bundle: Path, batch_size: int) -> None:
     rng = np.random.default_rng(batch_size)
-    image = rng.integers(0, 256, (batch_size, 32, 32, 3), dtype=np.uint8)
+    image = rng.integers(0, 256, (batch_size, *MODEL.size, 3), dtype=np.uint8)
     semantics, localization, cls = run(bundle, "encoder.onnx", image=image)
     (redrawn,) = run(bundle, "decoder.onnx", semantics=semantics, localization=localization)
     model = load_checkpoint(checkpoint)
@@ -100,10 +102,10 @@ def test_manifest_tells_what_the_bundle_is(checkpoint: Path, bundle: Path) -> No
         "format": 2,
         "name": "debug",
         "precision": "fp32",
-        "image_size": 32,
+        "image_size": [32, 48],
         "patch_size": 8,
     }
-    assert manifest["grid"] == [4, 4]
+    assert manifest["grid"] == [4, 6]
     assert manifest["quality"] == {"psnr_db": 12.5}
     assert manifest["source"]["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     for name, entry in manifest["files"].items():
@@ -142,7 +144,7 @@ def test_a_picture_s_answer_is_the_same_alone_and_in_company(
 ) -> None:
     """Among black, white and noisy pictures, whose ranges are others."""
     rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    image = rng.integers(0, 256, (12, *MODEL.size, 3), dtype=np.uint8)
     image[1:4] //= 9
     image[4], image[5] = 0, 255
     together = run(bundles[precision], "encoder.onnx", image=image)
@@ -174,7 +176,7 @@ def test_a_processor_s_graphs_have_attention_as_one_operator_and_patches_as_a_pr
 
 def test_graphs_of_another_model_fail_the_parity_check(bundle: Path) -> None:
     torch.manual_seed(1)
-    figures = parity.measure(Stellar(PRESETS["debug"]).eval(), bundle)
+    figures = parity.measure(Stellar(MODEL).eval(), bundle)
     with pytest.raises(parity.ParityError, match="semantics_max_abs: expected at most"):
         parity.check(figures, "fp32")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -28,8 +29,7 @@ def test_other_input_sizes_give_other_grids(model: Stellar) -> None:
 
 @torch.no_grad()
 def test_positions_are_resized_bicubically_and_cls_keeps_its_own(model: Stellar) -> None:
-    side = model.embedding.native_side
-    plane = model.embedding.positions[0, 1:].T.reshape(1, -1, side, side)
+    plane = model.embedding.positions[0, 1:].T.reshape(1, -1, *model.config.grid)
     want = F.interpolate(plane, size=(2, 3), mode="bicubic", align_corners=False).flatten(2)[0].T
     got = model.embedding.resized_positions((2, 3))[0]
     torch.testing.assert_close(got[1:], want)
@@ -37,14 +37,14 @@ def test_positions_are_resized_bicubically_and_cls_keeps_its_own(model: Stellar)
 
 
 def test_positions_start_as_a_code_of_places() -> None:
-    width, side = 8, 3
-    code = sine_positions(side, width)
-    assert code.shape == (9, 8)
+    rows, columns = 2, 3
+    code = sine_positions((rows, columns), 8)
+    assert code.shape == (6, 8)
     row, column = 1, 2
     slow = 1e-2  # the second of two frequencies, which are geometric from 1 to below 1e-4
     want = [math.sin(column), math.sin(column * slow), math.cos(column), math.cos(column * slow)]
     want += [math.sin(row), math.sin(row * slow), math.cos(row), math.cos(row * slow)]
-    torch.testing.assert_close(code[row * side + column], torch.tensor(want))
+    torch.testing.assert_close(code[row * columns + column], torch.tensor(want))
 
 
 def test_a_width_that_four_parts_do_not_share_is_refused() -> None:
@@ -100,8 +100,21 @@ def test_fourteen_pixel_patches_take_their_codes_from_sixteen_pixels_each() -> N
     assert model.vq_targets(torch.rand(1, 3, 56, 56)).shape == (1, 16)
 
 
-@pytest.mark.parametrize(("field", "value"), [("patch_size", 5), ("depth", 0), ("num_heads", 7)])
-def test_impossible_architectures_are_refused(field: str, value: int) -> None:
+def test_a_picture_s_size_is_a_square_s_side_or_height_and_width() -> None:
+    wide = get_preset("debug", image_size=(32, 48))
+    assert (wide.image_size, wide.size, wide.grid, wide.num_patches) == ((32, 48), (32, 48), (4, 6), 24)
+    assert get_preset("debug", image_size=(32, 32)) == PRESETS["debug"]
+    assert PRESETS["debug"].size == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("patch_size", 5), ("depth", 0), ("num_heads", 7)),
+        *(("image_size", size) for size in ((32, 30), (30, 32), (32, 0), (32, 2**31))),
+    ],
+)
+def test_impossible_architectures_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match="expected"):
         get_preset("debug", **{field: value})
 
