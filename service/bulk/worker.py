@@ -58,7 +58,7 @@ class Worker:
         self._settings = read_settings(**settings, api_keys=None, api_keys_file=None)
         bundle = choose_bundle(self._settings.models_dir, record.model, self._settings.device)
         engine = Engine(bundle, self._settings, tell=lambda _: None)
-        self._side = engine.manifest.image_size
+        self._size = engine.manifest.size
         self._layout = Layout(
             bundle.manifest, pooling=record.pooling, fit=record.fit, box=record.box, tokens=record.tokens
         )
@@ -165,7 +165,7 @@ class Worker:
         if isinstance(row.content, ServiceError):
             return row.content
         try:
-            picture = self._pictures.picture(row.content, self._side, self._fit, self._box)
+            picture = self._pictures.picture(row.content, self._size, self._fit, self._box)
             ready = await self._budget.item(picture, "", math.inf)
             encoded = await self._batcher.submit(
                 "encode", ready, outputs=self._layout.outputs, deadline=math.inf, lane="small"

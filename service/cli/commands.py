@@ -29,7 +29,7 @@ ApiKey = Annotated[str | None, typer.Option(help="The service's API key.", envva
 Model = Annotated[
     str | None, typer.Option(help="Model, by name or name@version.", show_default="the default one")
 ]
-Square = Annotated[Fit, typer.Option(help="How a picture becomes square.")]
+Fitted = Annotated[Fit, typer.Option(help="How a picture gets the model's shape.")]
 Part = Annotated[
     str, typer.Option(help="Part of each picture that is seen: left,top,right,bottom, from 0 to 1.")
 ]
@@ -50,7 +50,7 @@ def embed(
     server: Server = None,
     api_key: ApiKey = None,
     model: Model = None,
-    fit: Square = "crop",
+    fit: Fitted = "crop",
     box: Part = "0,0,1,1",
     concurrency: Concurrency = 8,
 ) -> None:
@@ -69,7 +69,7 @@ def tokens(
     server: Server = None,
     api_key: ApiKey = None,
     model: Model = None,
-    fit: Square = "crop",
+    fit: Fitted = "crop",
     box: Part = "0,0,1,1",
     concurrency: Concurrency = 8,
 ) -> None:
@@ -100,7 +100,7 @@ def reconstruct(
     server: Server = None,
     api_key: ApiKey = None,
     model: Model = None,
-    fit: Square = "crop",
+    fit: Fitted = "crop",
     box: Part = "0,0,1,1",
     concurrency: Concurrency = 8,
 ) -> None:
@@ -132,7 +132,7 @@ def bulk(
     pooling: Vector = None,
     tokens: Annotated[bool, typer.Option("--tokens", help="Write tokens and localization, too.")] = False,
     model: Model = None,
-    fit: Square = "crop",
+    fit: Fitted = "crop",
     box: Part = "0,0,1,1",
     image_column: Annotated[
         str | None,

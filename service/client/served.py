@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from service.tokens.size import ImageSize
+
 
 class Served(BaseModel):
     """A model that is served. A newer service may tell more of it than this client knows."""
@@ -14,8 +16,8 @@ class Served(BaseModel):
     """The hash of its content."""
     precision: str
     """fp32, fp16 or int8."""
-    image_size: int
-    """Side of the picture that it sees, in pixels."""
+    image_size: ImageSize
+    """Of the picture that it sees, in pixels: the side of a square, or height and width."""
     grid: tuple[int, int]
     """Rows and columns of patches."""
     num_sparse_tokens: int

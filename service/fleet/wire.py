@@ -120,9 +120,9 @@ def check_result(stage: Stage, manifest: Manifest, outputs: Outputs, arrays: Arr
 
 def _kinds(manifest: Manifest) -> dict[str, Kind]:
     """What an item's inputs and outputs are, by name."""
-    side, tokens, width = manifest.image_size, manifest.num_sparse_tokens, manifest.width
+    tokens, width = manifest.num_sparse_tokens, manifest.width
     kinds: tuple[Kind, ...] = (
-        ("image", BYTE, (side, side, 3)),
+        ("image", BYTE, (*manifest.size, 3)),
         ("semantics", FLOAT, (tokens, width)),
         ("localization", FLOAT, (manifest.num_patches, tokens)),
         ("cls", FLOAT, (width,)),

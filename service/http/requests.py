@@ -102,11 +102,13 @@ class Options(Sent):
     model: Annotated[str, Field(max_length=256)] | None = Field(
         None, description="name or name@version; the default model if absent."
     )
-    fit: Fit = Field("crop", description="How a picture becomes square: crop the middle, stretch, or pad.")
+    fit: Fit = Field(
+        "crop", description="How a picture gets the model's shape: crop the middle, stretch, or pad."
+    )
     box: SentBox = Field(
         WHOLE,
-        description="The part of each image that the model sees, and that fit makes square: left, top, right "
-        'and bottom as shares of the upright image; as text "0.1,0,0.6,1". Donors are seen whole.',
+        description="The part of each image that the model sees, and that fit shapes: left, top, right and "
+        'bottom as shares of the upright image; as text "0.1,0,0.6,1". Donors are seen whole.',
     )
 
 

@@ -104,11 +104,11 @@ def tokens_item(
     if tokens.concepts is not None:
         item["concepts"] = numbers(tokens.concepts, encoding)
     if heatmaps:
-        side = image.pixels.shape[0]
+        size = image.pixels.shape[0], image.pixels.shape[1]
         item["heatmaps"] = {
             "regions": _base64_png(region_map(image.pixels, tokens.localization, grid)),
             "tokens": [
-                _base64_png(token_map(tokens.localization, k, grid, side))
+                _base64_png(token_map(tokens.localization, k, grid, size))
                 for k in range(model.manifest.num_sparse_tokens)
             ],
         }

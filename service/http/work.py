@@ -94,7 +94,7 @@ class Work:
             raise item
         started = time.monotonic()
         try:
-            picture = self.pictures.picture(item, self.model.manifest.image_size, self.fit, self.box)
+            picture = self.pictures.picture(item, self.model.manifest.size, self.fit, self.box)
         except ServiceError:
             await asyncio.sleep(0)  # others have their turn between many that are refused
             raise

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from service.tokens.pooling import Pooled, Pooling
+from service.tokens.size import image_size, sides
 
 REFERENCE = "reference.safetensors"
 STATISTICS = "statistics.safetensors"
@@ -61,7 +62,8 @@ class Manifest(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     version: str = Field(pattern=r"^[0-9a-f]{12}$")
     precision: Literal["fp32", "fp16", "int8"]
-    image_size: int = Field(ge=1)
+    image_size: Annotated[PositiveInt | tuple[PositiveInt, PositiveInt], AfterValidator(image_size)]
+    """Of the pictures that the model takes, in pixels: the side of a square, or height and width."""
     patch_size: int = Field(ge=1)
     grid: tuple[int, int]
     num_sparse_tokens: int = Field(ge=1)
@@ -82,6 +84,11 @@ class Manifest(BaseModel):
     def id(self) -> str:
         """What the service calls this very content: name@version."""
         return f"{self.name}@{self.version}"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width (H, W) of the pictures that the model takes, in pixels."""
+        return sides(self.image_size)
 
     @property
     def is_for_gpus(self) -> bool:

@@ -37,10 +37,10 @@ class Reference:
             raise BundleError(f"{manifest.name}: {REFERENCE} can't be read: {error}") from error
         self._count = max(1, len(arrays.get("image", ())))
         self._arrays: dict[str, NDArray[Any]] = {}
-        side, tokens = manifest.image_size, manifest.num_sparse_tokens
-        drawn_shape = arrays["drawn"].shape[1:3] if "drawn" in arrays else (side, side)
+        tokens = manifest.num_sparse_tokens
+        drawn_shape = arrays["drawn"].shape[1:3] if "drawn" in arrays else manifest.size
         for name, shape, dtype in (
-            ("image", (side, side, 3), np.uint8),
+            ("image", (*manifest.size, 3), np.uint8),
             ("semantics", (tokens, manifest.width), np.float32),
             ("localization", (manifest.num_patches, tokens), np.float32),
             ("cls", (manifest.width,), np.float32),

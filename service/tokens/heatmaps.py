@@ -32,13 +32,13 @@ def token_colours(count: int) -> NDArray[np.uint8]:
     return np.round(np.array(colours) * 255).astype(np.uint8)
 
 
-def token_map(localization: Floats, token: int, grid: tuple[int, int], side: int) -> Image.Image:
-    """How much of every place a token holds, from black (nothing) to pale yellow (all).
+def token_map(localization: Floats, token: int, grid: tuple[int, int], size: tuple[int, int]) -> Image.Image:
+    """How much of every place a token holds, from black (nothing) to pale yellow (all), as H and W pixels.
 
     Brightness follows the square root of the share: with 16 tokens a tenth is already a lot.
     """
     plane = Image.fromarray(localization[:, token].reshape(grid).astype(np.float32))
-    smooth = np.asarray(plane.resize((side, side), Image.Resampling.BICUBIC)).clip(0, 1)
+    smooth = np.asarray(plane.resize(size[::-1], Image.Resampling.BICUBIC)).clip(0, 1)
     place = np.sqrt(smooth) * (len(RAMP) - 1)
     below = np.minimum(place.astype(int), len(RAMP) - 2)
     share = (place - below)[..., None]
@@ -55,9 +55,9 @@ def region_map(pixels: Pixels, localization: Floats, grid: tuple[int, int]) -> I
 
 def contact_sheet(pixels: Pixels, localization: Floats, grid: tuple[int, int]) -> Image.Image:
     """The photo, its regions, and every token's map, with numbers."""
-    side = pixels.shape[0]
+    size = pixels.shape[0], pixels.shape[1]
     tiles = [("photo", Image.fromarray(pixels)), ("regions", region_map(pixels, localization, grid))]
-    tiles += [(str(k), token_map(localization, k, grid, side)) for k in range(localization.shape[1])]
+    tiles += [(str(k), token_map(localization, k, grid, size)) for k in range(localization.shape[1])]
     return tile(tiles, columns=6)
 
 

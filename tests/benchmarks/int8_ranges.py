@@ -74,7 +74,7 @@ def clipped(bundle: Path, images: Pixels) -> list[float]:
 def main(checkpoint: Path = CHECKPOINT, bundle: Path = BUNDLE, *pictures: Path) -> None:
     """Measure and print."""
     model, fp32 = load_checkpoint(checkpoint), read_bundle(bundle)
-    side, statistics = fp32.manifest.image_size, read_statistics(fp32)
+    side, statistics = fp32.manifest.size[0], read_statistics(fp32)
     images = np.stack([whole(each, side) for each in pictures] if pictures else crops(side))
     wanted = answers(bundle, images, 1, statistics)
     table = Table("ranges", *wanted, "patches of another token", "change of localization in company")

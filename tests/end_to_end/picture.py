@@ -38,10 +38,10 @@ def main(out: Path) -> None:
 
 def _row(engine: Engine, name: str) -> list[tuple[str, Image.Image]]:
     manifest = engine.manifest
-    grid, side = manifest.grid, manifest.image_size
+    grid, size = manifest.grid, manifest.size
     buffer = io.BytesIO()
     Image.fromarray(getattr(skimage.data, name)()).save(buffer, "PNG")
-    pixels = decode_image(buffer.getvalue(), side, "crop", 10**8).pixels
+    pixels = decode_image(buffer.getvalue(), size, "crop", 10**8).pixels
     encoded = engine.run("encode", {"image": pixels[None]})
     semantics: Floats = encoded["semantics"][0].astype(np.float32)
     localization: Floats = encoded["localization"][0].astype(np.float32)
@@ -51,7 +51,7 @@ def _row(engine: Engine, name: str) -> list[tuple[str, Image.Image]]:
     return [
         (name, Image.fromarray(pixels)),
         ("regions", region_map(pixels, localization, grid)),
-        *((f"token {k}", token_map(localization, int(k), grid, side)) for k in largest[:NUM_MAPS]),
+        *((f"token {k}", token_map(localization, int(k), grid, size)) for k in largest[:NUM_MAPS]),
         ("reconstruction", Image.fromarray(_drawn(engine, semantics, localization))),
         (f"without {dropped}", Image.fromarray(_drawn(engine, *edited))),
     ]

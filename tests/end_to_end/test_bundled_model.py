@@ -59,7 +59,7 @@ def test_bundle_is_small_enough_to_ship(bundle: Bundle) -> None:
 
 def test_photos_are_recognisable(engine: Engine) -> None:
     """Better than the best single colour by far, and about as good as the manifest says."""
-    side = engine.manifest.image_size
+    side = engine.manifest.size[0]
     gains, figures = [], []
     for name in PHOTOS:
         pixels = photo(name, side)
@@ -74,7 +74,7 @@ def test_photos_are_recognisable(engine: Engine) -> None:
 
 def test_regions_follow_the_picture(engine: Engine) -> None:
     """Patches of one token's region resemble each other more than patches at large."""
-    side, patch = engine.manifest.image_size, engine.manifest.patch_size
+    side, patch = engine.manifest.size[0], engine.manifest.patch_size
     for name in PHOTOS:
         pixels = photo(name, side).astype(np.float32)
         _, localization = encode(engine, photo(name, side))
@@ -88,7 +88,7 @@ def test_regions_follow_the_picture(engine: Engine) -> None:
 
 
 def test_dropping_a_token_changes_its_region_most(engine: Engine) -> None:
-    side, patch = engine.manifest.image_size, engine.manifest.patch_size
+    side, patch = engine.manifest.size[0], engine.manifest.patch_size
     ratios = []
     for name in PHOTOS:
         semantics, localization = encode(engine, photo(name, side))

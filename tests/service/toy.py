@@ -1,9 +1,9 @@
 """A bundle so small that a reader can work out its answers by hand, and that misbehaves when asked to.
 
-An image has 8 × 8 pixels, 2 × 2 patches, 3 tokens of 4 numbers. Token k is the mean of colour channel k, four
-times; a patch's localization is the softmax of its mean colour. The encoder takes longer the lighter the
-image's darkest pixel is: a black image is instant, a white one takes about a second. The decoder fails when a
-token has a number above 1000.
+An image has 8 × 8 pixels, 2 × 2 patches unless others are asked for, 3 tokens of 4 numbers. Token k is the
+mean of colour channel k, four times; a patch's localization is the softmax of its mean colour. The encoder
+takes longer the lighter the image's darkest pixel is: a black image is instant, a white one takes about a
+second. The decoder fails when a token has a number above 1000.
 
 The reference results are worked out by the same formulas in NumPy.
 """
@@ -94,21 +94,37 @@ decoder (float[b, 3, 4] semantics, float[b, 4, 3] localization) => (uint8[b, 8, 
 """
 
 
+def of_grid(text: str, grid: tuple[int, int]) -> str:
+    """A graph for another grid (h, w)."""
+    h, w = grid
+    for square, other in (
+        ("8, 8, 3]", f"{4 * h}, {4 * w}, 3]"),
+        ("float[b, 4, 3]", f"float[b, {h * w}, 3]"),
+        ("[0, 3, 4]", f"[0, 3, {h * w}]"),
+        ("[0, 2, 1, 2, 1, 3]", f"[0, {h}, 1, {w}, 1, 3]"),
+        ("[1, 2, 4, 2, 4, 3]", f"[1, {h}, 4, {w}, 4, 3]"),
+    ):
+        text = text.replace(square, other)
+    return text
+
+
 def results(images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-    """What the toy makes of images (B, 8, 8, 3)."""
+    """What the toy makes of images (B, H, W, 3)."""
     pixels = images / 255
+    h, w = images.shape[1] // 4, images.shape[2] // 4
     semantics = np.repeat(pixels.mean((1, 2))[:, :, None], 4, axis=2)
-    patches = pixels.reshape(-1, 2, 4, 2, 4, 3).mean((2, 4)).reshape(-1, 4, 3)
+    patches = pixels.reshape(-1, h, 4, w, 4, 3).mean((2, 4)).reshape(-1, h * w, 3)
     localization = np.exp(patches) / np.exp(patches).sum(2, keepdims=True)
-    cells = (localization @ semantics)[:, :, :3].reshape(-1, 2, 2, 3)
+    cells = (localization @ semantics)[:, :, :3].reshape(-1, h, w, 3)
     drawn = np.kron(cells * 255, np.ones((1, 4, 4, 1))).round().astype(np.uint8)
     floats = {"semantics": semantics, "localization": localization, "cls": semantics.mean(1)}
     return {**{name: array.astype(np.float32) for name, array in floats.items()}, "drawn": drawn}
 
 
-def write_reference(folder: Path, darkest: int, seed: int) -> None:
+def write_reference(folder: Path, darkest: int, seed: int, grid: tuple[int, int] = (2, 2)) -> None:
     """Write the toy's reference: two pictures, each with a pixel as dark as said."""
-    images = np.random.default_rng(seed).integers(darkest, 256, (2, 8, 8, 3), dtype=np.uint8)
+    size = 4 * grid[0], 4 * grid[1]
+    images = np.random.default_rng(seed).integers(darkest, 256, (2, *size, 3), dtype=np.uint8)
     images[:, 0, 0] = darkest
     save_file({"image": images, **results(images)}, folder / "reference.safetensors")
 
@@ -126,7 +142,13 @@ def toy_statistics() -> dict[str, NDArray[np.float32]]:
 
 
 def write_toy(
-    folder: Path, *, darkest: int = 0, seed: int = 0, calibrated: bool = False, **changes: Any
+    folder: Path,
+    *,
+    darkest: int = 0,
+    seed: int = 0,
+    grid: tuple[int, int] = (2, 2),
+    calibrated: bool = False,
+    **changes: Any,
 ) -> Path:
     """Write the bundle into `folder`; `changes` replace fields of its manifest.
 
@@ -135,15 +157,17 @@ def write_toy(
     """
     folder.mkdir(parents=True)
     for name, text in (("encoder.onnx", ENCODER), ("decoder.onnx", DECODER)):
-        graph = onnx.parser.parse_model(HEADER + text)
+        graph = onnx.parser.parse_model(HEADER + of_grid(text, grid))
         onnx.checker.check_model(graph, full_check=True)
         data = graph.SerializeToString()
         (folder / name).write_bytes(data)
-    write_reference(folder, darkest, seed)
+    write_reference(folder, darkest, seed, grid)
     if calibrated:
         save_file(toy_statistics(), folder / "statistics.safetensors")
         about = {"default": "whitened", "pooled": "mean", "shrinkage": 0.1, "pictures": 50, "judged": {}}
         changes = {"statistics": about} | changes
+    if grid != (2, 2):
+        changes = {"image_size": [4 * grid[0], 4 * grid[1]], "grid": grid} | changes
     write_manifest(folder, manifest_of(folder) | changes)
     return folder
 

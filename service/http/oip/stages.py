@@ -41,8 +41,7 @@ class Encoder(Stage):
     """Pixels of the model's own size to tokens."""
 
     def __init__(self, manifest: Manifest) -> None:
-        side = manifest.image_size
-        self.inputs = (TensorSpec("image", "UINT8", (-1, side, side, 3)),)
+        self.inputs = (TensorSpec("image", "UINT8", (-1, *manifest.size, 3)),)
         self.outputs = (*_tokens(manifest), TensorSpec("cls", "FP32", (-1, manifest.width)))
 
     async def run(self, work: Work, call: Call) -> dict[str, Tensor]:

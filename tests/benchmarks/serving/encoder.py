@@ -29,7 +29,7 @@ class Decoder:
     def __init__(self, bundle: Path, settings: Settings) -> None:
         self.settings = settings
         self.manifest = read_bundle(bundle).manifest
-        self.side = self.manifest.image_size
+        self.size = self.manifest.size
 
     @staticmethod
     def settings_of_environment() -> Settings:
@@ -42,8 +42,8 @@ class Decoder:
         return cls(Path(os.environ[BUNDLE]), cls.settings_of_environment())
 
     def decode(self, jpeg: bytes) -> NDArray[np.uint8]:
-        """Pixels (S, S, 3)."""
-        return decode_image(jpeg, self.side, "crop", self.settings.max_image_pixels).pixels
+        """Pixels (H, W, 3)."""
+        return decode_image(jpeg, self.size, "crop", self.settings.max_image_pixels).pixels
 
 
 class Encoder(Decoder):
@@ -51,10 +51,10 @@ class Encoder(Decoder):
 
     def __init__(self, bundle: Path, settings: Settings) -> None:
         super().__init__(bundle, settings)
-        graphs = {"encode": Graph(bundle / "encoder.onnx", {"image": (self.side, self.side, 3)})}
+        graphs = {"encode": Graph(bundle / "encoder.onnx", {"image": (*self.size, 3)})}
         self._session = open_sessions(self.manifest, graphs, settings, tell=lambda _: None)["encode"]
         for size in range(1, settings.max_batch + 1):
-            self.run([np.zeros((self.side, self.side, 3), np.uint8)] * size)
+            self.run([np.zeros((*self.size, 3), np.uint8)] * size)
 
     def run(self, pixels: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors (B, D): the mean of each picture's tokens."""

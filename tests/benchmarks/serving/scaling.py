@@ -54,7 +54,7 @@ def _decoding(encoder: Encoder, out: Path, megapixels: float) -> float:
 
 def _encoding(encoder: Encoder, batch: int) -> float:
     """Milliseconds of one image in a batch."""
-    pixels = np.zeros((batch, encoder.side, encoder.side, 3), np.uint8)
+    pixels = np.zeros((batch, *encoder.size, 3), np.uint8)
     return _milliseconds(lambda: encoder.run(pixels)) / batch
 
 

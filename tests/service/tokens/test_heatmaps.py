@@ -25,8 +25,8 @@ L = np.array([[1, 0], [0, 1], [0, 1]] * 2, np.float32)
 
 
 def test_token_map_is_light_where_the_token_is() -> None:
-    drawn = np.asarray(token_map(L, 0, GRID, 60))
-    assert drawn.shape == (60, 60, 3)
+    drawn = np.asarray(token_map(L, 0, GRID, (40, 60)))
+    assert drawn.shape == (40, 60, 3)
     assert (drawn[:, :5] == RAMP[-1]).all()
     assert (drawn[:, -15:] == RAMP[0]).all()
 
@@ -39,7 +39,7 @@ def test_ramp_grows_lighter() -> None:
 
 def test_even_shares_have_one_colour() -> None:
     even = np.full((6, 2), 0.5, np.float32)
-    assert len(np.unique(np.asarray(token_map(even, 1, GRID, 30)).reshape(-1, 3), axis=0)) == 1
+    assert len(np.unique(np.asarray(token_map(even, 1, GRID, (20, 30))).reshape(-1, 3), axis=0)) == 1
 
 
 def test_colours_differ() -> None:

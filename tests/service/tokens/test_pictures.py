@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageDraw
 
 from service.errors import BadImage, CorruptImage, EmptyImage, TooManyPixels, UnknownImageFormat
 from service.tokens.pictures import PAD_COLOUR, DecodedImage, Fit, Pictures, decode_image
@@ -131,6 +131,40 @@ def test_pad_adds_borders_and_reports_them(
     assert close(image.pixels[border], PAD_COLOUR, 0)
     assert close(image.pixels[inside], GREEN)
     assert image.source.rectangle == rectangle
+
+
+@pytest.mark.parametrize(
+    ("size", "fit", "rectangle"),
+    [
+        ((24, 16), "crop", (10, 0, 50, 60)),
+        ((16, 32), "crop", (0, 15, 60, 45)),
+        ((24, 16), "pad", (0, -15, 60, 75)),
+        ((16, 32), "pad", (-30, 0, 90, 60)),
+    ],
+)
+def test_a_disc_is_round_whatever_the_model_s_shape_and_lies_where_it_was(
+    size: tuple[int, int], fit: Fit, rectangle: tuple[float, ...]
+) -> None:
+    picture = Image.new("RGB", (60, 60), RED)
+    ImageDraw.Draw(picture).ellipse((20, 18, 38, 36), BLUE)
+    image = decode_image(encoded(picture), size, fit, MAX_PIXELS)
+    assert image.pixels.shape == (*size, 3)
+    assert image.source.rectangle == rectangle
+    left, top, _, bottom = rectangle
+    rows, columns = np.nonzero(image.pixels[..., 2] > 160)
+    scale = size[0] / (bottom - top)
+    for places, start, middle in ((rows, top, 27.5), (columns, left, 29.5)):
+        assert np.ptp(places) + 1 == pytest.approx(19 * scale, abs=1.2)
+        assert places.mean() + 0.5 == pytest.approx((middle - start) * scale, abs=0.3)
+
+
+def test_a_large_jpeg_is_decoded_large_enough_for_the_model_s_longer_side() -> None:
+    noise = Image.effect_noise((700, 1400), 90).convert("RGB")
+    for orientation in (1, 6):
+        stored = noise.transpose(Image.Transpose.ROTATE_90) if orientation == 6 else noise
+        seen = decode_image(turned(stored, "JPEG", orientation), (48, 96), "crop", MAX_PIXELS).pixels
+        plain = np.asarray(noise.resize((96, 48), Image.Resampling.BICUBIC, (0, 525, 700, 875)))
+        assert np.abs(seen.astype(int) - plain).mean() < 3.5
 
 
 @pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
