@@ -205,7 +205,7 @@ def evaluate(
         if labelled is not None:
             of_labelled = measure_labelled(model, labelled, probe_steps=probe_steps)
             figures, missing = figures | of_labelled.figures, of_labelled.missing
-            shown = examples(labelled / "test", model.config.image_size, 6)
+            shown = examples(labelled / "test", model.config.size, 6)
         if label_maps is not None:
             figures |= segmentation(model, untrained_like(model), label_maps, steps=probe_steps)
     show_evaluation(figures, missing)

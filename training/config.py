@@ -9,6 +9,7 @@ from typing import Literal
 from model import StellarConfig
 from model.config import IMAGENET_MEAN, IMAGENET_STD
 from service.tokens.names import escaped
+from service.tokens.size import ImageSize, image_size, sides
 from training.expected import expect
 from training.loss_weights import DISTILLED, OF_VIEWS, LossWeights
 
@@ -19,8 +20,8 @@ class DistillationConfig:
 
     teacher: str | None = None
     """An ONNX file, or a function that makes a torch module, as package.module:function."""
-    size: int = 224
-    """Side of the teacher's input, in pixels."""
+    size: ImageSize = 224
+    """The teacher's input in pixels: the side of a square, or height and width."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     """What the teacher wants subtracted from RGB in [0, 1]."""
     std: tuple[float, float, float] = IMAGENET_STD
@@ -29,7 +30,9 @@ class DistillationConfig:
     """Share of the running mean of its features that a step keeps, in [0, 1]."""
 
     def __post_init__(self) -> None:
-        expect("distillation.size", self.size, "a positive integer", low=1, whole=True)
+        for side in sides(self.size):
+            expect("distillation.size", side, "a positive integer", low=1, whole=True)
+        object.__setattr__(self, "size", image_size(self.size))
         expect("distillation.momentum", self.momentum, "a number in [0, 1]", low=0, high=1)
         if not all(math.isfinite(value) for value in self.mean):
             raise ValueError(f"distillation.mean: expected finite numbers, got {self.mean}")

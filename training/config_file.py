@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from tomlkit.items import Table
 
 from model import StellarConfig, get_preset
+from service.tokens.size import image_size
 from training.config import DistillationConfig, RunConfig, TrainingConfig
 from training.loss_weights import LossWeights
 from training.recipes import NAMED, get_recipe
@@ -183,9 +184,10 @@ def load_config(folder: Path) -> RunConfig:
         raise ValueError(f"{folder} holds no run: expected {CONFIG_FILE} in it")
     try:
         content = read_changes(path)
+        model = content.pop("model")
         start = RunConfig(
             pictures=content["pictures"],
-            model=StellarConfig(**content.pop("model")),
+            model=StellarConfig(**model | {"image_size": image_size(model["image_size"])}),
             training=changed(TrainingConfig(), BEFORE | content.pop("training", {})),
         )
         return changed(start, content)

@@ -23,7 +23,7 @@ from service.tokens.upright import resized
 from training.data import crops
 from training.data.draws import Draws
 from training.data.photos import whole_photos
-from training.data.pictures import read_square
+from training.data.pictures import read_stretched
 from training.data.views import make_views
 from training.recipes import get_recipe
 
@@ -85,7 +85,7 @@ def main() -> None:
         recipe = get_recipe("b16", picture_size=size)
         batch = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8)
         cutting = seconds(lambda: make_views(batch, torch.ones(4), 224, recipe, Draws(0, 4))) / 4  # noqa: B023
-        decoding = mean(seconds(lambda: read_square(file, size)) for file in files)  # noqa: B023
+        decoding = mean(seconds(lambda: read_stretched(file, size)) for file in files)  # noqa: B023
         for view, scale, side in (
             ("global", recipe.global_scale, 224),
             ("local", recipe.local_scale, recipe.local_size),

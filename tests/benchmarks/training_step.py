@@ -119,7 +119,7 @@ def measure(size: str, bf16: bool, ours: bool) -> tuple[float, float, dict[str, 
     def step(number: int, watch: Stopwatch) -> float:
         watch.enter("views")
         draws = Draws(number, batch_size, device=DEVICE)
-        views = make_views(pictures, aspect, model.config.image_size, recipe, draws)
+        views = make_views(pictures, aspect, model.config.size, recipe, draws)
         kept = draw_kept(draws, recipe.num_masked_views, model.config.grid, recipe.mask_ratio)
         watch.leave()
         watch.enter("other losses")

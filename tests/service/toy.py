@@ -146,7 +146,7 @@ def write_toy(
     *,
     darkest: int = 0,
     seed: int = 0,
-    grid: tuple[int, int] = (2, 2),
+    patches: tuple[int, int] = (2, 2),
     calibrated: bool = False,
     **changes: Any,
 ) -> Path:
@@ -157,17 +157,17 @@ def write_toy(
     """
     folder.mkdir(parents=True)
     for name, text in (("encoder.onnx", ENCODER), ("decoder.onnx", DECODER)):
-        graph = onnx.parser.parse_model(HEADER + of_grid(text, grid))
+        graph = onnx.parser.parse_model(HEADER + of_grid(text, patches))
         onnx.checker.check_model(graph, full_check=True)
         data = graph.SerializeToString()
         (folder / name).write_bytes(data)
-    write_reference(folder, darkest, seed, grid)
+    write_reference(folder, darkest, seed, patches)
     if calibrated:
         save_file(toy_statistics(), folder / "statistics.safetensors")
         about = {"default": "whitened", "pooled": "mean", "shrinkage": 0.1, "pictures": 50, "judged": {}}
         changes = {"statistics": about} | changes
-    if grid != (2, 2):
-        changes = {"image_size": [4 * grid[0], 4 * grid[1]], "grid": grid} | changes
+    if patches != (2, 2):
+        changes = {"image_size": [4 * patches[0], 4 * patches[1]], "grid": patches} | changes
     write_manifest(folder, manifest_of(folder) | changes)
     return folder
 

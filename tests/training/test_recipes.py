@@ -30,7 +30,7 @@ def test_the_views_of_published_models_are_hardly_ever_enlarged(name: str) -> No
     """Of photos that are 3:4 to 4:3 and no smaller than the square that they are stretched to."""
     recipe, aspect = get_recipe(name), torch.tensor([0.75, 1.0, 4 / 3])
     for scale, size in (
-        (recipe.global_scale, get_preset(name).image_size),
+        (recipe.global_scale, get_preset(name).size[0]),
         (recipe.local_scale, recipe.local_size),
     ):
         boxes = draw_boxes(aspect, 2000, scale, Draws(0, 3))

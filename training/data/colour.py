@@ -4,7 +4,7 @@ Brightness, contrast, saturation and greyscale are affine maps of a pixel's RGB,
 in YIQ space. Their product is a 3×3 matrix and an offset, applied once; only the end result is clamped to
 [0, 1], where a chain of the single steps clamps after each. The hue's turn keeps luma instead of HSV's value.
 
-B batch · V views
+B batch · V views · h, w pixels of a view
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def draw_colour(
 
 
 def recolour(
-    images: Float[Tensor, "B V 3 s s"], matrix: Float[Tensor, "B V 3 3"], offset: Float[Tensor, "B V 3"]
-) -> Float[Tensor, "B V 3 s s"]:
+    images: Float[Tensor, "B V 3 h w"], matrix: Float[Tensor, "B V 3 3"], offset: Float[Tensor, "B V 3"]
+) -> Float[Tensor, "B V 3 h w"]:
     """Apply the maps and clamp to [0, 1]."""
     flat = torch.baddbmm(
         offset.flatten(0, 1)[:, :, None], matrix.flatten(0, 1), images.flatten(3).flatten(0, 1)

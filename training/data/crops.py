@@ -3,7 +3,7 @@
 Cutting, resizing, mirroring and blurring are all linear and separable, so each axis of a view is one small
 matrix, whole batches of views are two batched products, and nothing is sampled point by point.
 
-B batch · V views · H, W the stored picture's pixels · S one of them · s side of a view
+B batch · V views · H, W the stored picture's pixels · S one of them · h, w a view's pixels · s one of them
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from service.tokens.size import ImageSize, sides
 from training.data.draws import Draws
 
 ASPECT_RANGE = (3 / 4, 4 / 3)
+"""Of a crop's width over height, relative to its view's: views are distorted so far at most."""
 BLUR_RADIUS = 4
 """Pixels on each side of a 9×9 kernel's centre."""
 
@@ -32,17 +34,21 @@ class Boxes(NamedTuple):
 
 
 def draw_boxes(
-    aspect: Float[Tensor, " B"], num_views: int, scale: tuple[float, float], draws: Draws
+    aspect: Float[Tensor, " B"],
+    num_views: int,
+    scale: tuple[float, float],
+    draws: Draws,
+    view_aspect: float = 1.0,
 ) -> Boxes:
-    """Draw crops of pictures whose width over height is `aspect`.
+    """Draw crops of pictures whose width over height is `aspect`, for views whose own is `view_aspect`.
 
     The share of the picture's area is uniform in `scale`, a crop's own width over height log-uniform in
-    [3/4, 4/3]; where such a box sticks out of the picture, it is shrunk until it fits.
+    [3/4, 4/3] of its view's; where such a box sticks out of the picture, it is shrunk until it fits.
     """
     area = draws.uniform(num_views, low=scale[0], high=scale[1])
     # The crop's shape relative to the picture's: 1 is the picture's own.
     low, high = (math.log(bound) for bound in ASPECT_RANGE)
-    relative = draws.uniform(num_views, low=low, high=high).exp() / aspect[:, None]
+    relative = draws.uniform(num_views, low=low, high=high).exp() * view_aspect / aspect[:, None]
     area = torch.minimum(area, torch.minimum(relative, 1 / relative))
     width, height = (area * relative).sqrt(), (area / relative).sqrt()
     left, top = draws.uniform(num_views) * (1 - width), draws.uniform(num_views) * (1 - height)
@@ -84,23 +90,24 @@ def cut(
     pictures: Float[Tensor, "B 3 H W"],
     boxes: Boxes,
     mirrored: Bool[Tensor, "B V"],
-    size: int,
-    blur: Float[Tensor, "B V s s"] | None = None,
-) -> Float[Tensor, "B V 3 s s"]:
-    """The crops in these boxes as squares of `size` pixels, some mirrored, and blurred along both axes."""
-    rows = resampling(boxes.top, boxes.height, torch.zeros_like(mirrored), pictures.shape[2], size)
-    columns = resampling(boxes.left, boxes.width, mirrored, pictures.shape[3], size)
+    size: ImageSize,
+    blur: tuple[Float[Tensor, "B V h h"], Float[Tensor, "B V w w"]] | None = None,
+) -> Float[Tensor, "B V 3 h w"]:
+    """The crops in these boxes at a size in pixels, some mirrored, and blurred down and across."""
+    height, width = sides(size)
+    rows = resampling(boxes.top, boxes.height, torch.zeros_like(mirrored), pictures.shape[2], height)
+    columns = resampling(boxes.left, boxes.width, mirrored, pictures.shape[3], width)
     if blur is not None:
-        rows, columns = blur @ rows, blur @ columns
+        rows, columns = blur[0] @ rows, blur[1] @ columns
     return apply(pictures, rows, columns)
 
 
 def apply(
-    pictures: Float[Tensor, "B 3 H W"], rows: Float[Tensor, "B V s H"], columns: Float[Tensor, "B V s W"]
-) -> Float[Tensor, "B V 3 s s"]:
+    pictures: Float[Tensor, "B 3 H W"], rows: Float[Tensor, "B V h H"], columns: Float[Tensor, "B V w W"]
+) -> Float[Tensor, "B V 3 h w"]:
     """The crops that the matrices of the two axes describe."""
-    batch, num_views, size, height = rows.shape
-    across = columns.flatten(1, 2).transpose(1, 2)  # (B, W, V s)
-    narrow = pictures.flatten(1, 2) @ across  # (B, 3 H, V s)
-    narrow = narrow.view(batch, 3, height, num_views, size).permute(0, 3, 1, 2, 4)  # (B, V, 3, H, s)
+    batch, num_views, width, _ = columns.shape
+    across = columns.flatten(1, 2).transpose(1, 2)  # (B, W, V w)
+    narrow = pictures.flatten(1, 2) @ across  # (B, 3 H, V w)
+    narrow = narrow.view(batch, 3, -1, num_views, width).permute(0, 3, 1, 2, 4)  # (B, V, 3, H, w)
     return rows[:, :, None] @ narrow

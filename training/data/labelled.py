@@ -1,6 +1,6 @@
 """Pictures with labels, read one batch after the other: what features are judged on.
 
-B batch · S side of a picture
+B batch · H, W pixels of a picture
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from torch import Tensor
 
 from service.tokens.files import suffix_of
 from service.tokens.pictures import open_picture
+from service.tokens.size import ImageSize
 from training.data.found import SHARD_KINDS, find
-from training.data.photos import middle_square
+from training.data.photos import middle
 from training.data.pictures import BROKEN
 
 LABEL_COLUMNS = ("label", "labels", "class", "cls", "fine_label")
@@ -27,15 +28,17 @@ UNLABELLED = 255
 
 
 class LabelledBatch(NamedTuple):
-    """Pictures in [0, 1], their middle squares, and the label of each."""
+    """The middles of pictures in [0, 1], and the label of each."""
 
-    images: Float[Tensor, "B 3 S S"]
+    images: Float[Tensor, "B 3 H W"]
     labels: list[str]
     unreadable: int
     """Pictures left out beside these, because they could not be read."""
 
 
-def labelled_batches(pictures: Path, side: int, batch_size: int, threads: int = 2) -> Iterator[LabelledBatch]:
+def labelled_batches(
+    pictures: Path, size: ImageSize, batch_size: int, threads: int = 2
+) -> Iterator[LabelledBatch]:
     """All pictures of `pictures/LABEL/NAME`, or of the Parquet files or WebDataset archives in it, in order.
 
     Those that can't be read are left out and counted.
@@ -44,7 +47,7 @@ def labelled_batches(pictures: Path, side: int, batch_size: int, threads: int = 
     rows, ready, unreadable = _rows(pictures), None, 0
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         while chunk := list(islice(rows, batch_size)):
-            decoded = list(pool.map(lambda row: _decode(row[0], side), chunk))
+            decoded = list(pool.map(lambda row: _decode(row[0], size), chunk))
             images = [image for image in decoded if image is not None]
             labels = [label for (_, label), image in zip(chunk, decoded, strict=True) if image is not None]
             unreadable += len(chunk) - len(images)
@@ -58,10 +61,10 @@ def labelled_batches(pictures: Path, side: int, batch_size: int, threads: int = 
     yield ready._replace(unreadable=ready.unreadable + unreadable)
 
 
-def examples(pictures: Path, side: int, count: int) -> Float[Tensor, "M 3 S S"]:
+def examples(pictures: Path, size: ImageSize, count: int) -> Float[Tensor, "M 3 H W"]:
     """The first picture of each label, of `count` labels at most. Raises as `labelled_batches` does."""
     found: dict[str, Tensor] = {}
-    for batch in labelled_batches(pictures, side, 256):
+    for batch in labelled_batches(pictures, size, 256):
         for label, image in zip(batch.labels, batch.images, strict=True):
             found.setdefault(label, image)
         if len(found) >= count:
@@ -109,9 +112,9 @@ def _rows_of_shards(pictures: Path, shards: list[str]) -> Iterator[tuple[dict[st
         yield row[image], name(row[label])
 
 
-def _decode(picture: dict[str, Any], side: int) -> Float[Tensor, "3 S S"] | None:
+def _decode(picture: dict[str, Any], size: ImageSize) -> Float[Tensor, "3 H W"] | None:
     """One picture, or None where it can't be read."""
     try:
-        return middle_square(open_picture(picture["bytes"] or Path(picture["path"])), side)
+        return middle(open_picture(picture["bytes"] or Path(picture["path"])), size)
     except BROKEN:
         return None

@@ -1,6 +1,6 @@
 """A stream of encoded pictures as batches of pixels, decoded by threads ahead of the training.
 
-B batch · S side of the stored picture
+B batch · H, W pixels of the stored picture
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from service.errors import BadImage
 from service.tokens.pictures import open_picture
+from service.tokens.size import ImageSize, sides
 from service.tokens.upright import resized
 from training.data.streams import State, Stream
 
@@ -31,9 +32,9 @@ MAX_UNREADABLE_BATCHES = 100
 
 
 class PictureBatch(NamedTuple):
-    """Pictures, each stretched to a square."""
+    """Pictures, each stretched to the same size."""
 
-    pixels: UInt8[Tensor, "B 3 S S"]
+    pixels: UInt8[Tensor, "B 3 H W"]
     aspect: Float[Tensor, " B"]
     """Width over height before the stretch."""
     unreadable: int
@@ -42,13 +43,13 @@ class PictureBatch(NamedTuple):
     """Where the stream stands behind this batch."""
 
 
-def read_square(encoded: bytes | Path, size: int) -> tuple[Image.Image, float]:
-    """Decode an upright RGB picture, stretched to a square of `size` pixels, and its width over height.
+def read_stretched(encoded: bytes | Path, size: ImageSize) -> tuple[Image.Image, float]:
+    """Decode an upright RGB picture, stretched to a size in pixels, and its width over height.
 
-    A JPEG is decoded at the smallest scale with at least `size` pixels each way. Raises one of `BROKEN`.
+    A JPEG is decoded at the smallest scale with at least as many pixels each way. Raises one of `BROKEN`.
     """
-    image = open_picture(encoded, short_side=size)
-    return resized(image, (size, size)), image.width / image.height
+    image = open_picture(encoded, short_side=max(sides(size)))
+    return resized(image, sides(size)[::-1]), image.width / image.height
 
 
 def read_whole(path: Path) -> Image.Image:
@@ -60,9 +61,9 @@ def read_whole(path: Path) -> Image.Image:
 
 
 def picture_batches(
-    stream: Stream, *, batch_size: int, size: int, workers: int, pin_memory: bool = False
+    stream: Stream, *, batch_size: int, size: ImageSize, workers: int, pin_memory: bool = False
 ) -> Generator[PictureBatch]:
-    """Batches of a stream; `size` is the side of the squares in pixels, `workers` the decoding threads.
+    """Batches of a stream; `size` is that of pictures, in pixels, `workers` the decoding threads.
 
     Taking a batch raises what the stream raises, and `ValueError` where picture after picture is unreadable.
     """
@@ -101,7 +102,7 @@ def picture_batches(
 
 
 def _decoded(
-    stream: Stream, batch_size: int, size: int, pool: ThreadPoolExecutor, pin_memory: bool
+    stream: Stream, batch_size: int, size: ImageSize, pool: ThreadPoolExecutor, pin_memory: bool
 ) -> Iterator[PictureBatch]:
     unreadable = 0
     while True:
@@ -126,10 +127,10 @@ def _decoded(
         unreadable = 0
 
 
-def _read(encoded: bytes | Path, size: int) -> tuple[UInt8[Tensor, "3 S S"], float] | None:
+def _read(encoded: bytes | Path, size: ImageSize) -> tuple[UInt8[Tensor, "3 H W"], float] | None:
     """One picture and its width over height; None where it can't be read."""
     try:
-        image, aspect = read_square(encoded, size)
+        image, aspect = read_stretched(encoded, size)
     except BROKEN:
         return None
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous(), aspect

@@ -32,7 +32,7 @@ def decoder_probe(model: Stellar, training: str, test: Path, kind: Kind, *, step
 
     The decoder is of the model's own kind, with a pixel head; its loss is the squared error.
     """
-    size, patch = model.config.image_size, model.config.patch_size
+    size, grid = model.config.size, model.config.grid
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         probe = Stellar(model.config).to(model.mean.device)
@@ -41,7 +41,6 @@ def decoder_probe(model: Stellar, training: str, test: Path, kind: Kind, *, step
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.05
     )
-    grid = size // patch, size // patch
 
     def predict(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         features = embedding(model, images, kind)
@@ -94,5 +93,5 @@ def mean_psnr(pairs: Iterator[tuple[Tensor, Tensor]]) -> float:
 
 
 def _images(test: Path, model: Stellar) -> Iterator[Float[Tensor, "B 3 H W"]]:
-    for batch in labelled_batches(test, model.config.image_size, 256):
+    for batch in labelled_batches(test, model.config.size, 256):
         yield batch.images.to(model.mean.device)

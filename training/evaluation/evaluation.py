@@ -1,7 +1,6 @@
 """What a model is worth: reconstruction and edits on photos, kNN on labelled drawings, a picture to look at.
 
-B batch · H, W pixels · M pictures of a set · Q queries · D width · S side of the native size
-"""
+B batch · H, W pixels · M pictures of a set · Q queries · D width"""
 
 from __future__ import annotations
 
@@ -20,8 +19,9 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from model import Stellar
+from service.tokens.size import ImageSize
 from training.data.labelled import labelled_batches
-from training.data.photos import middle_square, sample_photos
+from training.data.photos import middle, sample_photos
 from training.data.pictures import read_whole
 from training.evaluation.decoder_probe import Kind, decoder_probe
 from training.evaluation.features import features
@@ -50,20 +50,20 @@ LABELLED_SETS = ("noto", "twemoji", "stamps-gallery", "stamps-query", "clipart-q
 class LabelledSet(NamedTuple):
     """Drawings, their labels (folders) and their names (file stems)."""
 
-    images: Float[Tensor, "M 3 S S"]
+    images: Float[Tensor, "M 3 H W"]
     labels: list[str]
     names: list[str]
 
     @classmethod
-    def read(cls, folder: Path, side: int) -> LabelledSet:
-        """Read `folder/LABEL/NAME.png`.
+    def read(cls, folder: Path, size: ImageSize) -> LabelledSet:
+        """Read the middles of `folder/LABEL/NAME.png`.
 
         Raises `FileNotFoundError` where there are none, and `ValueError` for one that can't be read.
         """
         paths = sorted(folder.glob("*/*.png"))
         if not paths:
             raise FileNotFoundError(f"{folder}: expected pictures in LABEL/NAME.png, found none")
-        images = torch.stack([middle_square(read_whole(path), side) for path in paths])
+        images = torch.stack([middle(read_whole(path), size) for path in paths])
         return cls(images, [path.parent.name for path in paths], [path.stem for path in paths])
 
 
@@ -85,7 +85,7 @@ def measure(
 @torch.no_grad()
 def reconstruction(model: Stellar) -> dict[str, float]:
     """Mean PSNR in dB and SSIM of the sample photos, and each photo's, at the native size."""
-    photos = sample_photos(model.config.image_size)
+    photos = sample_photos(model.config.size)
     images = torch.stack(list(photos.values()))
     rendered = reconstructed(model, images)
     psnr = -10 * (rendered - images).square().mean(dim=(1, 2, 3)).log10()
@@ -109,7 +109,7 @@ def semantics(model: Stellar, labelled: Path, teacher: Pretrained | None = None)
     `token_same_number` tells of `twemoji` how often tokens carry their number (`same_number`),
     `token_same_number_centred` the same of tokens less their number's mean.
     """
-    sets = {name: LabelledSet.read(labelled / name, model.config.image_size) for name in LABELLED_SETS}
+    sets = {name: LabelledSet.read(labelled / name, model.config.size) for name in LABELLED_SETS}
     embedded = {"_pixels": _pixels(sets), "_colours": _colours(sets)}
     if teacher is not None:
         embedded["_teacher"] = _taught(labelled, teacher)
@@ -142,7 +142,7 @@ def measure_labelled(model: Stellar, pictures: Path, *, probe_steps: int) -> Lik
     """
     model, train, test = model.eval(), pictures / "train", pictures / "test"
     figures = labelled_semantics(model, untrained_like(model), pictures)
-    batches = labelled_batches(test, model.config.image_size, BATCH_SIZE)
+    batches = labelled_batches(test, model.config.size, BATCH_SIZE)
     told = likeness(model, (batch.images for batch in batches))
     figures |= _of_labelled(told.figures)  # `measure` has the same of the sample photos
     kinds: tuple[Kind, ...] = ("tokens", "dense")
@@ -180,7 +180,7 @@ def save_evaluation(
     out: Path,
     *,
     missing: dict[str, str] | None = None,
-    images: Float[Tensor, "M 3 S S"] | None = None,
+    images: Float[Tensor, "M 3 H W"] | None = None,
 ) -> None:
     """Write evaluation.json, and grid.png of these images or of the sample photos."""
     out.mkdir(parents=True, exist_ok=True)
@@ -225,7 +225,7 @@ def _colours(sets: dict[str, LabelledSet]) -> Features:
     """Roots of the shares of 64 colours, whose distance is Hellinger's."""
     found = {}
     for name, labelled in sets.items():
-        bins = (labelled.images * COLOUR_BINS).long().clamp(max=COLOUR_BINS - 1).flatten(2)  # (M, 3, S S)
+        bins = (labelled.images * COLOUR_BINS).long().clamp(max=COLOUR_BINS - 1).flatten(2)  # (M, 3, H W)
         colours = (bins[:, 0] * COLOUR_BINS + bins[:, 1]) * COLOUR_BINS + bins[:, 2]
         counts = torch.zeros(len(colours), COLOUR_BINS**3)
         counts.scatter_add_(1, colours, torch.ones(colours.shape))

@@ -46,7 +46,7 @@ def extract(model: Stellar, pictures: Path) -> Features:
     parts: list[tuple[Tensor, ...]] = []
     labels: list[str] = []
     unreadable = 0
-    batches = labelled_batches(pictures, model.config.image_size, BATCH_SIZE)
+    batches = labelled_batches(pictures, model.config.size, BATCH_SIZE)
     for batch in track(batches, f"Encoding {pictures.name}", total=None, transient=True):
         parts.append(tuple(feature.cpu() for feature in features(model.encode(batch.images.to(device)))))
         labels += batch.labels

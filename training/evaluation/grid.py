@@ -17,7 +17,7 @@ from model import Stellar
 from training.data.photos import sample_photos
 from training.evaluation.locality import without
 
-TILE_SIDE = 160
+TILE_WIDTH = 160
 CAPTION_HEIGHT = 16
 CHANGE_GAIN = 3
 """Changes are small: they are drawn this many times as bright."""
@@ -33,19 +33,21 @@ COLUMNS = (
 
 
 @torch.no_grad()
-def draw_grid(model: Stellar, images: Float[Tensor, "M 3 S S"] | None = None) -> Image.Image:
+def draw_grid(model: Stellar, images: Float[Tensor, "M 3 H W"] | None = None) -> Image.Image:
     """A row for each image, or for each sample photo, and a captioned column for each of `COLUMNS`."""
     if images is None:
-        images = torch.stack(list(sample_photos(model.config.image_size).values()))
-    size = len(COLUMNS) * TILE_SIDE, len(images) * TILE_SIDE + CAPTION_HEIGHT
+        images = torch.stack(list(sample_photos(model.config.size).values()))
+    height, width = images.shape[2:]
+    tile_height = round(TILE_WIDTH * height / width)
+    size = len(COLUMNS) * TILE_WIDTH, len(images) * tile_height + CAPTION_HEIGHT
     sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
     for column, caption in enumerate(COLUMNS):
-        pen.text((column * TILE_SIDE + 4, 2), caption, fill="black")
+        pen.text((column * TILE_WIDTH + 4, 2), caption, fill="black")
     for row, image in enumerate(images):
         for column, tile in enumerate(_row(model, image)):
-            scaled = tile.resize((TILE_SIDE, TILE_SIDE), Image.Resampling.NEAREST)
-            sheet.paste(scaled, (column * TILE_SIDE, CAPTION_HEIGHT + row * TILE_SIDE))
+            scaled = tile.resize((TILE_WIDTH, tile_height), Image.Resampling.NEAREST)
+            sheet.paste(scaled, (column * TILE_WIDTH, CAPTION_HEIGHT + row * tile_height))
     return sheet
 
 

@@ -50,7 +50,7 @@ def locality(model: Stellar) -> dict[str, float]:
     photo to one token has no such figures.
     """
     generator = torch.Generator().manual_seed(0)
-    photos = sample_photos(model.config.image_size).values()
+    photos = sample_photos(model.config.size).values()
     every = [drop for image in photos for drop in drops(model, image, generator)]
     large = [drop for drop in every if drop.area >= LEAST_REGION]
     figures: dict[str, float] = {}

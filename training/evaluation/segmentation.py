@@ -1,10 +1,11 @@
 """A segmentation probe: a linear head on frozen features of patches learns label maps.
 
-M pictures · N = h·w patches · D features of a patch · S side of a picture and its map · C classes
+M pictures · N = h·w patches · D features of a patch · H, W pixels of a picture and its map · C classes
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,8 +19,9 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from model import Stellar
 from service.tokens.files import pictures_within
+from service.tokens.size import ImageSize, sides
 from training.data.labelled import UNLABELLED
-from training.data.photos import middle_square
+from training.data.photos import middle, middle_box
 from training.data.pictures import read_whole
 
 Kind = Literal["dense", "localization", "colour"]
@@ -33,12 +35,12 @@ WEIGHT_DECAY = 1e-4
 class Maps(NamedTuple):
     """Pictures in [0, 1] with the class of every pixel."""
 
-    images: Float[Tensor, "M 3 S S"]
-    labels: UInt8[Tensor, "M S S"]
+    images: Float[Tensor, "M 3 H W"]
+    labels: UInt8[Tensor, "M H W"]
 
     @classmethod
-    def read(cls, folder: Path, side: int) -> Maps:
-        """Read middle squares of `folder/images/NAME.*`, and of their maps `folder/labels/NAME.png`.
+    def read(cls, folder: Path, size: ImageSize) -> Maps:
+        """Read the middles of `folder/images/NAME.*`, and of their maps `folder/labels/NAME.png`.
 
         A map is grey or has a palette: its values are classes from 0 on, 255 stands for none.
         Raises `ValueError` where there are none and for a broken picture, and what Pillow does for a broken
@@ -50,8 +52,8 @@ class Maps(NamedTuple):
         if not images:
             raise ValueError(f"{folder}: expected pictures in images/NAME.* and labels/NAME.png, got none")
         return cls(
-            torch.stack([middle_square(read_whole(path), side) for path in images]),
-            torch.stack([_read_map(maps[path.stem], side) for path in images]),
+            torch.stack([middle(read_whole(path), size) for path in images]),
+            torch.stack([_read_map(maps[path.stem], size) for path in images]),
         )
 
 
@@ -61,7 +63,7 @@ def segmentation(model: Stellar, untrained: Stellar, folder: Path, *, steps: int
     For `dense` and `localization`, for the same of an untrained model, for colours, and for always answering
     the most frequent class (`miou_constant`). Raises as `Maps.read` does.
     """
-    train, test = (Maps.read(folder / part, model.config.image_size) for part in ("train", "test"))
+    train, test = (Maps.read(folder / part, model.config.size) for part in ("train", "test"))
     known = train.labels[train.labels != UNLABELLED]
     num_classes = 1 + int(max(known.max(), test.labels[test.labels != UNLABELLED].max()))
     constant = F.one_hot(known.mode().values.long(), num_classes).float()
@@ -82,7 +84,7 @@ def segmentation(model: Stellar, untrained: Stellar, folder: Path, *, steps: int
 
 
 @torch.no_grad()
-def patch_features(model: Stellar, images: Float[Tensor, "M 3 S S"], kind: Kind) -> Float[Tensor, "M N D"]:
+def patch_features(model: Stellar, images: Float[Tensor, "M 3 H W"], kind: Kind) -> Float[Tensor, "M N D"]:
     """Frozen features of every patch, on the CPU."""
     if kind == "colour":
         return F.avg_pool2d(images, model.config.patch_size).flatten(2).transpose(1, 2)
@@ -113,7 +115,7 @@ class Head(nn.Module):
 
 
 def train_head(
-    features: Float[Tensor, "M N D"], labels: UInt8[Tensor, "M S S"], num_classes: int, steps: int
+    features: Float[Tensor, "M N D"], labels: UInt8[Tensor, "M H W"], num_classes: int, steps: int
 ) -> Head:
     """A head trained with AdamW on the cross-entropy of every labelled pixel, always with the same draws."""
     head = Head(features, num_classes)
@@ -123,7 +125,7 @@ def train_head(
     for _ in range(steps):
         index = torch.randperm(len(features), generator=draw)[:BATCH_SIZE]
         wanted = labels[index]
-        scores = _to_pixels(head(features[index]), wanted.shape[1])
+        scores = _to_pixels(head(features[index]), wanted.shape[1:])
         loss = F.cross_entropy(scores, wanted.long(), ignore_index=UNLABELLED)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -133,28 +135,27 @@ def train_head(
 
 
 @torch.no_grad()
-def mean_iou(head: Head, features: Float[Tensor, "M N D"], labels: UInt8[Tensor, "M S S"]) -> float:
+def mean_iou(head: Head, features: Float[Tensor, "M N D"], labels: UInt8[Tensor, "M H W"]) -> float:
     """Mean over classes of intersection over union, counted over the pixels of all pictures."""
     return _iou(head(features), labels)
 
 
-def _iou(scores: Float[Tensor, "M N C"], labels: UInt8[Tensor, "M S S"]) -> float:
+def _iou(scores: Float[Tensor, "M N C"], labels: UInt8[Tensor, "M H W"]) -> float:
     measured = MulticlassJaccardIndex(scores.shape[2], ignore_index=UNLABELLED)
     for part, wanted in zip(scores.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True):  # type: ignore[no-untyped-call]
-        measured.update(_to_pixels(part, wanted.shape[1]).argmax(dim=1), wanted.long())
+        measured.update(_to_pixels(part, wanted.shape[1:]).argmax(dim=1), wanted.long())
     return float(measured.compute())
 
 
-def _to_pixels(scores: Float[Tensor, "B N C"], side: int) -> Float[Tensor, "B C S S"]:
-    """Scores of patches on a square grid as scores of pixels, in between linearly."""
-    grid = round(scores.shape[1] ** 0.5)
-    plane = scores.transpose(1, 2).reshape(scores.shape[0], -1, grid, grid)
-    return F.interpolate(plane, size=(side, side), mode="bilinear")
+def _to_pixels(scores: Float[Tensor, "B N C"], size: torch.Size) -> Float[Tensor, "B C H W"]:
+    """Scores of patches, which are squares, as scores of H×W pixels, in between linearly."""
+    patch = math.isqrt(math.prod(size) // scores.shape[1])
+    grid = [side // patch for side in size]
+    plane = scores.transpose(1, 2).reshape(scores.shape[0], -1, *grid)
+    return F.interpolate(plane, size=size, mode="bilinear")
 
 
-def _read_map(path: Path, side: int) -> UInt8[Tensor, "S S"]:
+def _read_map(path: Path, size: ImageSize) -> UInt8[Tensor, "H W"]:
     with Image.open(path) as image:
-        short = min(image.size)
-        left, top = (image.width - short) // 2, (image.height - short) // 2
-        box = (left, top, left + short, top + short)
-        return torch.from_numpy(np.array(image.resize((side, side), Image.Resampling.NEAREST, box=box)))
+        box = middle_box(image, size)
+        return torch.from_numpy(np.array(image.resize(sides(size)[::-1], Image.Resampling.NEAREST, box=box)))

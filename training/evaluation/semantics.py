@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from model import Stellar
+from service.tokens.size import ImageSize
 from training.data.labelled import label_ids, labelled_batches
 from training.evaluation.features import KINDS, Features, extract
 from training.evaluation.knn import chance, knn_accuracy
@@ -17,7 +18,7 @@ from training.evaluation.linear_probe import linear_probe
 
 NEIGHBOURS = 20
 RAW_SIDE = 32
-"""Pixels are compared at 32×32, or at the model's size if that is smaller."""
+"""Pixels are compared where the short side has 32, or at the model's size if that is smaller."""
 
 
 def labelled_semantics(model: Stellar, untrained: Stellar, pictures: Path) -> dict[str, float]:
@@ -32,8 +33,9 @@ def labelled_semantics(model: Stellar, untrained: Stellar, pictures: Path) -> di
         known, asked = extract(judged, pictures / "train"), extract(judged, pictures / "test")
         for judge, rates in accuracies(known, asked).items():
             figures |= {f"{judge}_{kind}{suffix}": rate for kind, rate in rates.items()}
-    size = min(RAW_SIDE, model.config.image_size)
-    raw_known, raw_asked = (raw_pixels(pictures / part, size) for part in ("train", "test"))
+    scale = min(1, RAW_SIDE / min(model.config.size))
+    height, width = (round(scale * side) for side in model.config.size)
+    raw_known, raw_asked = (raw_pixels(pictures / part, (height, width)) for part in ("train", "test"))
     for judge, rate in _judged(known, asked, raw_known, raw_asked).items():
         figures[f"{judge}_pixels"] = rate
     figures["chance"] = chance(*label_ids(known.labels, asked.labels))
@@ -47,9 +49,9 @@ def accuracies(known: Features, asked: Features) -> dict[str, dict[str, float]]:
     return {judge: {kind: by_kind[kind][judge] for kind in KINDS} for judge in ("linear", "knn")}
 
 
-def raw_pixels(pictures: Path, side: int) -> Float[Tensor, "M D"]:
+def raw_pixels(pictures: Path, size: ImageSize) -> Float[Tensor, "M D"]:
     """The colours of every picture of a set, as features."""
-    batches = labelled_batches(pictures, side, 256)
+    batches = labelled_batches(pictures, size, 256)
     return torch.cat([F.normalize(batch.images.flatten(1)) for batch in batches])
 
 

@@ -1,7 +1,7 @@
 """Learning from a pretrained teacher: tokens, CLS and Z = L S tell through linear heads what it sees.
 
-B batch · N patches · r sparse tokens · D width · t pixels of the teacher's input · C the teacher's channels ·
-h, w its grid · P things that are compared: pictures, places or tokens
+B batch · N patches · r sparse tokens · D width · t, u pixels of the teacher's input ·
+C its channels · h, w its grid · P things that are compared: pictures, places or tokens
 """
 
 from __future__ import annotations
@@ -31,10 +31,15 @@ class Distillation(nn.Module):
     grid_centre: Tensor
     num_seen: Tensor
 
-    def __init__(self, teacher: Pretrained, width: int, weights: LossWeights, momentum: float) -> None:
-        """Raises `ValueError` where the teacher has no grid and a loss with a weight wants one."""
+    def __init__(
+        self, teacher: Pretrained, width: int, grid: tuple[int, int], weights: LossWeights, momentum: float
+    ) -> None:
+        """For a model of this width and this grid of patches.
+
+        Raises `ValueError` where the teacher has no grid and a loss with a weight wants one.
+        """
         super().__init__()
-        self.teacher, self.weights, self.momentum = teacher, weights, momentum
+        self.teacher, self.grid, self.weights, self.momentum = teacher, grid, weights, momentum
         if weights.want("distil_dense", "distil_tokens") and not teacher.has_grid:
             raise ValueError(
                 f"losses: distil_dense and distil_tokens want a teacher that sees places; {teacher.name} has "
@@ -49,7 +54,7 @@ class Distillation(nn.Module):
 
     def forward(
         self,
-        images: Float[Tensor, "B 3 t t"],
+        images: Float[Tensor, "B 3 t u"],
         encoding: Encoding,
         localization: Float[Tensor, "B N r"] | None,
     ) -> dict[str, Float[Tensor, ""]]:
@@ -78,10 +83,10 @@ class Distillation(nn.Module):
         grid = seen.grid.shape[2:]
         places = (seen.grid - self.grid_centre[:, None, None]).flatten(2).transpose(1, 2)  # (B, h w, C)
         if "distil_dense" in self.heads:
-            there = on_grid(localization @ sparse, grid)  # (B, h w, D)
+            there = on_grid(localization @ sparse, self.grid, grid)  # (B, h w, D)
             losses["distil_dense"] = distance(self.heads["distil_dense"](there), places)
         if "distil_tokens" in self.heads:
-            shares = on_grid(localization.detach(), grid)  # (B, h w, r)
+            shares = on_grid(localization.detach(), self.grid, grid)  # (B, h w, r)
             areas = shares.sum(dim=1)  # (B, r)
             under = shares.transpose(1, 2) @ places / (areas[:, :, None] + EPS)  # (B, r, C)
             losses["distil_tokens"] = distance(self.heads["distil_tokens"](sparse), under, areas)
@@ -97,11 +102,12 @@ class Distillation(nn.Module):
             self.grid_centre.lerp_(_mean_over_processes(grid.mean(dim=(0, 2, 3))), pace)
 
 
-def on_grid(patches: Float[Tensor, "B N D"], grid: tuple[int, int] | torch.Size) -> Float[Tensor, "B hw D"]:
-    """What patches of a square grid say in the places of another one: linear in between, and antialiased."""
-    side = round(patches.shape[1] ** 0.5)
-    plane = patches.transpose(1, 2).reshape(len(patches), -1, side, side)
-    resampled = F.interpolate(plane, size=tuple(grid), mode="bilinear", antialias=True)
+def on_grid(
+    patches: Float[Tensor, "B N D"], own: tuple[int, int], other: tuple[int, int] | torch.Size
+) -> Float[Tensor, "B hw D"]:
+    """What patches of a grid say in the places of another one: linear in between, and antialiased."""
+    plane = patches.transpose(1, 2).reshape(len(patches), -1, *own)
+    resampled = F.interpolate(plane, size=tuple(other), mode="bilinear", antialias=True)
     return resampled.flatten(2).transpose(1, 2)
 
 

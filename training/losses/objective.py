@@ -1,6 +1,6 @@
 """The training objective: every loss by its name, and their weighted total (STELLAR, section 3).
 
-B batch · H, W pixels · h, w pixels of a local crop · V masked views · M local crops ·
+B batch · H, W pixels · s pixels of a local crop's side · V masked views · M local crops ·
 K kept patches (in `kept`) or prototypes (elsewhere) · r sparse tokens · P predicted tokens · D encoder width
 """
 
@@ -43,7 +43,7 @@ class Objective(nn.Module):
             device = model.mean.device
             pretrained = Pretrained(config.distillation, device)
             self.distillation = Distillation(
-                pretrained, model.config.width, config.losses, config.distillation.momentum
+                pretrained, model.config.width, model.config.grid, config.losses, config.distillation.momentum
             ).to(device)
 
     def forward(
@@ -92,7 +92,7 @@ class Objective(nn.Module):
             return None
         return self.model.encode_tokens(images.flatten(0, 1), None if kept is None else kept.flatten(0, 1))
 
-    def _encode_local(self, images: Float[Tensor, "B M 3 h w"]) -> Float[Tensor, "BM 1 D"] | None:
+    def _encode_local(self, images: Float[Tensor, "B M 3 s s"]) -> Float[Tensor, "BM 1 D"] | None:
         """CLS of all local crops in one batch of B·M."""
         if images.shape[1] == 0 or not self.weights.want("local_cls"):
             return None

@@ -1,6 +1,6 @@
 """A network that others trained, frozen: what it sees in a picture and in each place of it.
 
-B batch · t pixels of its input · C its channels · h, w its grid · T its tokens
+B batch · t, u pixels of its input · C its channels · h, w its grid · T its tokens
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from service.tokens.size import sides
 from training.config import DistillationConfig
 
 
@@ -32,7 +33,7 @@ class Pretrained:
     """A teacher by its name; its weights are no part of a run's state.
 
     What it answers first is taken: a map (B, C, h, w) as of convolutions, tokens (B, T, C) as of
-    transformers, whose last ones are a square grid, or one vector of each picture (B, C).
+    transformers, whose last ones are a grid in the input's shape, or one vector of each picture (B, C).
     """
 
     def __init__(self, config: DistillationConfig, device: torch.device) -> None:
@@ -48,7 +49,7 @@ class Pretrained:
         is_file = config.teacher.endswith(".onnx")
         self.network = _Onnx(Path(config.teacher)) if is_file else _module(config.teacher, device)
         try:
-            seen = self(torch.zeros(1, 3, config.size, config.size, device=device))
+            seen = self(torch.zeros(1, 3, *sides(config.size), device=device))
         except Exception as error:  # whatever a stranger's network raises
             raise ValueError(
                 f"distillation.teacher: {self.name} takes no pictures of {config.size} pixels "
@@ -57,7 +58,7 @@ class Pretrained:
         self.channels, self.has_grid = seen.whole.shape[1], seen.grid is not None
 
     @torch.no_grad()
-    def __call__(self, images: Float[Tensor, "B 3 t t"]) -> Seen:
+    def __call__(self, images: Float[Tensor, "B 3 t u"]) -> Seen:
         """What it sees in RGB pictures in [0, 1]; in float32."""
         with torch.autocast(images.device.type, enabled=False):
             answer = self.network((images - self.mean) / self.std)
@@ -66,7 +67,7 @@ class Pretrained:
         if not isinstance(answer, Tensor) or answer.ndim not in (2, 3, 4):
             got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
             raise ValueError(f"expected (B, C, h, w), (B, T, C) or (B, C) from it, got {got}")
-        return _seen(answer.float())
+        return _seen(answer.float(), (images.shape[2], images.shape[3]))
 
 
 class _Onnx:
@@ -104,13 +105,16 @@ def _module(name: str, device: torch.device) -> nn.Module:
     return network.to(device).eval().requires_grad_(False)
 
 
-def _seen(answer: Tensor) -> Seen:
+def _seen(answer: Tensor, size: tuple[int, int]) -> Seen:
+    """What it says of pictures of H and W pixels; patches are squares, as many as there can be."""
     if answer.ndim == 2:
         return Seen(answer, None)
     if answer.ndim == 4:
         return Seen(answer.mean(dim=(2, 3)), answer)
-    side = math.isqrt(answer.shape[1])
-    first = answer.shape[1] - side * side
+    shape = [side // math.gcd(*size) for side in size]
+    times = math.isqrt(answer.shape[1] // math.prod(shape))
+    h, w = (times * side for side in shape)
+    first = answer.shape[1] - h * w
     patches = answer[:, first:]
-    grid = patches.transpose(1, 2).reshape(len(answer), -1, side, side)
+    grid = patches.transpose(1, 2).reshape(len(answer), -1, h, w)
     return Seen(answer[:, 0] if first else patches.mean(dim=1), grid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -47,17 +48,19 @@ def finetuned(changes: Changes) -> RunConfig:
 def gentle(model: StellarConfig) -> TrainingConfig:
     """The recipe of the preset that the model is like, or of b16, for a short run that keeps what it knows.
 
-    Views are as large beside the model's pictures as there.
+    Views are as large beside the model's pictures as there: local crops by their area, and what views are cut
+    from by the longer side.
     """
     like = [name for name, preset in PRESETS.items() if _build(preset) == _build(model)]
     name = like[0] if like else "b16"
-    recipe, ratio = TRAINING_PRESETS[name], model.image_size / PRESETS[name].image_size
+    recipe, preset = TRAINING_PRESETS[name], PRESETS[name]
+    ratio = math.sqrt(math.prod(model.size)) / math.sqrt(math.prod(preset.size))
     patches = max(1, round(recipe.local_size * ratio / model.patch_size))
     return replace(
         recipe,
         losses=recipe.losses if like or model.head == "vq" else LossWeights(),
         local_size=patches * model.patch_size,
-        picture_size=round(recipe.picture_size * ratio),
+        picture_size=round(recipe.picture_size * max(model.size) / max(preset.size)),
         **GENTLE,
     )
 

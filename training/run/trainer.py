@@ -232,7 +232,7 @@ class Trainer:
         draws = Draws(seed, size, first=first, total=total, device=self.device)
         pixels = batch.pixels.to(self.device, non_blocking=True)
         aspect = batch.aspect.to(self.device, non_blocking=True)
-        views = make_views(pixels, aspect, self.run_config.model.image_size, config, draws)
+        views = make_views(pixels, aspect, self.run_config.model.size, config, draws)
         kept = draw_kept(draws, config.num_masks, grid, config.mask_ratio) if config.num_masks else None
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.bf16):
             return self.step_objective(views, kept)  # type: ignore[no-any-return]

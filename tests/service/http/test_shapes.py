@@ -36,7 +36,7 @@ def pixels_of(data: bytes) -> np.ndarray:
 @pytest.fixture(scope="module", params=["alone", "through Redis"])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("tall")
-    write_toy(folder / "models" / "toy", grid=GRID)
+    write_toy(folder / "models" / "toy", patches=GRID)
     if request.param == "alone":
         with running(folder / "log", {"STELLAR_MODELS_DIR": str(folder / "models")}) as started:
             yield started

@@ -42,7 +42,7 @@ def labelled(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_every_picture_comes_with_its_label(labelled: Path) -> None:
-    batches = list(labelled_batches(labelled, side=8, batch_size=2))
+    batches = list(labelled_batches(labelled, size=8, batch_size=2))
     assert [len(batch.labels) for batch in batches] == [2, 2, 1]
     greys = (torch.cat([batch.images for batch in batches]) * 255).mean(dim=(1, 2, 3)).round()
     got = sorted(zip([x for batch in batches for x in batch.labels], greys.tolist(), strict=True))
@@ -53,7 +53,7 @@ def test_every_kind_is_judged_as_it_is_served(tmp_path: Path) -> None:
     files = [{"bytes": kind.make(), "path": None} for kind in KINDS]
     table = pa.table({"image": files, "label": [kind.name for kind in KINDS]})
     pq.write_table(table, tmp_path / "0.parquet")
-    batches = list(labelled_batches(tmp_path, side=SIDE, batch_size=16))
+    batches = list(labelled_batches(tmp_path, size=SIDE, batch_size=16))
     names = [label for batch in batches for label in batch.labels]
     assert names == [kind.name for kind in KINDS if kind.error is None]
     assert sum(batch.unreadable for batch in batches) == len(KINDS) - len(names)
@@ -67,7 +67,7 @@ def test_every_kind_is_judged_as_it_is_served(tmp_path: Path) -> None:
 def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
     flat(3).save(tmp_path / "alone.png")
     with pytest.raises(ValueError, match="label"):
-        next(labelled_batches(tmp_path, side=8, batch_size=2))
+        next(labelled_batches(tmp_path, size=8, batch_size=2))
 
 
 def test_the_same_label_has_the_same_number_in_every_set() -> None:
@@ -82,13 +82,13 @@ def test_broken_pictures_are_left_out_and_counted(tmp_path: Path) -> None:
         for grey in greys:
             flat(grey).save(tmp_path / label / f"{grey}.png")
         (tmp_path / label / "999.png").write_bytes(b"no picture")  # the last of its label
-    batches = list(labelled_batches(tmp_path, side=8, batch_size=2))
+    batches = list(labelled_batches(tmp_path, size=8, batch_size=2))
     assert [label for batch in batches for label in batch.labels] == ["cats"] * 3 + ["dogs"] * 2
     assert sum(batch.unreadable for batch in batches) == 2
     for path in tmp_path.rglob("*.png"):
         path.write_bytes(b"no picture")
     with pytest.raises(ValueError, match="none of 7 pictures could be read"):
-        next(labelled_batches(tmp_path, side=8, batch_size=2))
+        next(labelled_batches(tmp_path, size=8, batch_size=2))
 
 
 def test_examples_are_of_different_labels(labelled: Path) -> None:
@@ -97,7 +97,7 @@ def test_examples_are_of_different_labels(labelled: Path) -> None:
 
 
 def test_labels_may_be_links_and_hidden_files_are_none_of_theirs(labelled: Path, tmp_path: Path) -> None:
-    before = [label for batch in labelled_batches(labelled, side=8, batch_size=2) for label in batch.labels]
+    before = [label for batch in labelled_batches(labelled, size=8, batch_size=2) for label in batch.labels]
     linked = tmp_path / "linked"
     linked.mkdir()
     for path in sorted(labelled.iterdir()):
@@ -106,6 +106,6 @@ def test_labels_may_be_links_and_hidden_files_are_none_of_theirs(labelled: Path,
     (linked / ".cache").mkdir()
     flat(1).save(linked / ".cache/1.png")
     flat(1).save(linked / "._2.png")
-    batches = list(labelled_batches(linked, side=8, batch_size=2))
+    batches = list(labelled_batches(linked, size=8, batch_size=2))
     assert [label for batch in batches for label in batch.labels] == before
     assert sum(batch.unreadable for batch in batches) == 0

@@ -15,8 +15,8 @@ from service.errors import BadImage
 from service.tokens.pictures import decode_image
 from tests.service.tokens.kinds import KINDS, Kind
 from tests.service.tokens.values import SIDE
-from training.data.photos import middle_square
-from training.data.pictures import PictureBatch, picture_batches, read_square, read_whole
+from training.data.photos import middle
+from training.data.pictures import PictureBatch, picture_batches, read_stretched, read_whole
 from training.data.streams import FolderStream
 
 
@@ -72,7 +72,7 @@ def test_a_folder_of_nothing_but_broken_files_is_an_error(tmp_path: Path) -> Non
 
 def test_transparent_pixels_show_white(tmp_path: Path) -> None:
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "clear.png")
-    image, _ = read_square(tmp_path / "clear.png", 8)
+    image, _ = read_stretched(tmp_path / "clear.png", 8)
     assert image.getpixel((4, 4)) == (255, 255, 255)
 
 
@@ -82,7 +82,7 @@ def test_a_camera_s_rotation_is_undone(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned a quarter: the left side is the top
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    image, aspect = read_square(tmp_path / "turned.png", 16)
+    image, aspect = read_stretched(tmp_path / "turned.png", 16)
     assert aspect == 0.5
     assert image.getpixel((8, 1)) == (255, 255, 255)
     assert image.getpixel((8, 14)) == (0, 0, 0)
@@ -91,7 +91,7 @@ def test_a_camera_s_rotation_is_undone(tmp_path: Path) -> None:
 def test_grey_palette_and_cmyk_pictures_become_rgb(tmp_path: Path) -> None:
     for mode, name in (("L", "a.png"), ("P", "b.gif"), ("CMYK", "c.jpg"), ("I;16", "d.png")):
         Image.new(mode, (8, 8)).save(tmp_path / name)
-        assert read_square(tmp_path / name, 8)[0].mode == "RGB"
+        assert read_stretched(tmp_path / name, 8)[0].mode == "RGB"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -100,16 +100,16 @@ def test_every_kind_is_trained_on_as_it_is_served(kind: Kind, tmp_path: Path) ->
     path.write_bytes(data)
     if kind.error is not None:
         with pytest.raises(BadImage):
-            read_square(path, SIDE)
+            read_stretched(path, SIDE)
         with pytest.raises(ValueError, match=f"{path}: Th"):
             read_whole(path)
         return
     served = decode_image(data, SIDE, "stretch", SIDE**2).pixels
-    image, aspect = read_square(path, SIDE)
+    image, aspect = read_stretched(path, SIDE)
     np.testing.assert_array_equal(np.asarray(image), served)
-    np.testing.assert_array_equal(np.asarray(read_square(data, SIDE)[0]), served)
+    np.testing.assert_array_equal(np.asarray(read_stretched(data, SIDE)[0]), served)
     assert aspect == 1
-    judged = middle_square(read_whole(path), SIDE)
+    judged = middle(read_whole(path), SIDE)
     np.testing.assert_array_equal(judged.permute(1, 2, 0).numpy(), served.astype(np.float32) / 255)
 
 

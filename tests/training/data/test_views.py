@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from service.tokens.size import ImageSize
 from training.config import DistillationConfig, TrainingConfig
 from training.data.draws import Draws
 from training.data.views import Views, make_views
@@ -18,9 +20,11 @@ from training.recipes import get_recipe
 CONFIG = get_recipe("debug", masked_views=3)
 
 
-def views_of(pixels: torch.Tensor, config: TrainingConfig = CONFIG, seed: int = 0) -> Views:
+def views_of(
+    pixels: torch.Tensor, config: TrainingConfig = CONFIG, seed: int = 0, size: ImageSize = 32
+) -> Views:
     aspect = torch.linspace(0.5, 2, pixels.shape[0])
-    return make_views(pixels, aspect, 32, config, Draws(seed, pixels.shape[0]))
+    return make_views(pixels, aspect, size, config, Draws(seed, pixels.shape[0]))
 
 
 def random_pixels() -> torch.Tensor:
@@ -37,6 +41,33 @@ def test_sizes_and_range() -> None:
         assert images.dtype == torch.float32
         assert images.min() >= 0
         assert images.max() <= 1
+
+
+@pytest.mark.parametrize("size", [(32, 48), (64, 32)])
+def test_a_disc_in_a_wide_picture_is_round_in_views_of_any_shape(size: tuple[int, int]) -> None:
+    """Up to a third, as in squares."""
+    across, down = torch.meshgrid(torch.arange(240) + 0.5, torch.arange(120) + 0.5, indexing="xy")
+    disc = ((across - 120) ** 2 + (down - 60) ** 2 < 16**2).float()
+    stretched = F.interpolate(disc.expand(1, 3, 120, 240), size=(80, 80), mode="bilinear", antialias=True)
+    pixels = (255 * stretched).to(torch.uint8).expand(256, 3, 80, 80)
+    config = replace(CONFIG, masked_views=1, global_scale=(0.6, 1.0))
+    views = make_views(pixels, torch.full((256,), 2.0), size, config, Draws(0, 256))
+    assert views.masked.shape == (256, 1, 3, *size)
+    assert views.local.shape == (256, 2, 3, 16, 16)
+    assert views.reference.shape == (256, 3, *size)
+    seen = views.reference[:, 0]  # (B, H, W)
+    inside = seen[:, 1:-1, 1:-1].sum(dim=(1, 2))
+    whole = seen[(inside > 1) & (seen.sum(dim=(1, 2)) - inside < 0.1)]  # with nothing of it on the rim
+    assert len(whole) > 16
+    ratios = (spread(whole.sum(dim=1)) / spread(whole.sum(dim=2))).log()
+    assert ratios.abs().max() < math.log(4 / 3) + 0.03
+
+
+def spread(weights: torch.Tensor) -> torch.Tensor:
+    """The deviation of places along a side, in pixels, of each row of weights."""
+    places, shares = torch.arange(weights.shape[1]), weights / weights.sum(dim=1, keepdim=True)
+    apart = places - (shares * places).sum(dim=1, keepdim=True)
+    return (shares * apart**2).sum(dim=1).sqrt()
 
 
 def test_a_seed_repeats_its_views() -> None:
@@ -101,11 +132,12 @@ def smooth_pixels() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("change", [{}, {"reference_colour_strength": 1.0}, {"mixing": 1.0}])
-def test_a_teacher_sees_the_very_crop_at_its_own_size(change: dict[str, float]) -> None:
-    views = views_of(smooth_pixels(), replace(TAUGHT, **change))  # type: ignore[arg-type]
+@pytest.mark.parametrize("size", [32, (24, 40)])
+def test_a_teacher_sees_the_very_crop_at_its_own_size(size: ImageSize, change: dict[str, float]) -> None:
+    views = views_of(smooth_pixels(), replace(TAUGHT, **change), size=size)  # type: ignore[arg-type]
     assert views.taught is not None
     assert views.taught.shape == (4, 3, 64, 64)
-    smaller = F.interpolate(views.taught, size=32, mode="bilinear", antialias=True)
+    smaller = F.interpolate(views.taught, size=size, mode="bilinear", antialias=True)
     assert (smaller - views.reference).abs().max() < 0.03
 
 

@@ -24,7 +24,7 @@ from training.evaluation.grid import COLUMNS
 @pytest.fixture(scope="module")
 def model() -> Stellar:
     torch.manual_seed(0)
-    return Stellar(PRESETS["debug"]).eval()
+    return Stellar(replace(PRESETS["debug"], image_size=(48, 32))).eval()
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def drawings(tmp_path: Path) -> Path:
 @torch.no_grad()
 def test_psnr_and_ssim_are_scikit_images(model: Stellar) -> None:
     figures = reconstruction(model)
-    for name, image in sample_photos(model.config.image_size).items():
+    for name, image in sample_photos(model.config.size).items():
         encoding, localization = model(image[None])
         rendered = model.render(encoding.sparse, localization)[0]
         want = peak_signal_noise_ratio(image.numpy(), rendered.numpy(), data_range=1)  # type: ignore[no-untyped-call]
@@ -56,10 +56,10 @@ def test_psnr_and_ssim_are_scikit_images(model: Stellar) -> None:
 def test_pictures_of_another_size_are_compared_at_the_native_one() -> None:
     """A VQ head draws 16 pixels for each patch of 14."""
     torch.manual_seed(0)
-    config = replace(PRESETS["debug"], image_size=56, patch_size=14, head="vq", vqgan_channels=32)
+    config = replace(PRESETS["debug"], image_size=(56, 28), patch_size=14, head="vq", vqgan_channels=32)
     model = Stellar(config).eval()
-    encoding, localization = model(torch.rand(1, 3, 56, 56))
-    assert model.render(encoding.sparse, localization).shape == (1, 3, 64, 64)
+    encoding, localization = model(torch.rand(1, 3, 56, 28))
+    assert model.render(encoding.sparse, localization).shape == (1, 3, 64, 32)
     figures = measure(model)
     assert {"psnr_db", "ssim", "ssim_coffee"} <= figures.keys()
     assert all(math.isfinite(value) for value in figures.values())
@@ -89,7 +89,7 @@ def test_the_command_writes_figures_and_a_picture(model: Stellar, drawings: Path
     figures = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert {"psnr_db", "ssim", "each_drop_random_share_inside", "stamp_folder_knn_cls"} <= figures.keys()
     with Image.open(tmp_path / "out" / "grid.png") as picture:
-        assert picture.size == (len(COLUMNS) * 160, 6 * 160 + 16)
+        assert picture.size == (len(COLUMNS) * 160, 6 * 240 + 16)
 
 
 def test_the_command_judges_a_set_that_is_named_and_says_what_it_could_not_measure(
@@ -126,7 +126,7 @@ def test_the_command_judges_a_set_that_is_named_and_says_what_it_could_not_measu
         assert "stellar-service[perception]" in reason
         assert f"{name} was not measured: {reason}" in done.stdout
     with Image.open(tmp_path / "out" / "grid.png") as picture:
-        assert picture.size == (len(COLUMNS) * 160, 2 * 160 + 16)
+        assert picture.size == (len(COLUMNS) * 160, 2 * 240 + 16)
 
 
 def test_missing_drawings_are_named(model: Stellar, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from model import PRESETS, Stellar
-from training.evaluation.grid import CAPTION_HEIGHT, COLUMNS, TILE_SIDE, draw_grid, draw_regions
+from model import Stellar, get_preset
+from training.evaluation.grid import CAPTION_HEIGHT, COLUMNS, TILE_WIDTH, draw_grid, draw_regions
 
 
 def test_every_token_has_a_colour_of_its_own() -> None:
@@ -23,6 +23,6 @@ def test_patches_of_one_token_share_its_colour() -> None:
 
 def test_grid_has_a_row_for_each_photo() -> None:
     torch.manual_seed(0)
-    sheet = draw_grid(Stellar(PRESETS["debug"]).eval())
-    assert sheet.size == (len(COLUMNS) * TILE_SIDE, 6 * TILE_SIDE + CAPTION_HEIGHT)
+    sheet = draw_grid(Stellar(get_preset("debug", image_size=(48, 32))).eval())
+    assert sheet.size == (len(COLUMNS) * TILE_WIDTH, 6 * TILE_WIDTH * 3 // 2 + CAPTION_HEIGHT)
     assert len(sheet.getcolors(2**24) or []) > 100

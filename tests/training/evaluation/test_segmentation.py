@@ -21,15 +21,15 @@ from training.evaluation.segmentation import (
 
 
 def halves(count: int) -> torch.Tensor:
-    """Maps of 8×8 pixels: the left half is 0 and the right half 1, or the other way round."""
-    maps = torch.zeros(count, 8, 8, dtype=torch.uint8)
+    """Maps of 12×8 pixels: the left half is 0 and the right half 1, or the other way round."""
+    maps = torch.zeros(count, 12, 8, dtype=torch.uint8)
     maps[::2, :, 4:] = 1
     maps[1::2, :, :4] = 1
     return maps
 
 
 def patches_of(maps: torch.Tensor) -> torch.Tensor:
-    """Features of 4×4 patches that say the class, scaled and shifted, beside noise."""
+    """Features of 6×4 patches that say the class, scaled and shifted, beside noise."""
     said = maps[:, ::2, ::2].flatten(1)[:, :, None] * 40.0 + 7
     return torch.cat([said, torch.randn(*said.shape[:2], 5)], dim=2)
 

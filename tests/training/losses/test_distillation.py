@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +15,7 @@ from training.losses.distillation import Distillation, on_grid
 from training.losses.pretrained import Pretrained
 
 EVERY = LossWeights(**dict.fromkeys(DISTILLED, 1.0))
-WIDTH, SIDE, NUM_TOKENS = 8, 4, 3
+WIDTH, GRID, NUM_TOKENS = 8, (2, 8), 3
 
 
 def teacher(name: str = "map_teacher") -> Pretrained:
@@ -23,16 +25,16 @@ def teacher(name: str = "map_teacher") -> Pretrained:
 
 def distillation(weights: LossWeights = EVERY, momentum: float = 0.9) -> Distillation:
     torch.manual_seed(1)
-    return Distillation(teacher(), WIDTH, weights, momentum)
+    return Distillation(teacher(), WIDTH, GRID, weights, momentum)
 
 
 def batch(seed: int = 0) -> tuple[torch.Tensor, Encoding, torch.Tensor]:
     draw = torch.Generator().manual_seed(seed)
     images = torch.rand(5, 3, 16, 16, generator=draw)
     cls, dense, sparse = (
-        torch.randn(5, count, WIDTH, generator=draw) for count in (1, SIDE * SIDE, NUM_TOKENS)
+        torch.randn(5, count, WIDTH, generator=draw) for count in (1, math.prod(GRID), NUM_TOKENS)
     )
-    localization = (3 * torch.randn(5, SIDE * SIDE, NUM_TOKENS, generator=draw)).softmax(dim=2)
+    localization = (3 * torch.randn(5, math.prod(GRID), NUM_TOKENS, generator=draw)).softmax(dim=2)
     return images, Encoding(cls, dense, sparse), localization
 
 
@@ -54,9 +56,9 @@ def test_losses_are_what_plain_formulas_give() -> None:
     for i in range(5):
         far("distil_mean", sum(encoding.sparse[i], torch.zeros(WIDTH)) / NUM_TOKENS, whole[i])
         far("distil_cls", encoding.cls[i, 0], whole[i])
-        z = (localization[i] @ encoding.sparse[i]).T.reshape(1, WIDTH, SIDE, SIDE)
+        z = (localization[i] @ encoding.sparse[i]).T.reshape(1, WIDTH, *GRID)
         z = F.interpolate(z, size=(2, 2), mode="bilinear", antialias=True)[0]
-        shares = localization[i].T.reshape(1, NUM_TOKENS, SIDE, SIDE)
+        shares = localization[i].T.reshape(1, NUM_TOKENS, *GRID)
         shares = F.interpolate(shares, size=(2, 2), mode="bilinear", antialias=True)[0]
         for y in range(2):
             for x in range(2):
@@ -122,8 +124,8 @@ def test_a_loss_of_weight_zero_has_no_head(name: str) -> None:
 def test_a_teacher_that_sees_no_places_teaches_whole_pictures_only() -> None:
     vectors = teacher("vector_teacher")
     with pytest.raises(ValueError, match="distil_dense and distil_tokens want a teacher that sees places"):
-        Distillation(vectors, WIDTH, EVERY, 0.9)
-    learns = Distillation(vectors, WIDTH, EVERY.only("distil_mean", "distil_cls"), 0.9)
+        Distillation(vectors, WIDTH, GRID, EVERY, 0.9)
+    learns = Distillation(vectors, WIDTH, GRID, EVERY.only("distil_mean", "distil_cls"), 0.9)
     assert set(learns(*batch())) == {"distil_mean", "distil_cls"}
 
 
@@ -134,6 +136,6 @@ def test_its_state_is_the_heads_and_the_means_without_the_teacher() -> None:
 
 def test_a_grid_on_itself_stays_and_a_coarser_one_keeps_what_is_the_same_everywhere() -> None:
     patches = torch.rand(2, 16, 3, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(on_grid(patches, (4, 4)), patches)
+    torch.testing.assert_close(on_grid(patches, GRID, GRID), patches)
     flat = patches[:, :1].expand(2, 16, 3)
-    torch.testing.assert_close(on_grid(flat, (3, 2)), patches[:, :1].expand(2, 6, 3))
+    torch.testing.assert_close(on_grid(flat, GRID, (3, 2)), patches[:, :1].expand(2, 6, 3))

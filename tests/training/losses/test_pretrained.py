@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from service.tokens.size import ImageSize, sides
 from tests.training import teachers
 from training.config import DistillationConfig
 from training.losses.pretrained import Pretrained
@@ -42,9 +43,12 @@ def test_a_map_is_seen_as_it_is_and_its_mean_stands_for_the_picture() -> None:
     assert not seen.whole.requires_grad
 
 
-def test_tokens_are_a_grid_and_the_first_of_those_before_it_stands_for_the_picture() -> None:
-    expected = of_ours("map_teacher")(IMAGES)
-    with_cls, without = of_ours("cls_teacher")(IMAGES), of_ours("patch_teacher")(IMAGES)
+@pytest.mark.parametrize("size", [16, (24, 16), (8, 24)])
+def test_tokens_are_a_grid_and_the_first_of_those_before_it_stands_for_the_picture(size: ImageSize) -> None:
+    images = torch.rand(3, 3, *sides(size), generator=torch.Generator().manual_seed(2))
+    expected, with_cls, without = (
+        of_ours(name, size=size)(images) for name in ("map_teacher", "cls_teacher", "patch_teacher")
+    )
     torch.testing.assert_close(with_cls.grid, expected.grid)
     torch.testing.assert_close(without.grid, expected.grid)
     assert (with_cls.whole == 7).all()

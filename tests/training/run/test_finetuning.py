@@ -105,15 +105,17 @@ def test_another_size_and_more_tokens_are_said_and_trained(
     out = tmp_path / "run"
     done = stellar_train(
         *("finetune", "--from", start, "--pictures", pictures, "--out", out, "--steps", "1"),
-        *("--batch-size", "2", "--set", "model.image_size=48", "--set", "model.num_sparse_tokens=7"),
+        *("--batch-size", "2", "--set", "model.image_size=[48,24]", "--set", "model.num_sparse_tokens=7"),
     )
     assert done.exit_code == 0, done.stderr
-    told = "init: positions resized from 4 × 4 to 6 × 6 patches, 2 tokens added at random"
+    told = "init: positions resized from 4 × 4 to 6 × 3 patches, 2 tokens added at random"
     assert told in done.stderr.splitlines()
     model = load_checkpoint(out / "checkpoint.safetensors").config
-    assert (model.image_size, model.num_sparse_tokens) == (48, 7)
+    assert (model.image_size, model.num_sparse_tokens) == ((48, 24), 7)
     config = load_config(out)
-    assert (config.training.picture_size, config.training.local_size) == (60, 24)
+    assert config.model == model
+    # 40 for the longer side, as 48 is to 32, and 16 for the area.
+    assert (config.training.picture_size, config.training.local_size) == (60, 16)
 
 
 def test_the_recipe_is_that_of_the_preset_that_the_model_is_like() -> None:
