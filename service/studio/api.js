@@ -10,7 +10,7 @@ import { upload } from "./upload.js";
 const KEY = "stellar-key";
 const SAFETENSORS = "application/vnd.safetensors";
 
-/** @typedef {{fit: string, box?: string}} How how a photo becomes square, and which part of it, as the service has it */
+/** @typedef {{fit: string, box?: string}} How how a photo gets the model's shape, and which part of it, as the service has it */
 /** @typedef {{blob: Blob, timing: string}} Drawn a picture, and how long each part of its way took */
 
 /** Talks to the service that the page came from. */
@@ -80,7 +80,7 @@ export class Api {
   }
 
   /**
-   * A photo as a model draws it, and how close that comes to the square that the model saw of it, in dB.
+   * A photo as a model draws it, and how close that comes to what the model saw of it, in dB.
    * @param {Blob} file @param {string} model @param {How} how @param {AbortSignal} [signal]
    * @returns {Promise<Drawn & {psnr: number}>}
    */

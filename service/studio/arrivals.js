@@ -4,6 +4,7 @@ import { Problem } from "./problem.js";
 import { Scene } from "./scene.js";
 import { isFile, renumbered } from "./donors.js";
 import { markOf, nameOf } from "./photo.js";
+import { areAlike, sizeOf } from "./size.js";
 
 /** Fires "change" when something sets out or ends. Of photos that are opened one after the other only the newest arrives. */
 export class Arrivals extends EventTarget {
@@ -26,12 +27,17 @@ export class Arrivals extends EventTarget {
 
   /** Show the photo as another model sees it. @param {string} name */
   async useModel(name) {
-    const { photo } = this.studio;
-    if (photo) await this.open(photo.file, photo.sample, name, photo.fit, photo.box);
-    else this.studio.model = name;
+    const { photo, models } = this.studio;
+    if (!photo) {
+      this.studio.model = name;
+      return;
+    }
+    // A part that was chosen for another shape is none of this one's.
+    const alike = areAlike(sizeOf(photo.side), sizeOf(models.named(name).image_size));
+    await this.open(photo.file, photo.sample, name, photo.fit, alike ? photo.box : "");
   }
 
-  /** Make the photo square in another way. @param {string} fit */
+  /** Give the photo the model's shape in another way. @param {string} fit */
   async useFit(fit) {
     const { photo, model } = this.studio;
     await this.open(photo.file, photo.sample, model, fit, "");
@@ -46,7 +52,7 @@ export class Arrivals extends EventTarget {
   /**
    * Show another photo; undo brings back what was there.
    * @param {Blob | null} file null for a sample @param {string} [sample] its name among the samples @param {string} [model]
-   * @param {string} [fit] how it becomes square @param {string} [box] which part of it is seen; a link tells it where none is given
+   * @param {string} [fit] how it gets the model's shape @param {string} [box] which part of it is seen; a link tells it where none is given
    */
   async open(file, sample = "", model = this.#wanted.model, fit = this.#wanted.fit, box = undefined) {
     const { studio } = this;

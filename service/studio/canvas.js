@@ -5,13 +5,15 @@ const MOST = 2048;
 
 /**
  * Keep a canvas as large as it is shown, in device pixels.
- * @param {HTMLCanvasElement} canvas square @param {() => void} draw what it shows, after each change of its size
+ * @param {HTMLCanvasElement} canvas @param {() => void} draw what it shows, after each change of its size
  */
 export function fitToScreen(canvas, draw) {
   new ResizeObserver(([entry]) => {
-    const shown = Math.min(MOST, Math.round(entry.contentRect.width * devicePixelRatio));
-    if (!shown || shown === canvas.width) return;
-    canvas.width = canvas.height = shown;
+    const { width, height } = entry.contentRect;
+    const scale = Math.min(devicePixelRatio, MOST / Math.max(width, height));
+    const [across, down] = [width, height].map((length) => Math.round(length * scale));
+    if (!across || !down || (across === canvas.width && down === canvas.height)) return;
+    [canvas.width, canvas.height] = [across, down];
     draw();
   }).observe(canvas);
 }

@@ -2,6 +2,7 @@
 
 import { byId, element } from "./element.js";
 import { bytesText } from "./result.js";
+import { sizeText } from "./size.js";
 
 const SMALL_BYTES = 50e6;
 
@@ -36,7 +37,7 @@ export class Card {
       ? "A small model, made to show what this is: it sees few pixels, and what it draws is coarse. Larger ones are served in the same way."
       : "What is served here, as it was measured when the model was made.";
     const facts = [
-      ["Sees", `${image_size} × ${image_size} pixels, in ${grid[0]} × ${grid[1]} places`],
+      ["Sees", `${sizeText(image_size)} pixels, in ${grid[1]} × ${grid[0]} places`],
       ["Tokens", `${num_sparse_tokens} of ${width} numbers`],
       ["Size", `${bytesText(this.#bytes)}, ${precision}`],
       ["Runs on", provider.replace("ExecutionProvider", "")],

@@ -3,6 +3,7 @@
 import { Regions } from "./regions.js";
 import { element } from "./element.js";
 import { percent } from "./strip.js";
+import { scaledTo } from "./size.js";
 
 const SIDE = 480;
 const HINT = "Point at a place to see which token holds it.";
@@ -38,7 +39,12 @@ export class Column {
   show(tokens, photo, drawn) {
     this.#regions = new Regions(tokens);
     this.#shares = tokens.shares();
-    [photo, drawn].forEach((bitmap, i) => this.#pictures[i].ground.getContext("2d").drawImage(bitmap, 0, 0, SIDE, SIDE));
+    const size = scaledTo(photo, SIDE);
+    [photo, drawn].forEach((bitmap, i) => {
+      const { canvas, ground } = this.#pictures[i];
+      for (const each of [canvas, ground]) Object.assign(each, size);
+      ground.getContext("2d").drawImage(bitmap, 0, 0, size.width, size.height);
+    });
     this.#draw(null);
   }
 

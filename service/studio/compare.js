@@ -6,6 +6,7 @@ import { Drawing, Photo } from "./photo.js";
 import { Problem } from "./problem.js";
 import { Versus } from "./versus.js";
 import { bytesText, durationMs } from "./result.js";
+import { sizeText } from "./size.js";
 import { byId, element } from "./element.js";
 import { spelledOut } from "./donors.js";
 
@@ -105,7 +106,7 @@ export class Compare {
     column.show(seen.tokens, same.view, drawing.bitmap);
     const bytes = Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0);
     const told = [
-      ["PSNR", `${redrawn.psnr.toFixed(1)} dB`, `unedited, against the photo at ${manifest.image_size} px`],
+      ["PSNR", `${redrawn.psnr.toFixed(1)} dB`, `unedited, against the photo at ${sizeText(manifest.image_size)}`],
       ["Time", "…", "in the service", "time"],
       ["Tokens", `${seen.tokens.count} × ${seen.tokens.width}`, bytesText(seen.tokens.bytes)],
       ["Model", bytesText(bytes), `${manifest.precision} on disk`],

@@ -1,16 +1,17 @@
-// Which part of a photo that is not square the model sees: a square on a small picture of all of it, to be dragged.
+// Which part of a photo that has another shape the model sees: a frame on a small picture of all of it, to be dragged.
 
 import { byId } from "./element.js";
+import { sizeOf } from "./size.js";
 
 const STEP = 0.1;
 const DIGITS = 4;
 const STEPS = { ArrowLeft: -STEP, ArrowUp: -STEP, ArrowRight: STEP, ArrowDown: STEP, Home: -1, End: 1 };
 const MIDDLE = 0.5;
 
-/** The chooser in the corner of the photo. The square's place is told from 0, at the left or top, to 1. */
+/** The chooser in the corner of the photo. The frame's place is told from 0, at the left or top, to 1. */
 export class Crop {
   #at = MIDDLE;
-  /** @type {number | null} where the square is held, while it is dragged: in shares of the longer side from its start */
+  /** @type {number | null} where the frame is held, while it is dragged: in shares of the side along which it moves, from its start */
   #held = null;
 
   /** @param {import("./studio.js").Studio} studio */
@@ -27,15 +28,20 @@ export class Crop {
     studio.arrivals.addEventListener("change", () => studio.arrivals.photo || this.#reset());
   }
 
-  /** The square's side, in shares of the photo's longer one. */
-  get #share() {
+  /** How much wider the photo is than the frame, both being as high. */
+  get #wider() {
     const { width, height } = this.studio.tokens.source;
-    return Math.min(width, height) / Math.max(width, height);
+    const frame = sizeOf(this.studio.photo.side);
+    return (width * frame.height) / (height * frame.width);
+  }
+
+  /** How long the frame is, in shares of the photo's side along which it moves. */
+  get #share() {
+    return Math.min(this.#wider, 1 / this.#wider);
   }
 
   get #lies() {
-    const { width, height } = this.studio.tokens.source;
-    return width > height;
+    return this.#wider > 1;
   }
 
   #open() {
@@ -73,7 +79,7 @@ export class Crop {
     this.node.setAttribute("aria-valuetext", value === 50 ? "the middle" : `${value} % of the way from the ${this.#lies ? "left" : "top"}`);
   }
 
-  /** Where the pointer is, in shares of the longer side. */
+  /** Where the pointer is, in shares of the side along which the frame moves. */
   #along({ clientX, clientY }) {
     const box = this.node.getBoundingClientRect();
     return this.#lies ? (clientX - box.left) / box.width : (clientY - box.top) / box.height;

@@ -30,12 +30,12 @@ export class Heat {
 }
 
 function drawMap(canvas, map, most, [h, w], pixels) {
-  const { left, top, side } = squareAround(map, w, h, EDGE_SHARE * most);
+  const { left, top, across, down } = squareAround(map, w, h, EDGE_SHARE * most);
   const image = new ImageData(HEAT_SIDE, HEAT_SIDE);
   for (let y = 0; y < HEAT_SIDE; y++) {
-    const v = top + (side * (y + 0.5)) / HEAT_SIDE;
+    const v = top + (down * (y + 0.5)) / HEAT_SIDE;
     for (let x = 0; x < HEAT_SIDE; x++) {
-      const u = left + (side * (x + 0.5)) / HEAT_SIDE;
+      const u = left + (across * (x + 0.5)) / HEAT_SIDE;
       const share = SHADOW + (1 - SHADOW) * Math.min(1, valueAt(map, w, h, u, v) / most) ** 0.75;
       const from = 4 * (Math.floor(v * PHOTO_SIDE) * PHOTO_SIDE + Math.floor(u * PHOTO_SIDE));
       const to = 4 * (y * HEAT_SIDE + x);
@@ -46,7 +46,7 @@ function drawMap(canvas, map, most, [h, w], pixels) {
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-/** The smallest square around the places that hold at least so much, in shares of the picture. */
+/** A small square around the places that hold at least so much, as far as there is one, in shares of the picture. */
 function squareAround(map, w, h, least) {
   let [left, top, right, bottom] = [w, h, 0, 0];
   map.forEach((value, i) => {
@@ -54,10 +54,11 @@ function squareAround(map, w, h, least) {
     const [x, y] = [i % w, Math.floor(i / w)];
     [left, top, right, bottom] = [Math.min(left, x), Math.min(top, y), Math.max(right, x + 1), Math.max(bottom, y + 1)];
   });
-  if (right <= left) return { left: 0, top: 0, side: 1 };
-  const side = Math.min(1, Math.max(SMALLEST, (right - left + 1) / w, (bottom - top + 1) / h));
-  const within = (middle) => Math.min(1 - side, Math.max(0, middle - side / 2));
-  return { left: within((left + right) / 2 / w), top: within((top + bottom) / 2 / h), side };
+  const most = Math.min(w, h);
+  // In cells, which are squares.
+  const side = right <= left ? most : Math.min(most, Math.max(SMALLEST * most, right - left + 1, bottom - top + 1));
+  const within = (middle, cells) => Math.min(cells - side, Math.max(0, middle - side / 2)) / cells;
+  return { left: within((left + right) / 2, w), top: within((top + bottom) / 2, h), across: side / w, down: side / h };
 }
 
 /** A map's value between the middles of its cells. @param {number} u from 0 to 1, to the right @param {number} v downward */

@@ -3,7 +3,7 @@
 import { FITS } from "./photo.js";
 import { base64Of, bytesOf } from "./base64.js";
 
-/** Of a square that was dragged along the longer side. */
+/** Of a frame that was dragged along one side. */
 const BOX = /^(0,[\d.]{1,6},1,[\d.]{1,6}|[\d.]{1,6},0,[\d.]{1,6},1)$/;
 
 /**
@@ -12,7 +12,7 @@ const BOX = /^(0,[\d.]{1,6},1,[\d.]{1,6}|[\d.]{1,6},0,[\d.]{1,6},1)$/;
  * @property {{name: string, sample: string, mark: string, self: boolean}[]} donors
  * @property {string} model
  * @property {string} sample the photo among the samples, or ""
- * @property {string} fit how it becomes square
+ * @property {string} fit how it gets the model's shape
  * @property {string} [box] the part of it that is seen, as calls have it
  * @property {string} name the photo's file name
  * @property {string} mark what tells its bytes from others; "" in links of before
@@ -44,7 +44,7 @@ export async function sharedInFile(file) {
   }
 }
 
-/** Whether a box is one that the square may have, or none. */
+/** Whether a box is one that the frame may have, or none. */
 function isBox(box, fit) {
   if (box === "") return true;
   const [left, top, right, bottom] = BOX.test(box) && fit === "crop" ? box.split(",").map(Number) : [];

@@ -6,9 +6,9 @@ const STEP = 4;
 /**
  * @typedef {object} Point
  * @property {number} key the same for the same point
- * @property {number} x from 0 to 1 @property {number} y the same
+ * @property {number} x from 0 to 1 @property {number} y the same, at as many pixels
  */
-/** @typedef {{tokens: number[], path: Path2D}} Border where the regions of two tokens meet; shares of the picture's side */
+/** @typedef {{tokens: number[], path: Path2D}} Border where the regions of two tokens meet; shares of the picture's width */
 
 /** Steps from point to point, put together to lines: they are drawn much faster than the steps. */
 class Lines {
@@ -50,27 +50,28 @@ class Lines {
 
 /**
  * The lines between regions, by marching squares: where a pixel's token gives way to another one they hold as much.
- * @param {Uint8Array} owner the token at each of side · side pixels @param {number} side
+ * @param {Uint8Array} owner the token at each pixel @param {import("./size.js").Size} size
  * @param {(k: number, x: number, y: number) => number} shareOf what a token holds of a pixel
  * @returns {Border[]}
  */
-export function bordersOf(owner, side, shareOf) {
+export function bordersOf(owner, size, shareOf) {
   /** @type {Map<number, {tokens: number[], lines: Lines}>} */
   const borders = new Map();
   const add = ({ pair, tokens }, from, to) => {
     if (!borders.has(pair)) borders.set(pair, { tokens, lines: new Lines() });
     borders.get(pair).lines.add(from, to);
   };
-  const places = [...Array.from({ length: Math.ceil((side - 1) / STEP) }, (_, i) => i * STEP), side - 1];
-  for (let row = 1; row < places.length; row++) {
-    const [top, bottom] = [places[row - 1], places[row]];
-    for (let column = 1; column < places.length; column++) {
-      const [left, right] = [places[column - 1], places[column]];
-      const first = top * side + left;
+  const { width, height } = size;
+  const [columns, rows] = [placesOf(width), placesOf(height)];
+  for (let row = 1; row < rows.length; row++) {
+    const [top, bottom] = [rows[row - 1] * width, rows[row] * width];
+    for (let column = 1; column < columns.length; column++) {
+      const [left, right] = [columns[column - 1], columns[column]];
+      const first = top + left;
       const k = owner[first];
-      if (k === owner[top * side + right] && k === owner[bottom * side + right] && k === owner[bottom * side + left]) continue;
-      const corners = [first, top * side + right, bottom * side + right, bottom * side + left];
-      const found = corners.flatMap((pixel, i) => crossing(pixel, corners[(i + 1) % 4], owner, side, shareOf));
+      if (k === owner[top + right] && k === owner[bottom + right] && k === owner[bottom + left]) continue;
+      const corners = [first, top + right, bottom + right, bottom + left];
+      const found = corners.flatMap((pixel, i) => crossing(pixel, corners[(i + 1) % 4], owner, size, shareOf));
       if (found.length === 2) add(found[0], found[0], found[1]);
       else {
         const mean = (axis) => found.reduce((sum, point) => sum + point[axis], 0) / found.length;
@@ -83,22 +84,27 @@ export function bordersOf(owner, side, shareOf) {
   return Array.from(borders.values(), ({ tokens, lines }) => ({ tokens, path: lines.path }));
 }
 
+/** Pixels along a side that are compared: the last one is among them. @param {number} length */
+function placesOf(length) {
+  return [...Array.from({ length: Math.ceil((length - 1) / STEP) }, (_, i) => i * STEP), length - 1];
+}
+
 /** Where between two pixels one token gives way to another; none where one holds both. */
-function crossing(one, other, owner, side, shareOf) {
+function crossing(one, other, owner, { width, height }, shareOf) {
   const [from, to] = one < other ? [one, other] : [other, one];
   const [a, b] = [owner[from], owner[to]];
   if (a === b) return [];
-  const [left, right, top, bottom] = [from % side, to % side, Math.floor(from / side), Math.floor(to / side)];
+  const [left, right, top, bottom] = [from % width, to % width, Math.floor(from / width), Math.floor(to / width)];
   const before = shareOf(a, left, top) - shareOf(b, left, top);
   const after = shareOf(a, right, bottom) - shareOf(b, right, bottom);
   const share = before > after ? before / (before - after) : 0.5;
-  const between = (start, end) => place(start, side) * (1 - share) + place(end, side) * share;
+  const between = (start, end, length) => place(start, length) * (1 - share) + place(end, length) * share;
   const key = 2 * from + (top === bottom ? 0 : 1);
-  return [{ key, x: between(left, right), y: between(top, bottom), tokens: [a, b], pair: (Math.min(a, b) << 8) | Math.max(a, b) }];
+  return [{ key, x: between(left, right, width), y: (between(top, bottom, height) * height) / width, tokens: [a, b], pair: (Math.min(a, b) << 8) | Math.max(a, b) }];
 }
 
 /** A pixel's middle; the outermost stand for the picture's rim. */
-function place(pixel, side) {
-  if (pixel === 0 || pixel === side - 1) return pixel && 1;
-  return (pixel + 0.5) / side;
+function place(pixel, length) {
+  if (pixel === 0 || pixel === length - 1) return pixel && 1;
+  return (pixel + 0.5) / length;
 }

@@ -3,12 +3,14 @@
 import { Problem } from "./problem.js";
 import { decoded } from "./decoded.js";
 import { sendable } from "./sendable.js";
+import { areAlike, scaledTo, sizeOf } from "./size.js";
 
-export const VIEW_SIDE = 1024;
+/** Of the part that is shown, the longer one. */
+const VIEW_SIDE = 1024;
 const SMALL_SIDE = 320;
 
-/** How a photo becomes square, in the service's words and in people's. */
-export const FITS = { crop: "a square of it", pad: "all, with margins", stretch: "all, stretched" };
+/** How a photo gets the model's shape, in the service's words and in people's. */
+export const FITS = { crop: "a part of it", pad: "all, with margins", stretch: "all, stretched" };
 
 /** Of margins, as the service has them. */
 const MARGIN = "rgb(124 116 104)";
@@ -19,37 +21,32 @@ const MARGIN = "rgb(124 116 104)";
  * @property {Blob} sent those that go to the service
  * @property {string} name what the page calls it: no other file beside it has that name
  * @property {string} sample its name among the samples, or ""
- * @property {string} fit how it becomes square: one of FITS
+ * @property {string} fit how it gets the model's shape: one of FITS
  * @property {string} [box] the part of it that is seen, as the service has it; "" or none for all
  * @property {string} mark what tells its bytes from others
  * @property {import("./tokens.js").Source} source what the model sees of it
- * @property {number} side the model's
+ * @property {import("./size.js").ImageSize} side the model's image_size
  * @property {boolean} [ofTokens] whether the file holds tokens: then what is sent is the picture that they make
  */
 
-/** @param {number} side */
-function canvasOf(side) {
-  return new OffscreenCanvas(side, side).getContext("2d", { willReadFrequently: true });
-}
-
 /**
- * A square of a picture at some size, on white where it is transparent: what the service makes of it.
- * @param {ImageBitmap} whole @param {number[]} cut left, top, width, height @param {number} side
+ * A part of a picture at some size, on white where it is transparent: what the service makes of it.
+ * @param {ImageBitmap} whole @param {number[]} cut left, top, width, height @param {import("./size.js").Size} size
  * @returns {Promise<ImageBitmap>}
  */
-export async function squareOf(whole, cut, side) {
+export async function partOf(whole, cut, size) {
   const [left, top, width, height] = cut.map(Math.round);
-  const options = { resizeWidth: side, resizeHeight: side, resizeQuality: "high" };
-  const square = await createImageBitmap(whole, left, top, width, height, options);
-  const canvas = new OffscreenCanvas(side, side);
+  const options = { resizeWidth: size.width, resizeHeight: size.height, resizeQuality: "high" };
+  const part = await createImageBitmap(whole, left, top, width, height, options);
+  const canvas = new OffscreenCanvas(size.width, size.height);
   const context = canvas.getContext("2d");
   context.fillStyle = MARGIN;
-  context.fillRect(0, 0, side, side);
+  context.fillRect(0, 0, size.width, size.height);
   context.fillStyle = "#fff";
-  const [across, down] = [side / width, side / height];
+  const [across, down] = [size.width / width, size.height / height];
   context.fillRect(-left * across, -top * down, whole.width * across, whole.height * down);
-  context.drawImage(square, 0, 0);
-  square.close();
+  context.drawImage(part, 0, 0);
+  part.close();
   return canvas.transferToImageBitmap();
 }
 
@@ -72,18 +69,18 @@ export async function markOf(file) {
   return (hash >>> 0).toString(16).padStart(8, "0");
 }
 
-/** A photo as it was opened, and, while it is awake, the square of it that the model sees. */
+/** A photo as it was opened, and, while it is awake, the part of it that the model sees. */
 export class Photo {
   /** @type {Map<number, Uint8ClampedArray>} */
   #pixels = new Map();
   /** Its width and height in pixels, once it was awake. */
   size = [0, 0];
-  /** @type {ImageBitmap | null} the square, for the screen */
+  /** @type {ImageBitmap | null} the part, for the screen */
   view = null;
-  /** @type {ImageBitmap | null} the square at the model's size */
+  /** @type {ImageBitmap | null} the part at the model's size */
   seen = null;
 
-  /** @type {ImageBitmap | null} all of a photo that is not square, small */
+  /** @type {ImageBitmap | null} all of a photo that has not the model's shape, small */
   small = null;
 
   /** @param {PhotoFacts} facts */
@@ -107,9 +104,14 @@ export class Photo {
     return this.ofTokens ? { name: this.name.replace(/\.[^.]*$/, "-reconstructed.png"), sample: "" } : this;
   }
 
-  /** What to send of it to a model of some size. @param {number} side @returns {Promise<Blob>} */
-  async sentTo(side) {
-    return side === this.side ? this.sent : sendable(this.picture, side);
+  /** Whether it has the model's shape. */
+  get fits() {
+    return areAlike(this.source, sizeOf(this.side));
+  }
+
+  /** What to send of it to a model of some size. @param {import("./size.js").ImageSize} size @returns {Promise<Blob>} */
+  async sentTo(size) {
+    return String(size) === String(this.side) ? this.sent : sendable(this.picture, size);
   }
 
   /** Make its pictures. @throws {Problem} where this browser can't show it */
@@ -118,13 +120,14 @@ export class Photo {
     const whole = await decoded(this.picture).catch(() => {
       throw new Problem("The service reads this file, but this browser can't show it.", { code: "unknown_image_format" });
     });
-    const { source, side } = this;
+    const { source } = this;
+    const size = sizeOf(this.side);
     this.size = [whole.width, whole.height];
     const [scaleX, scaleY] = [whole.width / source.width, whole.height / source.height];
     const [left, top, right, bottom] = source.rectangle;
     const cut = [left * scaleX, top * scaleY, (right - left) * scaleX, (bottom - top) * scaleY];
-    [this.view, this.seen] = await Promise.all([squareOf(whole, cut, VIEW_SIDE), squareOf(whole, cut, side)]);
-    if (source.width !== source.height) this.small = await smallOf(whole);
+    [this.view, this.seen] = await Promise.all([partOf(whole, cut, scaledTo(size, VIEW_SIDE)), partOf(whole, cut, size)]);
+    if (!this.fits) this.small = await smallOf(whole);
     whole.close();
   }
 
@@ -137,11 +140,11 @@ export class Photo {
     this.#pixels.clear();
   }
 
-  /** RGBA values of the square at some size. @param {number} side */
+  /** RGBA values of the part, stretched to a square of some size. @param {number} side */
   pixels(side) {
     let pixels = this.#pixels.get(side);
     if (!pixels) {
-      const context = canvasOf(side);
+      const context = new OffscreenCanvas(side, side).getContext("2d", { willReadFrequently: true });
       context.imageSmoothingQuality = "high";
       context.drawImage(side === this.seen.width ? this.seen : this.view, 0, 0, side, side);
       pixels = context.getImageData(0, 0, side, side).data;
@@ -150,10 +153,9 @@ export class Photo {
     return pixels;
   }
 
-  /** Bytes of the square at the model's size as JPEG. */
+  /** Bytes of the part at the model's size as JPEG. */
   async jpegBytes() {
-    const side = this.seen.width;
-    const canvas = new OffscreenCanvas(side, side);
+    const canvas = new OffscreenCanvas(this.seen.width, this.seen.height);
     canvas.getContext("2d").drawImage(this.seen, 0, 0);
     return (await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 })).size;
   }

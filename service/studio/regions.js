@@ -2,7 +2,9 @@
 
 import { bordersOf } from "./outline.js";
 import { rgb } from "./palette.js";
+import { scaledTo } from "./size.js";
 
+/** The longer one, in pixels. */
 const SIDE = 288;
 const LABEL_SHARE = 0.012;
 const LABEL_ROOM = 18;
@@ -27,17 +29,17 @@ function runsBetween(cells, side) {
 }
 
 /**
- * The token that holds most of each pixel, between the middles of the grid's cells: (side · side) numbers.
- * @param {import("./tokens.js").Tokens} tokens @param {number} side
+ * The token that holds most of each pixel, between the middles of the grid's cells, row by row.
+ * @param {import("./tokens.js").Tokens} tokens @param {import("./size.js").Size} size
  */
-function ownersOf({ localization, count, grid: [h, w] }, side) {
-  const owner = new Uint8Array(side * side);
-  const columns = runsBetween(w, side);
-  for (const row of runsBetween(h, side)) {
+function ownersOf({ localization, count, grid: [h, w] }, size) {
+  const owner = new Uint8Array(size.width * size.height);
+  const columns = runsBetween(w, size.width);
+  for (const row of runsBetween(h, size.height)) {
     for (const column of columns) {
       const corners = [row.first * w + column.first, row.first * w + column.second, row.second * w + column.first, row.second * w + column.second];
       const values = corners.map((cell) => localization.subarray(cell * count, (cell + 1) * count));
-      fillBlock(owner, side, values, contenders(values, count), { row, column, h, w });
+      fillBlock(owner, size, values, contenders(values, count), { row, column, h, w });
     }
   }
   return owner;
@@ -53,33 +55,33 @@ function contenders([a, b, c, d], count) {
 }
 
 /** The pixels between four cells. */
-function fillBlock(owner, side, [a, b, c, d], tokens, { row, column, h, w }) {
-  const along = (i, run, cells) => Math.max(0, ((i + 0.5) * cells) / side - 0.5 - run.first);
+function fillBlock(owner, { width, height }, [a, b, c, d], tokens, { row, column, h, w }) {
+  const along = (i, run, cells, length) => Math.max(0, ((i + 0.5) * cells) / length - 0.5 - run.first);
   for (let y = row.start; y < row.end; y++) {
     if (tokens.length === 1) {
-      owner.fill(tokens[0], y * side + column.start, y * side + column.end);
+      owner.fill(tokens[0], y * width + column.start, y * width + column.end);
       continue;
     }
-    const down = along(y, row, h);
+    const down = along(y, row, h, height);
     for (let x = column.start; x < column.end; x++) {
-      const across = along(x, column, w);
+      const across = along(x, column, w, width);
       let most = -1;
       for (const k of tokens) {
         const left = a[k] + (c[k] - a[k]) * down;
         const value = left + (b[k] + (d[k] - b[k]) * down - left) * across;
         if (value > most) {
           most = value;
-          owner[y * side + x] = k;
+          owner[y * width + x] = k;
         }
       }
     }
   }
 }
 
-/** What a token holds of a pixel, between the middles of the grid's cells. @param {import("./tokens.js").Tokens} tokens */
-function sharesIn({ localization, count, grid: [h, w] }) {
-  const along = (cells) => Float32Array.from({ length: SIDE }, (_, i) => Math.min(cells - 1, Math.max(0, ((i + 0.5) * cells) / SIDE - 0.5)));
-  const [across, down] = [along(w), along(h)];
+/** What a token holds of a pixel, between the middles of the grid's cells. @param {import("./tokens.js").Tokens} tokens @param {import("./size.js").Size} size */
+function sharesIn({ localization, count, grid: [h, w] }, { width, height }) {
+  const along = (cells, length) => Float32Array.from({ length }, (_, i) => Math.min(cells - 1, Math.max(0, ((i + 0.5) * cells) / length - 0.5)));
+  const [across, down] = [along(w, width), along(h, height)];
   return (k, x, y) => {
     const [u, v] = [across[x], down[y]];
     const [left, top] = [Math.floor(u), Math.floor(v)];
@@ -102,15 +104,19 @@ export class Regions {
   constructor(tokens) {
     this.tokens = tokens;
     this.count = tokens.count;
-    this.owner = ownersOf(tokens, SIDE);
-    this.canvas = new OffscreenCanvas(SIDE, SIDE);
+    const [height, width] = tokens.grid;
+    /** Of what is worked out here: the picture's shape. */
+    this.size = scaledTo({ width, height }, SIDE);
+    this.owner = ownersOf(tokens, this.size);
+    this.canvas = new OffscreenCanvas(this.size.width, this.size.height);
   }
 
   /** The token at a place. @param {number} x from 0 to 1 @param {number} y the same */
   at(x, y) {
-    const column = Math.min(SIDE - 1, Math.max(0, Math.floor(x * SIDE)));
-    const row = Math.min(SIDE - 1, Math.max(0, Math.floor(y * SIDE)));
-    return this.owner[row * SIDE + column];
+    const { width, height } = this.size;
+    const column = Math.min(width - 1, Math.max(0, Math.floor(x * width)));
+    const row = Math.min(height - 1, Math.max(0, Math.floor(y * height)));
+    return this.owner[row * width + column];
   }
 
   /**
@@ -134,7 +140,7 @@ export class Regions {
   }
 
   #fill(context, colours) {
-    const image = new ImageData(SIDE, SIDE);
+    const image = new ImageData(this.size.width, this.size.height);
     const pixels = new Uint32Array(image.data.buffer);
     for (let i = 0; i < pixels.length; i++) pixels[i] = colours[this.owner[i]];
     this.canvas.getContext("2d").putImageData(image, 0, 0);
@@ -142,7 +148,7 @@ export class Regions {
   }
 
   #outline(context, lit, only, unit) {
-    this.borders ??= bordersOf(this.owner, SIDE, sharesIn(this.tokens));
+    this.borders ??= bordersOf(this.owner, this.size, sharesIn(this.tokens, this.size));
     const [strong, others] = [new Path2D(), new Path2D()];
     for (const { tokens, path } of this.borders) (tokens.some((k) => lit.includes(k)) ? strong : others).addPath(path);
     const { width } = context.canvas;
@@ -165,8 +171,9 @@ export class Regions {
 
   /** Numbers in the middle of regions that have room for them. */
   #label(context, lit, unit) {
-    const scale = context.canvas.width / SIDE;
-    const size = Math.min(LABEL_PX * unit, context.canvas.width / 34);
+    const { canvas } = context;
+    const scale = canvas.width / this.size.width;
+    const size = Math.min(LABEL_PX * unit, Math.max(canvas.width, canvas.height) / 34);
     context.font = `600 ${Math.round(size)}px system-ui, sans-serif`;
     context.textAlign = "center";
     context.textBaseline = "middle";
@@ -193,20 +200,21 @@ export class Regions {
   }
 
   #findMiddles() {
+    const { width, height } = this.size;
     const sums = Array.from({ length: this.count }, () => ({ n: 0, x: 0, y: 0 }));
     for (let i = 0; i < this.owner.length; i++) {
       const sum = sums[this.owner[i]];
       sum.n += 1;
-      sum.x += i % SIDE;
-      sum.y += Math.floor(i / SIDE);
+      sum.x += i % width;
+      sum.y += Math.floor(i / width);
     }
-    const best = sums.map((sum, k) => ({ k, distance: Infinity, x: 0, y: 0, large: sum.n > LABEL_SHARE * SIDE * SIDE }));
-    for (let y = 4; y < SIDE - 4; y += 3) {
-      for (let x = 4; x < SIDE - 4; x += 3) {
-        const i = y * SIDE + x;
+    const best = sums.map((sum, k) => ({ k, distance: Infinity, x: 0, y: 0, large: sum.n > LABEL_SHARE * width * height }));
+    for (let y = 4; y < height - 4; y += 3) {
+      for (let x = 4; x < width - 4; x += 3) {
+        const i = y * width + x;
         const k = this.owner[i];
         // Inside, not on a border.
-        if ([i - 4, i + 4, i - 4 * SIDE, i + 4 * SIDE].some((near) => this.owner[near] !== k)) continue;
+        if ([i - 4, i + 4, i - 4 * width, i + 4 * width].some((near) => this.owner[near] !== k)) continue;
         const distance = (x - sums[k].x / sums[k].n) ** 2 + (y - sums[k].y / sums[k].n) ** 2;
         if (distance < best[k].distance) Object.assign(best[k], { distance, x, y });
       }

@@ -3,6 +3,7 @@
 import { Problem } from "./problem.js";
 import { byId, element, say } from "./element.js";
 import { fitToScreen } from "./canvas.js";
+import { sizeText } from "./size.js";
 
 /** @param {number} bytes */
 export function bytesText(bytes) {
@@ -80,11 +81,11 @@ export class Result {
     this.#divide();
     const jpeg = await photo.jpegBytes();
     if (photo !== this.studio.photo) return;
-    const side = `${manifest.image_size}\u00a0×\u00a0${manifest.image_size}`;
+    const size = sizeText(manifest.image_size).replaceAll(" ", "\u00a0");
     const facts = [
-      ["PSNR", "…", `unedited, against the photo at ${side}`, "psnr"],
+      ["PSNR", "…", `unedited, against the photo at ${size}`, "psnr"],
       ["Tokens", bytesText(tokens.bytes), `float32: ${tokens.count} × ${tokens.width} numbers ${bytesText(tokens.semantics.byteLength)}, places ${bytesText(tokens.localization.byteLength)}`, "token-bytes"],
-      ["As JPEG", bytesText(jpeg), `the photo at ${side}, quality 90`, "jpeg-bytes"],
+      ["As JPEG", bytesText(jpeg), `the photo at ${size}, quality 90`, "jpeg-bytes"],
       ["Your file", bytesText(photo.file.size), `${photo.size.join(" × ")} pixels`, "file-bytes"],
     ];
     byId("facts").replaceChildren(

@@ -5,10 +5,11 @@ import { Drawing, Photo, markOf, nameOf } from "./photo.js";
 import { Tokens } from "./tokens.js";
 import { isTokenFile, tokensIn } from "./tokenfile.js";
 import { sendable } from "./sendable.js";
+import { sizeOf } from "./size.js";
 
 /** @typedef {{photo: Photo, tokens: Tokens}} Seen */
-/** @typedef {{model: any, file: Blob | null, sample: string, fit: string, box?: string}} Wanted a model's manifest; no file for a sample; how it becomes
- *   square, and which part of it */
+/** @typedef {{model: any, file: Blob | null, sample: string, fit: string, box?: string}} Wanted a model's manifest; no file for a sample; how it gets
+ *   the model's shape, and which part of it */
 
 /** A name that nothing else has. */
 export function freshKey() {
@@ -62,7 +63,8 @@ export class Scene {
     if (id !== model.id) throw new Problem(`These tokens are of the model ${id}, not of ${model.id}.`);
     const { blob } = await api.reconstruct(tokens, [], model.name, signal);
     const side = model.image_size;
-    const source = { width: side, height: side, rectangle: [0, 0, side, side] };
+    const { width, height } = sizeOf(side);
+    const source = { width, height, rectangle: [0, 0, width, height] };
     const photo = new Photo({ file, sent: blob, name: nameOf(file), sample: "", fit: "crop", mark: await markOf(file), source, side, ofTokens: true });
     await photo.wake();
     return { photo, tokens };

@@ -10,7 +10,7 @@ import { sendable } from "./sendable.js";
 import { Regions } from "./regions.js";
 import { firstOf, vectorsOf } from "./embedding.js";
 import { SAMPLES } from "./samples.js";
-import { THUMB, drawThumb, outline } from "./thumb.js";
+import { THUMB, drawSmall, outline, thumbOf } from "./thumb.js";
 
 const CALLED = 7; // results in the call that is shown
 const LIT = 12; // results on which the found token's region is drawn
@@ -19,7 +19,7 @@ const LIT = 12; // results on which the found token's region is drawn
  * @typedef {object} Item a photo to search
  * @property {File} file
  * @property {string} sample its name among the samples, or ""
- * @property {string} seenAs by which model, and how it became square: what the vectors come from
+ * @property {string} seenAs by which model, and how it got its shape: what the vectors come from
  * @property {Map<string, Float32Array | null>} vectors by their pooling: D or r × D numbers, null where the file can't be read
  * @property {import("./tokens.js").Tokens | null} tokens fetched for the best results only
  * @property {HTMLCanvasElement} canvas
@@ -173,8 +173,7 @@ export class Search {
     const tokens = Array.from({ length: studio.tokens.count }, (_, k) => element("option", { value: String(k) }, `token ${k}`));
     this.by.replaceChildren(element("option", { value: "photo" }, "the whole photo"), ...tokens);
     this.by.value = studio.selected === null ? "photo" : String(studio.selected);
-    const context = this.query.getContext("2d");
-    context.drawImage(studio.photo.view, 0, 0, THUMB, THUMB);
+    drawSmall(this.query, studio.photo.view);
     this.regions = new Regions(studio.tokens);
     if (studio.selected !== null) outline(this.query, this.regions, studio.selected, studio.selected);
     if (this.#items.length && this.#all.some((item) => !this.#has(item, this.#pooling))) void this.#embed();
@@ -282,8 +281,9 @@ export class Search {
 
   /** Draw a photo again, without light on it. What the browser can't read has no picture. @param {any} item */
   async #draw(item) {
-    if (item.thumb) return item.canvas.getContext("2d").drawImage(item.thumb, 0, 0);
-    item.thumb = await drawThumb(item.canvas, item.file, item.seenAs.split(" ")[1]).catch(() => null);
+    const [model, fit] = item.seenAs.split(" ");
+    item.thumb ??= await thumbOf(item.file, fit, this.studio.models.named(model).image_size).catch(() => null);
+    if (item.thumb) drawSmall(item.canvas, item.thumb);
   }
 
   /** Draw where the found token is. */

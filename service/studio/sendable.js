@@ -1,8 +1,9 @@
 // A photo as it is sent: no larger than a model needs, in a format that the service reads.
 
 import { decoded } from "./decoded.js";
+import { sizeOf } from "./size.js";
 
-/** Sides of the model's square that are sent: what is lost by sending no more is no level in what the model sees. */
+/** Times the model's longer side that the shorter one is sent: what is lost by sending no more is no level in what the model sees. */
 const MARGIN = 4;
 const SMALL_BYTES = 100e3;
 const QUALITY = 0.95;
@@ -10,15 +11,16 @@ const READ = new Set(["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"].map((
 
 /**
  * What to send of a file: the file itself where it is small, or where this browser can't read it.
- * @param {Blob} file @param {number} side the model's
+ * @param {Blob} file @param {import("./size.js").ImageSize} size the model's
  * @returns {Promise<Blob>}
  */
-export async function sendable(file, side) {
+export async function sendable(file, size) {
   const isRead = READ.has(file.type);
   if (isRead && file.size <= SMALL_BYTES) return file;
   const whole = await decoded(file).catch(() => null);
   if (!whole) return file;
-  const scale = Math.min(1, (MARGIN * side) / Math.min(whole.width, whole.height));
+  const { width, height } = sizeOf(size);
+  const scale = Math.min(1, (MARGIN * Math.max(width, height)) / Math.min(whole.width, whole.height));
   const small = isRead && scale === 1 ? file : await encoded(whole, scale);
   whole.close();
   return isRead && small.size >= file.size ? file : small;

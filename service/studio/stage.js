@@ -4,6 +4,7 @@ import { byId, element, say } from "./element.js";
 import { fitToScreen } from "./canvas.js";
 import { FITS } from "./photo.js";
 import { Regions } from "./regions.js";
+import { sizeOf } from "./size.js";
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -40,6 +41,7 @@ export class Stage {
     this.brush = byId("brush");
     fitToScreen(byId("photo"), () => this.#drawPhoto());
     fitToScreen(this.overlay, () => this.#draw());
+    for (const kind of ["models", "photo"]) studio.addEventListener(kind, () => this.#shape());
     studio.addEventListener("photo", () => this.#showPhoto());
     studio.addEventListener("tokens", () => {
       this.regions = new Regions(studio.edited.tokens);
@@ -71,6 +73,12 @@ export class Stage {
     return inside && this.regions ? this.regions.at((x - box.left) / box.width, (y - box.top) / box.height) : null;
   }
 
+  /** Give both pictures the model's shape. */
+  #shape() {
+    const { width, height } = sizeOf(this.studio.manifest.image_size);
+    byId("view-edit").style.setProperty("--shape", String(width / height));
+  }
+
   #use(tool) {
     this.#tool = tool;
     this.#cursor = null;
@@ -97,13 +105,13 @@ export class Stage {
   }
 
   #showCaption() {
-    const { photo, tokens } = this.studio;
+    const { photo } = this.studio;
     const { photo: opening, share } = this.studio.arrivals;
     byId("picture-frame").setAttribute("aria-busy", String(Boolean(opening)));
     if (opening && !share) say(`Opening ${opening}…`);
     if (!photo) byId("waiting").textContent = opening ? "Opening…" : "Nothing to show yet.";
     byId("waiting").hidden ||= photo !== null && Boolean(opening);
-    byId("fit-label").hidden = !photo || tokens.source.width === tokens.source.height;
+    byId("fit-label").hidden = !photo || photo.fits;
     byId("fit").value = photo?.fit ?? "crop";
     const size = photo && `${photo.name} · ${photo.size.join(" × ")}`;
     byId("source-size").title = photo?.name ?? "";

@@ -81,7 +81,7 @@ export class Studio extends EventTarget {
     return this.model === this.models.default ? "" : this.model;
   }
 
-  /** How the photo becomes square, for calls; "" for the default way. */
+  /** How the photo gets the model's shape, for calls; "" for the default way. */
   get namedFit() {
     return this.photo.fit === "crop" ? "" : this.photo.fit;
   }

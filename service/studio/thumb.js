@@ -1,26 +1,35 @@
-// A photo of a search as a small square, with light on what was found.
+// A photo of a search, small, with light on what was found.
 
 import { Regions } from "./regions.js";
 import { colour } from "./palette.js";
 import { decoded } from "./decoded.js";
-import { squareOf } from "./photo.js";
+import { partOf } from "./photo.js";
+import { scaledTo, sizeOf } from "./size.js";
 
-/** Its side in pixels. */
+/** Its longer side in pixels. */
 export const THUMB = 200;
 
+/** Draw a picture of a model's shape, which the canvas takes on. @param {HTMLCanvasElement} canvas @param {ImageBitmap} picture */
+export function drawSmall(canvas, picture) {
+  Object.assign(canvas, scaledTo(picture, THUMB));
+  canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+}
+
 /**
- * The square that the model sees.
- * @param {HTMLCanvasElement} canvas @param {Blob} file @param {string} fit how it becomes square
- * @returns {Promise<ImageBitmap>} the same, to draw it again
+ * What a model sees of a file.
+ * @param {Blob} file @param {string} fit how it gets the model's shape @param {import("./size.js").ImageSize} size the model's
+ * @returns {Promise<ImageBitmap>}
  */
-export async function drawThumb(canvas, file, fit) {
+export async function thumbOf(file, fit, size) {
   const whole = await decoded(file);
   const { width, height } = whole;
-  const side = fit === "pad" ? Math.max(width, height) : Math.min(width, height);
-  const cut = fit === "stretch" ? [0, 0, width, height] : [(width - side) / 2, (height - side) / 2, side, side];
-  const small = await squareOf(whole, cut, THUMB);
+  const shape = sizeOf(size);
+  const aspect = shape.width / shape.height;
+  const choose = fit === "pad" ? Math.max : Math.min;
+  const [across, down] = fit === "stretch" ? [width, height] : [choose(width, height * aspect), choose(height, width / aspect)];
+  const cut = [(width - across) / 2, (height - down) / 2, across, down];
+  const small = await partOf(whole, cut, scaledTo(shape, THUMB));
   whole.close();
-  canvas.getContext("2d").drawImage(small, 0, 0);
   return small;
 }
 

@@ -3,6 +3,7 @@
 import { Strip } from "./strip.js";
 import { byId, say } from "./element.js";
 import { makeCarriable } from "./carry.js";
+import { scaledTo } from "./size.js";
 
 /** Both rows, and what happens when a token is carried to another place. */
 export class Tray {
@@ -38,7 +39,9 @@ export class Tray {
     byId("second-shown").hidden = !second;
     if (!second) return;
     this.foreign.show(second.tokens, second.photo);
-    byId("second-photo").getContext("2d").drawImage(second.photo.view, 0, 0, 160, 160);
+    const canvas = byId("second-photo");
+    Object.assign(canvas, scaledTo(second.photo.view, 160));
+    canvas.getContext("2d").drawImage(second.photo.view, 0, 0, canvas.width, canvas.height);
     byId("second-photo").setAttribute("aria-label", `Second photo: ${second.photo.name}`);
   }
 

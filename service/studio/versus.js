@@ -1,6 +1,7 @@
 // Two pictures of one photo against each other: a slider between them, and where they differ.
 
 import { element } from "./element.js";
+import { areAlike, scaledTo } from "./size.js";
 
 const SIDE = 480;
 
@@ -33,8 +34,14 @@ export class Versus {
 
   /** Show two pictures. @param {ImageBitmap} left @param {ImageBitmap} right @returns {string} how far they are apart, in words */
   show(left, right) {
-    this.node.hidden = false;
-    [right, left].forEach((bitmap, i) => this.pictures[i].getContext("2d").drawImage(bitmap, 0, 0, SIDE, SIDE));
+    this.node.hidden = !areAlike(left, right);
+    if (this.node.hidden) return "The models draw pictures of different shapes.";
+    const size = scaledTo(left, SIDE);
+    this.frame.style.setProperty("--shape", String(size.width / size.height));
+    [right, left].forEach((bitmap, i) => {
+      Object.assign(this.pictures[i], size);
+      this.pictures[i].getContext("2d").drawImage(bitmap, 0, 0, size.width, size.height);
+    });
     const comparable = left.width === right.width;
     this.difference.parentElement.hidden = !comparable;
     return comparable ? this.#compare(left, right) : "The models draw at different sizes.";
@@ -59,7 +66,7 @@ export class Versus {
     this.difference.hidden = !most;
     const image = new ImageData(left.width, left.height);
     levels.forEach((level, i) => image.data.set([level, level, level].map((value) => (255 * value) / (most || 1)).concat(255), 4 * i));
-    this.difference.width = this.difference.height = left.width;
+    Object.assign(this.difference, { width: left.width, height: left.height });
     this.difference.getContext("2d").putImageData(image, 0, 0);
     this.legend.textContent = most ? `Where they differ: white is ${most} of 255 levels.` : "They differ nowhere.";
     if (!most) return "The two reconstructions are the same.";

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image
 from service.client import StellarClient
 from service.tokens.pooling import normalized
 from tests.service.fleet.cluster import cluster_of
+from tests.service.photos import encoded, pixels_of
 from tests.service.server import Server, running
 from tests.service.toy import results, write_toy
 
@@ -21,16 +21,6 @@ pytestmark = pytest.mark.long
 GRID = (3, 2)
 SEEN = np.random.default_rng(3).integers(0, 256, (12, 8, 3), dtype=np.uint8)
 """No part of it is like another."""
-
-
-def png_of(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def pixels_of(data: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
 @pytest.fixture(scope="module", params=["alone", "through Redis"])
@@ -50,7 +40,7 @@ def test_its_answers_are_those_of_plain_formulas(service: Server) -> None:
     """To a picture that is wider, of which it sees the middle."""
     wide = np.zeros((12, 20, 3), np.uint8)
     wide[:, 6:14] = SEEN
-    sent = {"image": png_of(wide)}
+    sent = {"image": encoded(Image.fromarray(wide), "PNG")}
     expected = {name: array[0] for name, array in results(SEEN[None]).items()}
 
     [item] = service.client.post("/embed", files=sent).json()["data"]
