@@ -98,7 +98,7 @@ def _answer(name: str, array: np.ndarray[Any, Any]) -> Any:
 def main() -> None:
     decoder = Decoder.from_environment()
     values = {
-        "side": decoder.side,
+        "side": decoder.size[0],
         "width": decoder.manifest.width,
         "max_batch": decoder.settings.max_batch,
         "decode_threads": decoder.settings.decode_threads,
