@@ -27,7 +27,7 @@ class MaskDraws(NamedTuple):
     center_y: Int[Tensor, " V"]
     """Its row."""
     spread: Float[Tensor, " V"]
-    """Deviation of the cluster, in sides of the grid."""
+    """Deviation of the cluster, as a share of the grid's longer side."""
     block: Float[Tensor, " V"]
     """Uniform in [0, 1); the view's patches cluster where this is below a half."""
 

@@ -18,7 +18,7 @@ from training.evaluation.linear_probe import linear_probe
 
 NEIGHBOURS = 20
 RAW_SIDE = 32
-"""Pixels are compared where the short side has 32, or at the model's size if that is smaller."""
+"""Pixels are compared where the longer side has 32, or at the model's size if that is smaller."""
 
 
 def labelled_semantics(model: Stellar, untrained: Stellar, pictures: Path) -> dict[str, float]:
@@ -33,8 +33,8 @@ def labelled_semantics(model: Stellar, untrained: Stellar, pictures: Path) -> di
         known, asked = extract(judged, pictures / "train"), extract(judged, pictures / "test")
         for judge, rates in accuracies(known, asked).items():
             figures |= {f"{judge}_{kind}{suffix}": rate for kind, rate in rates.items()}
-    scale = min(1, RAW_SIDE / min(model.config.size))
-    height, width = (round(scale * side) for side in model.config.size)
+    scale = min(1, RAW_SIDE / max(model.config.size))
+    height, width = (max(1, round(scale * side)) for side in model.config.size)
     raw_known, raw_asked = (raw_pixels(pictures / part, (height, width)) for part in ("train", "test"))
     for judge, rate in _judged(known, asked, raw_known, raw_asked).items():
         figures[f"{judge}_pixels"] = rate
