@@ -7,7 +7,15 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from service.tokens.pooling import Pooled, Pooling
 from service.tokens.size import image_size, sides
@@ -79,6 +87,16 @@ class Manifest(BaseModel):
     limits: Limits
     opset: int
     exporter: dict[str, str]
+
+    @model_validator(mode="after")
+    def _patches_fill_the_picture(self) -> Manifest:
+        """A grid that lies on its side would move every token."""
+        if tuple(self.patch_size * each for each in self.grid) != self.size:
+            raise ValueError(
+                f"grid: expected rows and columns that give {self.size} pixels with patches of "
+                f"{self.patch_size}, got {self.grid}"
+            )
+        return self
 
     @property
     def id(self) -> str:

@@ -66,6 +66,13 @@ def test_wrong_hash_is_refused(toy: Path) -> None:
         read_bundle(toy)
 
 
+def test_grid_that_lies_on_its_side_is_refused(tmp_path: Path) -> None:
+    toy = write_toy(tmp_path / "toy", patches=(3, 2))
+    rewrite(toy, grid=[2, 3])
+    with pytest.raises(BundleError, match=r"grid: expected rows and columns that give \(\d+, \d+\) pixels"):
+        read_bundle(toy)
+
+
 @pytest.mark.parametrize("change", [{"version": "0" * 12}, {"precision": "int8"}])
 def test_version_of_another_content_is_refused(toy: Path, change: dict[str, str]) -> None:
     """Caches and tables go by it, so that two contents of one version would be mixed."""

@@ -191,7 +191,10 @@ def test_missing_provider_is_replaced_where_that_is_allowed(toy_models: Path) ->
             r"reference.safetensors: semantics: expected float32 \[2, 5, 4\], got float32 \[2, 3, 4\]",
         ),
         ({"width": 6}, r"reference.safetensors: semantics: expected float32 \[2, 3, 6\]"),
-        ({"grid": [3, 2]}, r"localization: expected float32 \[2, 6, 3\], got float32 \[2, 4, 3\]"),
+        (
+            {"patch_size": 2, "grid": [4, 4]},
+            r"localization: expected float32 \[2, 16, 3\], got float32 \[2, 4, 3\]",
+        ),
         ({"image_size": 12, "grid": [3, 3]}, r"image: expected uint8 \[2, 12, 12, 3\], got uint8 \[2, 8, 8"),
     ],
 )
