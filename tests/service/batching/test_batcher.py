@@ -259,8 +259,9 @@ def test_thread_that_was_busy_last_is_called_first() -> None:
 
     async def work(bench: Bench) -> None:
         for _ in range(8):
+            while len(bench.batcher._idle) < 3:
+                await asyncio.sleep(0.001)
             await bench.submit(make)
-            await asyncio.sleep(0.01)  # until the thread has fallen idle
         assert len(set(names)) == 1
 
     run(work, threads=3)
