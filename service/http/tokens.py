@@ -40,6 +40,11 @@ def read_tokens(
     if (largest := np.abs(semantics).max()) > LARGEST:
         raise BadTokens(f"semantics: expected numbers of at most {LARGEST:.0f}, got {largest:g}.")
     localization = _array("localization", arrays["localization"], (n, r))
+    shape = _shape(arrays["localization"])
+    # As many patches in other rows would be a scrambled picture.
+    if len(shape) > 2 and shape[-2] != n and shape[-3:-1] != manifest.grid:
+        (h, w), (rows, columns) = manifest.grid, shape[-3:-1]
+        raise BadTokens(f"localization: expected {h} rows of {w} patches, got {rows} of {columns}.")
     if len(semantics) != len(localization):
         raise BadTokens(f"tokens: {len(semantics)} semantics for {len(localization)} localizations.")
     limit_images(len(semantics), max_images)
@@ -63,6 +68,13 @@ def _arrays(data: bytes, most: int) -> dict[str, Any]:
         return dict(load_arrays(data))
     except ValueError as error:
         raise BadTokens(f"tokens: {error}.") from None
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Of an array, or of an evenly nested list; none of base64."""
+    if isinstance(value, np.ndarray):
+        return value.shape
+    return (len(value), *_shape(value[0])) if isinstance(value, list) else ()
 
 
 def _array(name: str, value: Any, shape: tuple[int, int]) -> Floats:

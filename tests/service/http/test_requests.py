@@ -19,6 +19,7 @@ from service.http.documents import PIECE_BYTES
 from service.http.tokens import read_tokens
 from service.runtime.bundle import Manifest, read_bundle
 from service.tokens.token_file import compact
+from tests.service.toy import write_toy
 
 SOURCE = np.random.default_rng(0)
 S = SOURCE.normal(size=(2, 3, 4)).astype(np.float32)
@@ -67,6 +68,15 @@ def test_rows_may_hold_the_largest_numbers(manifest: Manifest) -> None:
 def test_more_token_sets_than_allowed_are_refused(manifest: Manifest) -> None:
     with pytest.raises(TooManyImages):
         read_tokens({"semantics": S.tolist(), "localization": L.tolist()}, manifest, 1)
+
+
+@pytest.mark.parametrize("write", [save, lambda arrays: {k: v.tolist() for k, v in arrays.items()}])
+def test_tokens_of_a_picture_that_lies_on_its_side_are_refused(tmp_path: Path, write: Any) -> None:
+    """They are as many numbers."""
+    tall = read_bundle(write_toy(tmp_path / "tall", patches=(3, 2))).manifest
+    wide = write({"semantics": S[0], "localization": np.ones((2, 3, 3), np.float32)})
+    with pytest.raises(BadTokens, match="localization: expected 3 rows of 2 patches, got 2 of 3"):
+        read_tokens(wide, tall, 1)
 
 
 ONES = np.ones((4, 3))
