@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
@@ -101,13 +100,13 @@ class StellarConfig:
         return self.grid[0] * self.grid[1]
 
 
-def _image_size(given: int | Sequence[int]) -> ImageSize:
+def _image_size(given: object) -> ImageSize:
     """What was given, of a square as one number. Raises `ValueError`."""
-    numbers = given if isinstance(given, list | tuple) else (given,)
-    if len(numbers) > 2 or not all(isinstance(side, int) and 1 <= side <= MAX_SIZE for side in numbers):
-        also = " or two such, height and width" if len(numbers) > 1 else ""
+    size = image_size(given)
+    if not all(1 <= side <= MAX_SIZE for side in sides(size)):
+        also = "" if isinstance(given, int) else " or two such, height and width"
         raise ValueError(f"image_size: expected an integer from 1 to {MAX_SIZE}{also}, got {given!r}")
-    return image_size(given)
+    return size
 
 
 def _base(num_sparse_tokens: int) -> StellarConfig:

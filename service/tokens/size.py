@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 ImageSize: TypeAlias = int | tuple[int, int]
@@ -14,9 +13,11 @@ def sides(size: ImageSize) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
-def image_size(size: int | Sequence[int]) -> ImageSize:
+def image_size(size: object) -> ImageSize:
     """What was given, of a square as one number. Raises `ValueError` where it is not one number or two."""
-    if isinstance(size, int):
-        return size
-    height, width = size
-    return height if height == width else (height, width)
+    match size:
+        case int():
+            return size
+        case [int(height), int(width)]:
+            return height if height == width else (height, width)
+    raise ValueError(f"image_size: expected an integer, or two, height and width, got {size!r}")

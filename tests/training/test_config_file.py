@@ -163,3 +163,12 @@ def test_a_run_of_before_the_reference_had_a_setting_goes_on_with_a_crop_of_its_
     assert load_config(tmp_path).training.reference_crop == "first_masked"
     path.write_text(path.read_text().replace('reference_crop = "first_masked"', ""))
     assert load_config(tmp_path).training.reference_crop == "own"
+
+
+@pytest.mark.parametrize("size", ["[32]", "[32, 32, 32]", "32.5", "'32'"])
+def test_a_picture_size_in_a_saved_run_that_is_none_is_refused(tmp_path: Path, size: str) -> None:
+    save_config(RUN, tmp_path)
+    path = tmp_path / "config.toml"
+    path.write_text(path.read_text().replace("\nimage_size = 32\n", f"\nimage_size = {size}\n"))
+    with pytest.raises(ValueError, match="image_size: expected an integer, or two, height and width, got"):
+        load_config(tmp_path)
