@@ -73,7 +73,7 @@ def _arrays(data: bytes, most: int) -> dict[str, Any]:
 def _shape(value: Any) -> tuple[int, ...]:
     """Of an array, or of an evenly nested list; none of base64."""
     if isinstance(value, np.ndarray):
-        return value.shape
+        return tuple(value.shape)
     return (len(value), *_shape(value[0])) if isinstance(value, list) else ()
 
 
