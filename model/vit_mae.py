@@ -18,8 +18,16 @@ def load_vit_mae(path: str | Path, model: Stellar) -> None:
     Sparse tokens, factorization, decoder and heads keep their values. transformers 4 and 5 names are
     understood, with and without the `vit.` prefix.
 
-    Raises `CheckpointError` for a missing or unknown key or a wrong shape, and `FileNotFoundError`.
+    Raises `CheckpointError` for a missing or unknown key or a wrong shape, `ValueError` where the model's
+    pictures are no squares, and `FileNotFoundError`.
     """
+    height, width = model.config.size
+    if height != width:
+        # As many patches in other rows would fit, and all positions be wrong.
+        raise ValueError(
+            f"vit_mae: a ViT-MAE's pictures are squares; got image_size {height} × {width}: begin with a "
+            "square, and go on from its checkpoint by --init"
+        )
     found = {
         version_4_name(f"encoder.{name.removeprefix('vit.')}"): tensor
         for name, tensor in read_tensors(path).items()

@@ -59,3 +59,9 @@ def test_what_does_not_fit_is_named_and_changes_nothing(fixtures: Path, tmp_path
     with pytest.raises(CheckpointError, match=r"unknown key encoder\.extra; missing key vit\."):
         load_vit_mae(tmp_path / "mae.safetensors", model)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_positions_of_a_square_are_not_taken_for_another_shape_s_of_as_many_patches(fixtures: Path) -> None:
+    model = Stellar(get_preset("debug", image_size=(16, 64)))
+    with pytest.raises(ValueError, match="are squares; got image_size 16 × 64"):
+        load_vit_mae(fixtures / "vit-mae.weights.safetensors", model)
