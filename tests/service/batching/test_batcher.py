@@ -17,6 +17,7 @@ from service.batching.pool import Pool
 from service.errors import CorruptImage, DeadlineExceeded, InternalError, QueueFull
 from service.runtime.engine import Arrays, Stage
 from service.watch.metrics import Metrics
+from tests.service.fleet.cluster import wait_until
 
 BAD = 13.0
 
@@ -259,8 +260,7 @@ def test_thread_that_was_busy_last_is_called_first() -> None:
 
     async def work(bench: Bench) -> None:
         for _ in range(8):
-            while len(bench.batcher._idle) < 3:
-                await asyncio.sleep(0.001)
+            await asyncio.to_thread(wait_until, lambda: len(bench.batcher._idle) == 3)
             await bench.submit(make)
         assert len(set(names)) == 1
 
