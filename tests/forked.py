@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -86,7 +87,7 @@ def _stem(modules: tuple[str, ...]) -> tuple[socket.socket, subprocess.Popen[byt
 
 def _asked(requests: socket.socket) -> Any:
     """What to run, told in each process that is forked; None where nobody asks any more."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait
+    signal.signal(signal.SIGCHLD, _reap)
     while True:
         request, files, _, _ = socket.recv_fds(requests, MAX_REQUEST_BYTES, 3)
         if not request or os.fork() == 0:
@@ -107,6 +108,13 @@ def _asked(requests: socket.socket) -> Any:
         os.close(file)
     os.close(status)
     return json.loads(request)
+
+
+def _reap(*_: object) -> None:
+    """Those that waited for a command; what it took of the processors is then theirs, and of this one."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _main(requests: int, *modules: str) -> None:
