@@ -113,6 +113,11 @@ def _seen(answer: Tensor, size: tuple[int, int]) -> Seen:
         return Seen(answer.mean(dim=(2, 3)), answer)
     shape = [side // math.gcd(*size) for side in size]
     times = math.isqrt(answer.shape[1] // math.prod(shape))
+    if not times:
+        raise ValueError(
+            f"expected tokens on a grid in the shape of {size[0]} × {size[1]} pixels, "
+            f"got {answer.shape[1]}: choose a size that its patches divide"
+        )
     h, w = (times * side for side in shape)
     first = answer.shape[1] - h * w
     patches = answer[:, first:]

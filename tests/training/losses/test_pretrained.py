@@ -100,6 +100,11 @@ def test_a_file_that_is_no_onnx_graph_is_refused(tmp_path: Path) -> None:
         pretrained(str(path))
 
 
+def test_a_grid_in_another_shape_than_the_pictures_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"in the shape of 36 × 20 pixels, got \d+: choose a size that"):
+        of_ours("patch_teacher", size=(36, 20))
+
+
 def test_pictures_of_a_size_that_it_does_not_take_are_refused(onnx_teacher: Path) -> None:
     with pytest.raises(ValueError, match=r"takes no pictures of 24 pixels \(distillation.size\): "):
         pretrained(str(onnx_teacher), size=24)
