@@ -34,6 +34,8 @@ FLAGS = [
     f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
 ]
 WINDOW: ViewportSize = {"width": 1440, "height": 1000}
+SETTINGS: dict[str, Any] = {"viewport": WINDOW, "reduced_motion": "reduce"}
+"""Of a visit: without transitions, of which every frame is drawn by a processor here. Firefox shows them."""
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 """The first draws the same pages without a window around them, which takes processors a quarter less."""
 
@@ -81,7 +83,7 @@ def visit(browser: Browser) -> Visit:
 
     @contextmanager
     def open_tab(server: Server, **options: Any) -> Iterator[Visitor]:
-        with browser.new_context(**{"viewport": WINDOW, **options}) as context:
+        with browser.new_context(**SETTINGS | options) as context:
             visitor = Visitor(context, server)
             yield visitor
             assert visitor.errors == []
@@ -92,7 +94,7 @@ def visit(browser: Browser) -> Visit:
 @pytest.fixture(scope="package")
 def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
     """A browser whose cache has seen the studio, with a tab that keeps the process of the others' pages."""
-    with browser.new_context(viewport=WINDOW) as context:
+    with browser.new_context(**SETTINGS) as context:
         context.new_page().goto(f"{server.url}/healthz/live")
         yield context
 
