@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from service.client import AsyncStellarClient, ImageTokens, Picture, StellarClient, StellarError
+from tests.service.fleet.cluster import free_port
 from tests.service.photos import plain
 from tests.service.server import Server, running
 
@@ -122,12 +123,11 @@ def test_overload_that_lasts_ends_the_stream_and_blames_no_picture(narrow: Serve
 
 
 def test_a_service_that_starts_is_waited_for(toy_models: Path, tmp_path: Path) -> None:
-    with (
-        Server(tmp_path / "log", {}, "--models", str(toy_models)) as starting,
-        StellarClient(starting.url, retries=20) as client,
-    ):
+    port = free_port()
+    with StellarClient(f"http://127.0.0.1:{port}", retries=20) as client:
         assert not client.ready()
-        assert client.embed(QUICK).shape == (4,)
+        with Server(tmp_path / "log", {}, "--models", str(toy_models), port=port):
+            assert client.embed(QUICK).shape == (4,)
 
 
 def test_asyncio_streams_can_be_left_and_cancelled(server: Server, photo: bytes) -> None:
