@@ -12,6 +12,7 @@ import pytest
 
 from service.settings import BUNDLED_MODELS
 from tests.service.server import Server, running
+from tests.service.toy import write_toy
 
 ENCODED = 'stellar_images_total{model="stellar-tiny",stage="encode"}'
 
@@ -169,10 +170,11 @@ def test_a_bad_setting_stops_the_start(
 
 
 def test_live_answers_while_models_load(tmp_path: Path) -> None:
-    with Server(tmp_path / "log", {"STELLAR_MAX_BATCH": "32"}) as server:
+    write_toy(tmp_path / "models" / "toy", darkest=255)  # slow to load
+    with Server(tmp_path / "log", {}, "--models", str(tmp_path / "models")) as server:
         server.wait_until(lambda: server.answers("/healthz/live", 200))
         detail = server.client.get("/healthz/ready").json()["detail"]
-        assert re.fullmatch(r"(the models are|stellar-tiny is) loading, for \d+ s so far", detail)
+        assert re.fullmatch(r"(the models are|toy is) loading, for \d+ s so far", detail)
         server.wait_until(lambda: server.answers("/healthz/ready", 200))
 
 
