@@ -77,12 +77,9 @@ class Process:
         self.process.send_signal(number)
 
     def send_early(self, number: signal.Signals) -> None:
-        """Send a signal as soon as the process ignores it, or hears it where that was missed."""
+        """Send a signal as soon as the process ignores it, long before it is ready."""
         status = Path(f"/proc/{self.process.pid}/status")
-        while not any(
-            int(mask, 16) & 1 << (number - 1)
-            for mask in re.findall(r"Sig(?:Ign|Cgt):\s+(\w+)", status.read_text())
-        ):
+        while not int(re.findall(r"SigIgn:\s+(\w+)", status.read_text())[0], 16) & 1 << (number - 1):
             assert self.process.poll() is None, self.log
             time.sleep(0.001)
         self.send(number)
