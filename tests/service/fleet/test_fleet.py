@@ -346,7 +346,8 @@ def test_worker_answers_probes_and_ends_while_its_models_load(tmp_path: Path, nu
 
 
 def test_hang_up_before_a_worker_reads_its_models_ends_nothing(cluster: Cluster) -> None:
-    worker = WorkerProcess(cluster.folder / "log", cluster.settings)
+    slowly = ("-c", "from service.cli import app; app()", "worker")  # it imports for itself what it needs
+    worker = WorkerProcess(cluster.folder / "log", cluster.settings, command=slowly)
     cluster.workers.append(worker)
     worker.send_early(signal.SIGHUP)
     wait_until(lambda: worker.ready)

@@ -203,7 +203,8 @@ def test_failed_start_is_mended_without_a_restart(models: Path, tmp_path: Path) 
 
 
 def test_hang_up_before_the_start_is_over_ends_nothing(models: Path, tmp_path: Path) -> None:
-    with Server(tmp_path / "log", {}, "--models", str(models)) as server:
+    slowly = ("-c", "from service.cli import app; app()", "serve")  # it imports for itself what it needs
+    with Server(tmp_path / "log", {}, "--models", str(models), command=slowly) as server:
         server.send_early(signal.SIGHUP)
         server.wait_until(lambda: server.answers("/healthz/ready", 200))
         rewrite(models / "toy", seed=AFTER)
