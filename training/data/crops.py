@@ -34,13 +34,9 @@ class Boxes(NamedTuple):
 
 
 def draw_boxes(
-    aspect: Float[Tensor, " B"],
-    num_views: int,
-    scale: tuple[float, float],
-    draws: Draws,
-    view_aspect: float = 1.0,
+    aspect: Float[Tensor, " B"], num_views: int, scale: tuple[float, float], draws: Draws
 ) -> Boxes:
-    """Draw crops of pictures whose width over height is `aspect`, for views whose own is `view_aspect`.
+    """Draw crops of pictures whose width over height is `aspect` times that of their views.
 
     The share of the picture's area is uniform in `scale`, a crop's own width over height log-uniform in
     [3/4, 4/3] of its view's; where such a box sticks out of the picture, it is shrunk until it fits.
@@ -48,7 +44,7 @@ def draw_boxes(
     area = draws.uniform(num_views, low=scale[0], high=scale[1])
     # The crop's shape relative to the picture's: 1 is the picture's own.
     low, high = (math.log(bound) for bound in ASPECT_RANGE)
-    relative = draws.uniform(num_views, low=low, high=high).exp() * view_aspect / aspect[:, None]
+    relative = draws.uniform(num_views, low=low, high=high).exp() / aspect[:, None]
     area = torch.minimum(area, torch.minimum(relative, 1 / relative))
     width, height = (area * relative).sqrt(), (area / relative).sqrt()
     left, top = draws.uniform(num_views) * (1 - width), draws.uniform(num_views) * (1 - height)

@@ -51,11 +51,11 @@ def make_views(
     pictures, strength = pixels.float() / 255, config.colour_strength
     num_masked, num_local = config.num_masked_views, config.num_local_crops
     shared = num_masked > 0 and config.reference_crop == "first_masked"
-    shape = width / height
-    cuts = _draw_cuts(aspect, num_masked if shared else 1, config.global_scale, draws, shape)
+    relative = aspect / (width / height)  # to that of global views
+    cuts = _draw_cuts(relative, num_masked if shared else 1, config.global_scale, draws)
     reference, taught = _reference(pictures, cuts.first(), size, config, draws)
     if not shared:
-        cuts = _draw_cuts(aspect, num_masked, config.global_scale, draws, shape)
+        cuts = _draw_cuts(relative, num_masked, config.global_scale, draws)
     masked = _crops(pictures, cuts, size, strength, draws)
     cuts = _draw_cuts(aspect, num_local, config.local_scale, draws)
     local = _crops(pictures, cuts, sides(config.local_size), strength, draws)
@@ -73,14 +73,8 @@ class Cuts(NamedTuple):
         return Cuts(crops.Boxes(*(side[:, :1] for side in self.boxes)), self.mirrored[:, :1])
 
 
-def _draw_cuts(
-    aspect: Float[Tensor, " B"],
-    num_views: int,
-    scale: tuple[float, float],
-    draws: Draws,
-    view_aspect: float = 1.0,
-) -> Cuts:
-    return Cuts(crops.draw_boxes(aspect, num_views, scale, draws, view_aspect), draws.chance(num_views))
+def _draw_cuts(aspect: Float[Tensor, " B"], num_views: int, scale: tuple[float, float], draws: Draws) -> Cuts:
+    return Cuts(crops.draw_boxes(aspect, num_views, scale, draws), draws.chance(num_views))
 
 
 def _reference(

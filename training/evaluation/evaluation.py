@@ -1,6 +1,7 @@
 """What a model is worth: reconstruction and edits on photos, kNN on labelled drawings, a picture to look at.
 
-B batch · H, W pixels · M pictures of a set · Q queries · D width"""
+B batch · H, W pixels · M pictures of a set · Q queries · D width
+"""
 
 from __future__ import annotations
 
