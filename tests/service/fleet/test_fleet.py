@@ -27,6 +27,7 @@ from tests.docs.pages import ROOT, blocks_of
 from tests.service.fleet.cluster import Cluster, WorkerProcess, cluster_of, free_port, wait_until
 from tests.service.fleet.load import picture
 from tests.service.fleet.test_failures import QUICK, SLOW, ask, ask_soon, right
+from tests.service.process import HUNG_UP
 from tests.service.server import Server
 from tests.service.toy import toy_version, write_toy
 
@@ -346,10 +347,8 @@ def test_worker_answers_probes_and_ends_while_its_models_load(tmp_path: Path, nu
 
 
 def test_hang_up_before_a_worker_reads_its_models_ends_nothing(cluster: Cluster) -> None:
-    slowly = ("-c", "from service.cli import app; app()", "worker")  # it imports for itself what it needs
-    worker = WorkerProcess(cluster.folder / "log", cluster.settings, command=slowly)
+    worker = WorkerProcess(cluster.folder / "log", cluster.settings, command=(*HUNG_UP, "worker"))
     cluster.workers.append(worker)
-    worker.send_early(signal.SIGHUP)
     wait_until(lambda: worker.ready)
     worker.send(signal.SIGHUP)
     assert worker.process.wait(30) == 0

@@ -17,6 +17,7 @@ import pytest
 
 from tests.service.fleet.cluster import cluster_of, wait_until
 from tests.service.photos import plain
+from tests.service.process import HUNG_UP
 from tests.service.server import Server, running
 from tests.service.toy import toy_version, write_toy
 
@@ -203,9 +204,7 @@ def test_failed_start_is_mended_without_a_restart(models: Path, tmp_path: Path) 
 
 
 def test_hang_up_before_the_start_is_over_ends_nothing(models: Path, tmp_path: Path) -> None:
-    slowly = ("-c", "from service.cli import app; app()", "serve")  # it imports for itself what it needs
-    with Server(tmp_path / "log", {}, "--models", str(models), command=slowly) as server:
-        server.send_early(signal.SIGHUP)
+    with Server(tmp_path / "log", {}, "--models", str(models), command=(*HUNG_UP, "serve")) as server:
         server.wait_until(lambda: server.answers("/healthz/ready", 200))
         rewrite(models / "toy", seed=AFTER)
         hang_up(server)
