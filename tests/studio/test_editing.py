@@ -320,7 +320,7 @@ def test_pictures_are_enlarged_and_edited_there(visitor: Visitor, server: Server
     page.keyboard.down("Control")
     page.mouse.wheel(0, -400)
     page.keyboard.up("Control")
-    page.wait_for_function("document.querySelector('#zoom-out').disabled === false")
+    visitor.until("() => document.querySelector('#zoom-out').disabled === false")
     after = visitor.overlay()
     assert after["width"] > 2 * before["width"]
     page.mouse.click(*place)
@@ -333,9 +333,9 @@ def test_pictures_are_enlarged_and_edited_there(visitor: Visitor, server: Server
     page.click("#zoom-in")
     assert visitor.overlay()["width"] == pytest.approx(1.5 * before["width"])
     for canvas in ("#photo", "#overlay", "#marks"):
-        page.wait_for_function(
+        visitor.until(
             "([canvas, width]) => Math.abs(document.querySelector(canvas).width - width) <= 1",
-            arg=[canvas, 1.5 * before["width"]],
+            [canvas, 1.5 * before["width"]],
         )
     visitor.slide("#split", 50)
     # A sixth of the side is hidden at the left.
@@ -359,9 +359,7 @@ def test_outlines_are_as_thin_on_an_enlarged_picture(visitor: Visitor) -> None:
     before, side = width(), visitor.overlay()["width"]
     for _ in range(3):
         page.click("#zoom-in")
-    page.wait_for_function(
-        "(width) => Math.abs(document.querySelector('#overlay').width - width) <= 1", arg=1.5**3 * side
-    )
+    visitor.until("(width) => Math.abs(document.querySelector('#overlay').width - width) <= 1", 1.5**3 * side)
     assert 2 <= before <= 5
     assert abs(width() - before) <= 1
 

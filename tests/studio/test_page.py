@@ -175,8 +175,8 @@ def test_result_is_hovered_and_selected_as_the_photo_is(
     page.mouse.click(*place)
     expect(visitor.token(8)).to_have_attribute("aria-pressed", "true")
     page.mouse.move(0, 0)
-    page.wait_for_function(
-        "document.querySelector('#marks').getContext('2d').getImageData(0, 0, 400, 400)"
+    visitor.until(
+        "() => document.querySelector('#marks').getContext('2d').getImageData(0, 0, 400, 400)"
         ".data.some((value) => value > 0)"
     )
 

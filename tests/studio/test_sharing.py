@@ -267,7 +267,7 @@ def test_link_and_picture_go_to_the_sheet_of_the_system(visit: Visit, server: Se
         visitor.open()
         drop(visitor)
         visitor.page.get_by_role("button", name="Send…").click()
-        visitor.page.wait_for_function("sent.length")
+        visitor.until("() => sent.length")
         ((url, name, size),) = visitor.page.evaluate("sent")
         assert url == visitor.page.url
         assert name == "coffee.png"

@@ -193,10 +193,10 @@ def test_picture_follows_while_a_slider_is_dragged_and_never_goes_back(visitor: 
             }""",
             third,
         )
-        visitor.page.wait_for_function("third => shown.at(-1)?.[0].factor > 1 + third", arg=third)
+        visitor.until("third => shown.at(-1)?.[0].factor > 1 + third", third)
     visitor.page.dispatch_event("#factor", "change")
     assert visitor.edits() == [{"op": "scale", "token": 8, "factor": 4}]
-    visitor.page.wait_for_function("shown.at(-1)[0].factor === 4")
+    visitor.until("() => shown.at(-1)[0].factor === 4")
     factors = [edits[0]["factor"] for edits in visitor.page.evaluate("shown")]
     assert factors == sorted(factors)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import BrowserContext, FloatRect, Page, expect
 
+from tests.service.fleet.cluster import wait_until
 from tests.service.server import Server
 
 PICTURE = "canvas => canvas.toDataURL('image/png')"
@@ -49,6 +50,13 @@ class Visitor:
         """Wait until the reconstruction shows the edits."""
         expect(self.page.locator("#strip .token")).not_to_have_count(0)
         expect(self.page.locator("#result-frame")).to_have_attribute("aria-busy", "false")
+
+    def until(self, condition: str, given: object = None) -> None:
+        """Wait until a function of the page is true.
+
+        Playwright's own asks again by `eval`, which the page's policy forbids: it fails unless true at once.
+        """
+        wait_until(lambda: bool(self.page.evaluate(condition, given)))
 
     def load(self, name: str, data: bytes, field: str = "#file", kind: str = "image/jpeg") -> None:
         """Choose a file."""
