@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -23,6 +24,17 @@ def fixtures() -> Path:
 def pytest_xdist_auto_num_workers() -> int:
     """One more than processors: a worker waits for processes half of the time."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection() -> None:
+    """What is imported for the tests stays: nobody looks, over and over, for what of it could go."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Nor later: each look at a million objects takes longer than most tests."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

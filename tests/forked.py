@@ -118,9 +118,11 @@ def _reap(*_: object) -> None:
 
 
 def _main(requests: int, *modules: str) -> None:
+    gc.disable()  # all that is imported stays
     for module in modules:
         importlib.import_module(module)
     gc.freeze()  # what is shared stays so
+    gc.enable()
     if (asked := _asked(socket.socket(fileno=requests))) is None:
         return
     (module, *arguments), environment, folder, apart = asked
