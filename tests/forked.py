@@ -6,6 +6,7 @@ as `python -m` runs it, from its first line to the interpreter's end.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -46,8 +47,7 @@ class Forked:
         status, theirs = os.pipe()
         files = [each if isinstance(each, int) else each.fileno() for each in (stdout, stderr)]
         request = json.dumps([command, dict(environment), str(Path.cwd()), apart]).encode()
-        requests, _ = _stem(imported)
-        socket.send_fds(requests, [request], [*files, theirs])
+        socket.send_fds(_stem(imported), [request], [*files, theirs])
         os.close(theirs)
         self._status = os.fdopen(status)
         self.pid = int(self._status.readline())
@@ -77,12 +77,20 @@ class Forked:
 
 
 @cache
-def _stem(modules: tuple[str, ...]) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+def _stem(modules: tuple[str, ...]) -> socket.socket:
     """Where to ask for forks of a process that has imported these; it ends with this one."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         command = [sys.executable, "-m", "tests.forked", str(theirs.fileno()), *modules]
-        return ours, subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        stem = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+    atexit.register(_end, ours, stem)
+    return ours
+
+
+def _end(requests: socket.socket, stem: subprocess.Popen[bytes]) -> None:
+    requests.close()
+    stem.terminate()
+    stem.wait()
 
 
 def _asked(requests: socket.socket) -> Any:
