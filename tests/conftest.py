@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import ssl
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ import pytest
 # The tests run beside each other, and on small models: threads that wait for work of PyTorch's only burn time
 # that the others need. Before anything imports it; processes of the tests inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Each client of httpx would read the file of all authorities, for 20 ms; in OpenSSL's folder it looks up what
+# it needs, which is nothing here.
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = ssl.get_default_verify_paths().openssl_capath
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
