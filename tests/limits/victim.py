@@ -59,10 +59,11 @@ class Harm:
 class Victim:
     """The server, with two clients that have a key each."""
 
-    def __init__(self, server: Server, port: int) -> None:
+    def __init__(self, server: Server, port: int, probe: subprocess.Popen[str]) -> None:
         self.server = server
         self.grpc = f"127.0.0.1:{port}"
         """Where gRPC is."""
+        self._probe = probe
         self._status = Path(f"/proc/{server.process.pid}/status")
         self._photo = photo("astronaut")
         with self.client(NEIGHBOUR) as client:
@@ -91,16 +92,14 @@ class Victim:
     @contextmanager
     def _probing(self, harm: Harm) -> Iterator[None]:
         """Note the longest stop of the event loop meanwhile."""
-        where = [str(self.server.port), str(self.server.process.pid)]
-        command = [sys.executable, "-m", "tests.limits.probe", "127.0.0.1", *where]
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            assert process.stdout.readline() == "begun\n"
-            yield
-            process.stdin.close()
-            harm.probes, harm.longest_probe_s, harm.longest_stop_s = json.loads(process.stdout.read())
+        asked, told = self._probe.stdin, self._probe.stdout
+        assert asked is not None
+        assert told is not None
+        asked.write("\n")
+        assert told.readline() == "begun\n"
+        yield
+        asked.write("\n")
+        harm.probes, harm.longest_probe_s, harm.longest_stop_s = json.loads(told.readline())
 
     def _use(self, harm: Harm, over: threading.Event) -> None:
         with self.client(NEIGHBOUR) as client:
@@ -139,4 +138,8 @@ def victim(folder: Path, memory_bytes: int = CONTAINER_BYTES) -> Iterator[Victim
         "STELLAR_GRPC_PORT": str(port := free_port()),
     }
     with running(folder / "server.log", settings) as server:
-        yield Victim(server, port)
+        command = [sys.executable, "-m", "tests.limits.probe", "127.0.0.1"]
+        command += [str(server.port), str(server.process.pid)]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1) as probe:
+            yield Victim(server, port, probe)
