@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,13 +75,6 @@ def send(server: Server, images: list[str], key: str = "many", **arguments: Any)
     )
 
 
-def at_work(server: Server, pool: ThreadPoolExecutor, count: int) -> Future[httpx.Response]:
-    """A request of many slow images, of which some are waiting by now."""
-    asked = pool.submit(send, server, [SLOW] * (count - 10) + [SLOWEST] * 10)
-    server.wait_until(lambda: server.metric(WAITING) > 0)
-    return asked
-
-
 @pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: batch.client)
 def test_batches_of_clients_are_answered_whole_and_in_order(toy: Server, batch: Batch) -> None:
     """Not scaled, which no client asks for: each vector then says which image it is of."""
@@ -112,13 +105,14 @@ def test_others_go_ahead_of_many_images_which_never_fill_the_queue(
 ) -> None:
     settings = KEYS | {"STELLAR_MAX_IMAGES": "4", "STELLAR_MAX_QUEUE": "8"}
     with running(tmp_path / "log", settings, "--models", str(toy_models)) as server:
-        many = at_work(server, pool, 40)
+        many = pool.submit(send, server, [SLOW] * 18 + [SLOWEST] * 2)
+        server.wait_until(lambda: server.metric(WAITING) > 0)
         for _ in range(5):
             assert send(server, [QUICK], "few").status_code == 200
             assert server.metric(WAITING) <= 4
         assert not many.done()
         assert many.result().status_code == 200
-        assert server.metric(ENCODED) == 45
+        assert server.metric(ENCODED) == 25
 
 
 def test_queue_that_is_smaller_than_a_request_is_no_reason_to_refuse_it(
@@ -153,11 +147,12 @@ def test_deadline_is_the_whole_request_s_and_says_how_far_it_came(tmp_path: Path
 
 
 def test_first_bad_image_ends_the_request(tmp_path: Path, toy_models: Path) -> None:
-    with running(tmp_path / "log", KEYS, "--models", str(toy_models)) as server:
+    settings = KEYS | {"STELLAR_MAX_IMAGES": "4"}
+    with running(tmp_path / "log", settings, "--models", str(toy_models)) as server:
         bad = data_uri(b"\xff\xd8\xff no more")
         error = send(server, [*[QUICK] * 10, bad, *[SLOW] * 200])
         assert (error.status_code, error.json()["error"]["param"]) == (400, "input")
         assert error.json()["error"]["message"].startswith("image 10: ")
         assert send(server, [QUICK]).status_code == 200
         server.wait_until(lambda: server.metric(WAITING) == 0)
-        assert server.metric(ENCODED) <= 10 + 32 + 1  # beside those at work by then, none
+        assert server.metric(ENCODED) <= 10 + 4 + 1  # beside those at work by then, none
