@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ TRACES = ("Traceback", "Exception ignored", "Fatal Python error")
 """What lines begin with that Python writes where nobody logs."""
 HUNG_UP = ("-c", "import os, signal; from service.cli import app; os.kill(os.getpid(), signal.SIGHUP); app()")
 """Before a command: it is told to read its models anew long before it has read them."""
+
+
+def pause(began: float) -> None:
+    """Between looks at what is waited for since `began`: the longer it takes, the less often one looks."""
+    time.sleep(min(max(0.02, (time.monotonic() - began) / 10), 0.2))
 
 
 class Process:

@@ -12,7 +12,7 @@ from types import TracebackType
 
 import httpx
 
-from tests.service.process import Process
+from tests.service.process import Process, pause
 
 START_TIMEOUT_S = 60
 SERVE = ("-m", "service.cli", "serve")
@@ -51,11 +51,11 @@ class Server(Process):
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait for something to become true while the process lives."""
-        end = time.monotonic() + START_TIMEOUT_S
+        began = time.monotonic()
         while not condition():
             assert self.process.poll() is None, self.log
-            assert time.monotonic() < end, self.log
-            time.sleep(0.02)
+            assert time.monotonic() < began + START_TIMEOUT_S, self.log
+            pause(began)
 
     def answers(self, path: str, status: int) -> bool:
         """Whether a GET is answered with this status."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import httpx
 import redis
 
-from tests.service.process import Process
+from tests.service.process import Process, pause
 from tests.service.server import Server, value_of
 
 START_TIMEOUT_S = 60
@@ -32,10 +32,10 @@ def free_port() -> int:
 
 def wait_until(condition: Callable[[], T | None], timeout_s: float = START_TIMEOUT_S) -> T:
     """What the condition says once that is true."""
-    end = time.monotonic() + timeout_s
+    began = time.monotonic()
     while not (met := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
+        assert time.monotonic() < began + timeout_s, "waited in vain"
+        pause(began)
     return met
 
 
