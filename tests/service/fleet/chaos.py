@@ -53,6 +53,7 @@ def run_chaos(
     kills: int = KILLS,
     seed: int = 0,
     pause_s: tuple[float, float] = PAUSE_S,
+    rest_s: float = 0.0,
 ) -> Outcome:
     """Run it below a folder."""
     write_toy(folder / "models" / "toy")
@@ -61,13 +62,13 @@ def run_chaos(
             cluster.worker()
         servers = [cluster.ready(), cluster.ready()]
         urls = [server.url for server in servers]
-        asyncio.run(load(urls, 1.0, CONCURRENCY))  # what is allocated once is allocated now
+        asyncio.run(load(urls, 1.0, CONCURRENCY, rest_s))  # what is allocated once is allocated now
         wait_until(lambda: not cluster.entries())
         memory_before = cluster.redis.memory()
 
         async def main() -> Tally:
             killing = asyncio.create_task(_kill_at_random(cluster, kills, seed, pause_s))
-            tally = await load_while(lambda: not killing.done(), urls, CONCURRENCY)
+            tally = await load_while(lambda: not killing.done(), urls, CONCURRENCY, rest_s)
             await killing
             return tally
 

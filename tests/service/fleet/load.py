@@ -64,19 +64,22 @@ async def ask(client: httpx.AsyncClient, url: str, number: int, tally: Tally) ->
         tally.outcomes[f"{answer.status_code} {answer.json()['code']}"] += 1
 
 
-async def load(urls: list[str], duration_s: float, concurrency: int) -> Tally:
-    """Closed loops that ask in turn for a while."""
+async def load(urls: list[str], duration_s: float, concurrency: int, rest_s: float = 0.0) -> Tally:
+    """Closed loops that ask in turn for a while, and rest after each answer."""
     end = time.monotonic() + duration_s
-    return await load_while(lambda: time.monotonic() < end, urls, concurrency)
+    return await load_while(lambda: time.monotonic() < end, urls, concurrency, rest_s)
 
 
-async def load_while(going_on: Callable[[], bool], urls: list[str], concurrency: int) -> Tally:
+async def load_while(
+    going_on: Callable[[], bool], urls: list[str], concurrency: int, rest_s: float = 0.0
+) -> Tally:
     """The same, as long as something goes on."""
     tally, numbers = Tally(), itertools.count()
 
     async def loop(url: str, client: httpx.AsyncClient) -> None:
         while going_on():
             await ask(client, url, next(numbers) % 65536, tally)
+            await asyncio.sleep(rest_s)
 
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(timeout=60, limits=limits) as client:

@@ -235,7 +235,7 @@ def test_clocks_of_hosts_may_differ_and_jump(
 ) -> None:
     worker = cluster.worker(command=("-m", "tests.service.fleet.skewed", str(seconds), "worker"))
     server = cluster.ready()
-    loading = pool.submit(asyncio.run, load([server.url], 2.0, 4))
+    loading = pool.submit(asyncio.run, load([server.url], 2.0, 4, rest_s=0.05))
     for _ in range(3):
         time.sleep(0.5)
         worker.send(signal.SIGUSR1)
@@ -273,7 +273,7 @@ def test_replica_takes_over_at_the_same_address(
         proxy.mend(replica.port)
         assert right(waiting.result(), SLOW)
         server.wait_until(lambda: server.answers("/healthz/ready", 200))
-        assert only_right(asyncio.run(load([server.url], 1.0, 4)))
+        assert only_right(asyncio.run(load([server.url], 1.0, 4, rest_s=0.05)))
         assert sum(replica.client.xlen(stream) for stream in replica.names("stellar:2:toy@*:small")) == 0
 
 
@@ -401,7 +401,7 @@ def test_user_who_may_not_write_requests_is_told_in_the_log(shared: Cluster) -> 
 
 
 def test_chaos(tmp_path: Path) -> None:
-    outcome = run_chaos(tmp_path, kills=5, pause_s=(0.1, 0.5))
+    outcome = run_chaos(tmp_path, kills=8, pause_s=(0.1, 0.5), rest_s=0.1)
     assert outcome.tally.outcomes[RIGHT] > 100
     assert outcome.tally.outcomes[WRONG] == 0
     assert outcome.tally.outcomes[GONE] == 0
