@@ -56,8 +56,11 @@ RUN_TIMEOUT_S = 300
 LANGUAGES = {"sh", "python", "text", "yaml", "json", "toml"}
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-ELSEWHERE = {f"docs/use/{name}.md" for name in ("openai-clients", "pgvector", "qdrant", "search")}
-"""Every block of these is run as it stands by test_clients.py, test_search.py and test_stores.py."""
+ELSEWHERE = {
+    f"docs/use/{name}.md"
+    for name in ("bulk", "clients", "look", "openai-clients", "pgvector", "qdrant", "search")
+}
+"""Every block of these is run as it stands, by test_clients, test_look, test_search and test_stores."""
 RUN = {
     page: [block for block in BLOCKS if block.page == page and block.reason is None]
     for page in PAGES

@@ -1,4 +1,4 @@
-"""docs/use/look.md runs as it stands there: COCO's package and TensorBoard have what the service tells."""
+"""docs/use/bulk.md and look.md run as they stand; COCO's package and TensorBoard have what we tell them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.docs.pages import ROOT, python_blocks
+from tests.docs.pages import ROOT, blocks_of
 from tests.service.bulk.command import wait_until
 from tests.service.cli.command import stellar
 from tests.service.discs import draw_all
@@ -27,21 +27,24 @@ from tests.service.server import Server
 
 pytestmark = pytest.mark.long
 
-PAGE = ROOT / "docs/use/look.md"
+BULK, PAGE = (ROOT / f"docs/use/{name}.md" for name in ("bulk", "look"))
 SIDE = 64
 """Of the projector's pictures."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the page has been followed."""
+    """Where the pages have been followed, one after the other: the second finds the job of the first done."""
     folder = tmp_path_factory.mktemp("look")
     draw_all(folder)
-    for line in re.findall(r"^stellar-service .*$", PAGE.read_text(), re.MULTILINE):
-        command = shlex.split(line)
-        subprocess.run([Path(sys.prefix) / "bin" / command[0], *command[1:]], cwd=folder, check=True)
-    for block in python_blocks(PAGE):
-        subprocess.run([sys.executable, "-c", block], cwd=folder, check=True)
+    for page in (BULK, PAGE):
+        blocks = [block for block in blocks_of(page) if block.reason is None]
+        commands = [block.text for block in blocks if block.language == "sh"]
+        for line in "".join(commands).splitlines():
+            command = shlex.split(line, comments=True)
+            subprocess.run([Path(sys.prefix) / "bin" / command[0], *command[1:]], cwd=folder, check=True)
+        script = "".join(block.text for block in blocks if block.language == "python")
+        subprocess.run([sys.executable, "-c", script], cwd=folder, check=True)
     return folder
 
 
