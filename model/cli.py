@@ -74,7 +74,7 @@ def export(
                 out,
                 name=name or out.name,
                 checkpoint=checkpoint,
-                precision=precision,  # type: ignore[arg-type]  # checked there
+                precision=precision,
                 for_tensorrt=for_tensorrt,
                 licence=licence,
                 quality=_figures(quality) if quality else None,
@@ -115,7 +115,7 @@ def download(
                 out / bundle,
                 name=bundle,
                 checkpoint=weights.checkpoint,
-                precision=precision,  # type: ignore[arg-type]  # checked there
+                precision=precision,
                 source=weights.source,
             )
     except (ValueError, ParityError, OSError) as error:

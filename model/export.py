@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -20,7 +20,7 @@ from model.bundle import files_of, replacing, version_of, write_manifest
 from model.digest import sha256
 from model.fused import fused
 from model.graphs import DecoderGraph, EncoderGraph
-from model.precision import Precision, reduce_precision
+from model.precision import Precision, precision_of, reduce_precision
 from model.ranges import Feed
 from model.stellar import Stellar
 from model.tensor_file import shards_of
@@ -53,7 +53,7 @@ def export_bundle(
     *,
     name: str,
     checkpoint: Path,
-    precision: Precision = "fp32",
+    precision: str = "fp32",
     for_tensorrt: bool = False,
     licence: str = "MIT",
     quality: Mapping[str, float] | None = None,
@@ -65,27 +65,27 @@ def export_bundle(
     that the model came from, `source` what more there is to say of its origin; `quality` holds measured
     figures for the manifest.
 
-    Raises `parity.ParityError` when the graphs deviate from the model, `ValueError` for an unknown
-    precision or a name that can't be served, and with `for_tensorrt` `TensorRTError` when TensorRT could not
-    take the graphs whole.
+    Raises `parity.ParityError` when the graphs deviate from the model or what it gives is not finite,
+    `ValueError` for an unknown precision or a name that can't be served, and with `for_tensorrt`
+    `TensorRTError` when TensorRT could not take the graphs whole.
     """
     if not NAME.fullmatch(name):
         raise ValueError(f"name: expected letters, digits, '.', '_' and '-', got {name!r}: give another name")
-    if precision not in get_args(Precision):
-        raise ValueError(f"precision: expected one of {', '.join(get_args(Precision))}, got {precision!r}")
+    precision = precision_of(precision)
     if for_tensorrt and precision == "int8":
         raise tensorrt.TensorRTError(
             "precision: TensorRT does not take int8 as it is written here; expected fp16 or fp32"
         )
+    reference = save(parity.reference(model.eval()))  # first: graphs take long
     with replacing(out) as folder:
+        (folder / "reference.safetensors").write_bytes(reference)
         on_gpus = for_tensorrt or precision == "fp16"  # which keeps its softmax in fp32
-        _write_graphs(model.eval(), folder, precision, on_gpus=on_gpus)
+        _write_graphs(model, folder, precision, on_gpus=on_gpus)
         if for_tensorrt:
             for graph in sorted(folder.glob("*.onnx")):
                 tensorrt.check(graph)
         figures = parity.measure(model, folder)
         parity.check(figures, precision)
-        (folder / "reference.safetensors").write_bytes(save(parity.reference(model)))
         manifest = _manifest(model, folder, name, checkpoint, precision, licence, quality or {}, figures)
         manifest["source"] |= source or {}
         write_manifest(manifest, folder)

@@ -42,9 +42,15 @@ class ParityError(RuntimeError):
 
 
 def reference(model: Stellar) -> dict[str, Tensor]:
-    """Images, one of each kind, and what the model makes of them: `image`, `semantics`, …, and `drawn`."""
+    """Images, one of each kind, and what the model makes of them: `image`, `semantics`, …, and `drawn`.
+
+    Raises `ParityError` where that is not finite: no graph could compute the same.
+    """
     image = torch.cat(list(_inputs(model.config.size, 1)))
-    return {"image": image, **_run(model, image)}
+    results = _run(model, image)
+    if odd := [name for name, tensor in results.items() if not tensor.isfinite().all()]:
+        raise ParityError(f"the model gives numbers that are not finite: {', '.join(odd)}")
+    return {"image": image, **results}
 
 
 def feeds(model: Stellar, inputs: tuple[str, ...]) -> Iterator[dict[str, NDArray[np.generic]]]:

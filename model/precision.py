@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -19,6 +19,15 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 KEPT_IN_FP32 = ["LayerNormalization", "Softmax", "Sub", "Div", "Cast"]
 """Operators that stay in fp32 in an fp16 graph."""
+
+
+def precision_of(name: str) -> Precision:
+    """The precision that has this name. Raises `ValueError` where there is none."""
+    precision: Precision
+    for precision in get_args(Precision):
+        if precision == name:
+            return precision
+    raise ValueError(f"precision: expected one of {', '.join(get_args(Precision))}, got {name!r}")
 
 
 def reduce_precision(

@@ -7,12 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import torch
 from typer.testing import CliRunner, Result
 
 from model import PRESETS, Stellar, get_preset, save_checkpoint
 from model.cli import app
-from service.runtime.bundle import read_bundle
+from service.settings import BUNDLED_MODELS
 
 
 def stellar_model(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -25,27 +24,11 @@ def stellar_model_here(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_export_then_info(tmp_path: Path) -> None:
-    torch.manual_seed(0)
+def test_info_describes_bundles_and_checkpoints(tmp_path: Path) -> None:
+    bundle = BUNDLED_MODELS / "stellar-tiny"
+    told = json.loads(stellar_model_here("info", bundle, "--json").stdout)
+    assert told == json.loads((bundle / "bundle.json").read_text())
     save_checkpoint(Stellar(get_preset("debug", depth=1)), tmp_path / "debug.safetensors")
-    (tmp_path / "quality.json").write_text('{"psnr_db": 20.5, "not_measured": {"lpips": "needs weights"}}')
-    exported = stellar_model_here(
-        "export",
-        tmp_path / "debug.safetensors",
-        "--out",
-        tmp_path / "a b",
-        "--name",
-        "a-b",
-        "--quality",
-        tmp_path / "quality.json",
-        "--tensorrt",
-    )
-    assert exported.exit_code == 0, exported.stderr
-    assert "localization_max_abs" in exported.stdout
-    bundle = json.loads(stellar_model_here("info", tmp_path / "a b", "--json").stdout)
-    assert (bundle["name"], bundle["quality"]) == ("a-b", {"psnr_db": 20.5})
-    assert read_bundle(tmp_path / "a b").manifest.name == "a-b"  # as the service does
-    assert (bundle["precision"], bundle["limits"]["cosine_min"]) == ("fp16", 0.999)  # --tensorrt means fp16
     checkpoint = json.loads(stellar_model_here("info", tmp_path / "debug.safetensors", "--json").stdout)
     assert (checkpoint["width"], checkpoint["depth"], checkpoint["head"]) == (64, 1, "pixel")
 
@@ -63,10 +46,10 @@ def test_errors_are_one_sentence_and_no_trace(tmp_path: Path) -> None:
 
 def test_unknown_precision_is_refused(tmp_path: Path) -> None:
     save_checkpoint(Stellar(PRESETS["debug"]), tmp_path / "debug.safetensors")
-    refused = stellar_model(
+    refused = stellar_model_here(
         "export", tmp_path / "debug.safetensors", "--out", tmp_path / "fp8", "--precision", "fp8"
     )
-    assert refused.returncode == 1
+    assert refused.exit_code == 1
     assert "precision: expected one of fp32, fp16, int8, got 'fp8'" in " ".join(refused.stderr.split())
     assert not (tmp_path / "fp8").exists()
 

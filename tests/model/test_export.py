@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -15,14 +15,24 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from model import Stellar, get_preset, load_checkpoint, parity, save_checkpoint
+from model.cli import app
 from model.export import export_bundle
 from model.precision import Precision
+from service.runtime.bundle import read_bundle
 
 pytestmark = pytest.mark.long
 
 MODEL = get_preset("debug", image_size=(32, 48))
+OPTIONS: Mapping[Precision, tuple[str, ...]] = {
+    "fp32": (),
+    "fp16": ("--tensorrt",),  # which means fp16, and is no other graph
+    "int8": ("--precision", "int8"),
+}
+GRAPHS = ("encoder.onnx", "decoder.onnx")
+HALF, FULL = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
 
 
 @pytest.fixture(scope="module")
@@ -55,23 +65,38 @@ def said() -> Iterator[Said]:
 
 @pytest.fixture(scope="module")
 def bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, said: Said) -> dict[Precision, Path]:
-    """A bundle of the model in each precision."""
+    """A bundle of the model in each precision, as the command makes it."""
     folder = tmp_path_factory.mktemp("bundles")
-    for precision in get_args(Precision):
-        export_bundle(
-            load_checkpoint(checkpoint),
-            folder / precision,
-            name="debug",
-            checkpoint=checkpoint,
-            precision=precision,
-            quality={"psnr_db": 12.5},
-        )
-    return {precision: folder / precision for precision in get_args(Precision)}
+    (folder / "quality.json").write_text('{"psnr_db": 12.5, "not_measured": {"lpips": "needs weights"}}')
+    for precision, options in OPTIONS.items():
+        out = ("--out", str(folder / precision), "--name", "debug", "--quality", str(folder / "quality.json"))
+        exported = CliRunner().invoke(app, ["export", str(checkpoint), *out, *options])
+        assert exported.exit_code == 0, exported.stderr
+        assert "localization_max_abs" in exported.stdout
+    return {precision: folder / precision for precision in OPTIONS}
 
 
 @pytest.fixture(scope="module")
 def bundle(bundles: dict[Precision, Path]) -> Path:
     return bundles["fp32"]
+
+
+@pytest.fixture(scope="module")
+def vq(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle for TensorRT of a model that draws with the VQGAN."""
+    folder = tmp_path_factory.mktemp("vq")
+    torch.manual_seed(0)
+    model = Stellar(get_preset("debug", depth=1, head="vq", vqgan_channels=32, patch_size=16))
+    save_checkpoint(model, folder / "vq.safetensors")
+    export_bundle(
+        model,
+        folder / "vq",
+        name="vq",
+        checkpoint=folder / "vq.safetensors",
+        precision="fp16",
+        for_tensorrt=True,
+    )
+    return folder / "vq"
 
 
 def run(bundle: Path, graph: str, **feed: np.ndarray) -> list[np.ndarray]:
@@ -113,10 +138,11 @@ def test_manifest_tells_what_the_bundle_is(checkpoint: Path, bundle: Path) -> No
         assert entry == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     assert manifest["opset"] == onnx.load(bundle / "encoder.onnx").opset_import[0].version
     assert manifest["parity"]["localization_max_abs"] <= 1e-4
+    assert read_bundle(bundle).manifest.name == "debug"  # as the service does
 
 
 def test_graphs_name_no_file_of_the_machine_that_made_them(bundle: Path) -> None:
-    for graph in ("encoder.onnx", "decoder.onnx"):
+    for graph in GRAPHS:
         content = (bundle / graph).read_bytes()
         assert b"stack_trace" not in content
         assert Path(__file__).parents[2].as_posix().encode() not in content
@@ -127,6 +153,7 @@ def test_reduced_precision_is_smaller_and_its_deviation_is_measured(
     bundles: dict[Precision, Path], precision: Precision, cosine: float
 ) -> None:
     manifest, full = (json.loads((bundles[kind] / "bundle.json").read_text()) for kind in (precision, "fp32"))
+    assert manifest["precision"] == precision
     assert cosine <= manifest["parity"]["cosine_min"] <= 1
     assert manifest["parity"]["semantics_max_abs"] > full["parity"]["semantics_max_abs"]
     assert manifest["version"] != full["version"]
@@ -159,7 +186,7 @@ def test_a_picture_s_answer_is_the_same_alone_and_in_company(
 
 
 def test_int8_products_are_one_operator_with_fixed_ranges(bundles: dict[Precision, Path]) -> None:
-    for graph in ("encoder.onnx", "decoder.onnx"):
+    for graph in GRAPHS:
         operators = Counter(node.op_type for node in onnx.load(bundles["int8"] / graph).graph.node)
         assert operators["MatMulIntegerToFloat"] > 1
         assert operators.keys().isdisjoint({"DynamicQuantizeLinear", "MatMulInteger"})
@@ -174,16 +201,35 @@ def test_a_processor_s_graphs_have_attention_as_one_operator_and_patches_as_a_pr
     assert operators.count("Conv") == (not blocks)
 
 
+def test_a_bundle_for_tensorrt_is_fp16_with_norms_and_softmax_in_fp32(
+    bundles: dict[Precision, Path], vq: Path
+) -> None:
+    for graph in (folder / name for folder in (bundles["fp16"], vq) for name in GRAPHS):
+        inferred = onnx.shape_inference.infer_shapes(onnx.load(graph), strict_mode=True).graph
+        types = {value.name: value.type.tensor_type.elem_type for value in inferred.value_info}
+        types |= {tensor.name: tensor.data_type for tensor in inferred.initializer}
+        inputs = {
+            kind: {types[node.input[0]] for node in inferred.node if node.op_type == kind}
+            for kind in ("MatMul", "Gelu", "LayerNormalization", "Softmax")
+        }
+        assert inputs["LayerNormalization"] == inputs["Softmax"] == {FULL}
+        assert inputs["Gelu"] == {HALF}
+        assert HALF in inputs["MatMul"]
+
+
 def test_graphs_of_another_model_fail_the_parity_check(bundle: Path) -> None:
     torch.manual_seed(1)
-    figures = parity.measure(Stellar(MODEL).eval(), bundle)
+    other = Stellar(MODEL).eval()
     with pytest.raises(parity.ParityError, match="semantics_max_abs: expected at most"):
-        parity.check(figures, "fp32")
+        parity.check(parity.measure(other, bundle), "fp32")
+    other.sparse_tokens.data[0, 0] = float("nan")
+    with pytest.raises(parity.ParityError, match="graphs give numbers that are not finite"):
+        parity.check(parity.measure(other, bundle), "fp32")
 
 
 def test_a_model_that_is_not_finite_writes_no_bundle(checkpoint: Path, tmp_path: Path) -> None:
     model = Stellar(get_preset("debug", depth=1))
     model.sparse_tokens.data[0, 0] = float("nan")
-    with pytest.raises(parity.ParityError, match="not finite"):
+    with pytest.raises(parity.ParityError, match="model gives numbers that are not finite: semantics, loc"):
         export_bundle(model, tmp_path / "broken", name="broken", checkpoint=checkpoint)
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,6 @@ import pytest
 import torch
 from huggingface_hub.constants import DOWNLOAD_CHUNK_SIZE as CHUNK_BYTES
 from safetensors.torch import load_file, save_file
-from typer.testing import Result
 
 from model import Stellar, get_preset, save_checkpoint
 from model.digest import sha256
@@ -39,7 +38,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights.mkdir(parents=True)
     tokenizer.mkdir(parents=True)
     torch.manual_seed(0)
-    model = Stellar(get_preset("debug", head="vq", vqgan_channels=32, image_size=32, patch_size=16))
+    model = Stellar(get_preset("debug", depth=1, head="vq", vqgan_channels=32, image_size=32, patch_size=16))
     save_checkpoint(model, weights / "stellar-b8.safetensors")
     tensors = load_file(weights / "stellar-b8.safetensors")
     own = {key: tensors.pop(key) for key in list(tensors) if key.startswith("tokenizer.")}
@@ -65,22 +64,11 @@ class Person:
         self._variables = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         self._variables |= {"HF_HOME": str(self.cache), "HF_ENDPOINT": hub.url, "COLUMNS": "200"}
 
-    def downloads(
-        self, *arguments: str, before: Callable[[], None] | None = None, **variables: str
-    ) -> subprocess.CompletedProcess[str]:
+    def downloads(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """By a process of its own, as a person runs it."""
         command = [sys.executable, "-m", "model.cli", *self._download(*arguments)]
-        return subprocess.run(
-            command,
-            env=self._variables | variables,
-            preexec_fn=before,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def downloads_here(self, *arguments: str, **variables: str) -> Result:
-        return stellar_model_here(*self._download(*arguments), variables=self._variables | variables)
+        environment = self._variables | variables
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     def fetches_here(self, name: str, **variables: str) -> Weights:
         with having(self._variables | variables):
@@ -91,14 +79,11 @@ class Person:
 
     def is_told(self, *arguments: str, **variables: str) -> str:
         """The error of a download, which must be one sentence and leave no bundle."""
-        failed = self.downloads_here(*arguments, **variables)
-        return self.error(failed.exit_code, failed.stdout, failed.stderr)
-
-    def error(self, code: int, told: str, errors: str) -> str:
-        assert code == 1, told
-        assert "Traceback" not in errors
+        failed = stellar_model_here(*self._download(*arguments), variables=self._variables | variables)
+        assert failed.exit_code == 1, failed.stdout
+        assert "Traceback" not in failed.stderr
         assert not self.models.exists()
-        return " ".join(errors.partition("error:")[2].split())
+        return " ".join(failed.stderr.partition("error:")[2].split())
 
 
 @pytest.fixture
@@ -145,8 +130,7 @@ def test_weights_become_a_bundle_that_says_where_they_are_from(
 
 def test_weights_with_their_tokenizer_need_no_other_repository(person: Person, hub: Hub) -> None:
     """They are loaded, and then refused for their name, which the precision ends: both without an export."""
-    failed = person.downloads("stellar-b8", "--precision", "fp 8")
-    told = person.error(failed.returncode, failed.stdout, failed.stderr)
+    told = person.is_told("stellar-b8", "--precision", "fp 8")
     assert told.startswith("name: expected letters, digits, '.', '_' and '-', got 'stellar-b8-fp 8'")
     assert len([line for line in hub.asked if "content" in line]) == 1
     assert not any(VQGAN_REPOSITORY in line for line in hub.asked)
@@ -189,12 +173,12 @@ def test_damaged_content_is_found_and_fetched_again_once_removed(person: Person,
 
 def test_full_disk_is_named(person: Person) -> None:
     """A limit on the size of files is met at the same place as a disk's end."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
-    failed = person.downloads("stellar-b8", before=limit)
-    told = person.error(failed.returncode, failed.stdout, failed.stderr)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        told = person.is_told("stellar-b8")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert f"can't be written to {person.cache}/hub (File too large): make room" in told
 
 
