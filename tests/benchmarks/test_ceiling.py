@@ -19,7 +19,7 @@ def measured(out: Path, name: str) -> Measurement:
 
 
 def test_a_fleet_of_two_api_processes_is_measured_by_process(tmp_path: Path) -> None:
-    main(out=tmp_path, rows="redis-2", rounds=1, seconds=1, concurrency=8)
+    main(out=tmp_path, rows="redis-2", rounds=1, seconds=0.3, concurrency=8)
     fleet = measured(tmp_path, "redis-2")
     assert fleet.failed == 0
     assert fleet.answered > 0
@@ -29,7 +29,7 @@ def test_a_fleet_of_two_api_processes_is_measured_by_process(tmp_path: Path) -> 
 
 
 def test_a_commit_stands_beside_today(tmp_path: Path) -> None:
-    main(out=tmp_path, rows="local", baseline="HEAD", rounds=1, seconds=1, concurrency=8)
+    main(out=tmp_path, rows="local", baseline="HEAD", rounds=1, seconds=0.3, concurrency=8)
     for name in ("decoding", "decoding@HEAD", "local", "local@HEAD"):
         assert measured(tmp_path, name).answered > 0
     assert "| today / baseline |" in (tmp_path / "table.md").read_text()

@@ -19,7 +19,12 @@ from tests.benchmarks.serving.table import write_table
 
 def test_the_service_is_measured_beside_the_bare_loop(tmp_path: Path) -> None:
     campaign = Campaign(
-        out=tmp_path, servers=(BARE, "ours"), cells=(Cell(concurrency=32),), rounds=1, seconds=1.0
+        out=tmp_path,
+        servers=(BARE, "ours"),
+        cells=(Cell(concurrency=8),),
+        rounds=1,
+        seconds=0.5,
+        warm_s=0.2,
     )
     campaign.run()
     table = write_table(campaign)
@@ -32,7 +37,9 @@ def test_the_service_is_measured_beside_the_bare_loop(tmp_path: Path) -> None:
 
 
 def test_what_is_measured_is_not_measured_again(tmp_path: Path) -> None:
-    campaign = Campaign(out=tmp_path, servers=(BARE,), cells=(Cell(concurrency=2),), rounds=1, seconds=0.3)
+    campaign = Campaign(
+        out=tmp_path, servers=(BARE,), cells=(Cell(concurrency=2),), rounds=1, seconds=0.3, warm_s=0.1
+    )
     campaign.run()
     [before] = campaign.results(campaign.cells[0], BARE)
     campaign.run()
