@@ -50,6 +50,7 @@ class Prometheus:
 
     def __init__(self, folder: Path, targets: Mapping[str, Sequence[int]]) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
+        self._client = httpx.Client(base_url=f"{self.url}/api/v1/")  # to make one takes 20 ms
         self._num_targets = sum(map(len, targets.values()))
         config = hurried((SHIPPED / "stack.yml").read_text())
         for job, ports in targets.items():
@@ -75,7 +76,7 @@ class Prometheus:
 
     def ask(self, path: str, **parameters: str) -> Any:
         """The data of an answer; an error of Prometheus fails the test with its words."""
-        answer = httpx.get(f"{self.url}/api/v1/{path}", params=parameters).json()
+        answer = self._client.get(path, params=parameters).json()
         assert answer["status"] == "success", (parameters, answer)
         return answer["data"]
 
@@ -92,6 +93,11 @@ class Prometheus:
             there = {round((at - start) / step_s): float(value) for at, value in each["values"]}
             lines.append(Line(each["metric"], [there.get(step, math.nan) for step in range(steps)]))
         return lines
+
+    def close(self) -> None:
+        self._client.close()
+        self.process.terminate()
+        self.process.wait(30)
 
     def up(self) -> bool:
         """Whether every target was scraped twice."""
@@ -151,6 +157,6 @@ def watching(folder: Path, cluster: Cluster, **others: int) -> Iterator[Promethe
         wait_until(prometheus.up)
         yield prometheus
     finally:
-        for process in (prometheus.process, exporter):
-            process.terminate()
-            process.wait(30)
+        prometheus.close()
+        exporter.terminate()
+        exporter.wait(30)
