@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
+from threading import Event, Thread
+
+from typer.testing import CliRunner, Result
+
+from training.cli import app
 
 
-def stopped(command: str, work: Path, run: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """The command, told to stop by SIGTERM once the run in this folder below `work` has done a step."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "training.cli", command, "--work", str(work), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-    )
-    metrics = work / run / "metrics.jsonl"
-    while process.poll() is None and not (metrics.exists() and metrics.read_bytes()):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    output, errors = process.communicate()
-    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+def stopped(command: str, work: Path, run: str, *options: str) -> Result:
+    """The command in this process, sent SIGTERM once the run in this folder below `work` has done a step."""
+    metrics, ended = work / run / "metrics.jsonl", Event()
+
+    def stop() -> None:
+        while not (metrics.exists() and metrics.read_bytes()):
+            if ended.wait(0.01):
+                return
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopping = Thread(target=stop)
+    before = signal.signal(signal.SIGTERM, _late)
+    stopping.start()
+    try:
+        return CliRunner().invoke(app, [command, "--work", str(work), *options])
+    finally:
+        ended.set()
+        stopping.join()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _late(*_: object) -> None:
+    raise AssertionError("the signal came when no run listened")

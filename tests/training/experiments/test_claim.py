@@ -26,7 +26,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     drawn[:, 2:26, 2:26] = np.repeat(np.repeat(digits.images * 15, 3, axis=1), 3, axis=2).astype(np.uint8)
     unpacked = work / "fashion-mnist" / "sources" / "fashion-mnist" / "usr"
     unpacked.mkdir(parents=True)
-    for split, part in (("train", slice(0, 160)), ("test", slice(160, 240))):
+    for split, part in (("train", slice(0, 100)), ("test", slice(100, 140))):
         images, labels = drawn[part].tobytes(), digits.target[part].astype(np.uint8).tobytes()
         name = SPLITS[split]
         (unpacked / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(16) + images))
@@ -44,9 +44,9 @@ def test_arms_differ_only_in_what_they_are_about() -> None:
     )
 
 
-def test_every_arm_is_trained_judged_and_kept(work: Path) -> None:
-    arms = ("stellar-4", "semantic", "mae")
-    command = ["claim", "--work", str(work), "--steps", "3"] + [
+def test_arms_of_both_objectives_are_trained_judged_and_kept(work: Path) -> None:
+    arms = ("stellar-4", "mae")
+    command = ["claim", "--work", str(work), "--steps", "2"] + [
         part for arm in arms for part in ("--arm", arm)
     ]
     done = CliRunner().invoke(app, command)
@@ -69,7 +69,7 @@ def test_every_arm_is_trained_judged_and_kept(work: Path) -> None:
 
 def test_the_claim_ends_with_75_where_a_signal_stops_it(work: Path) -> None:
     ended = stopped("claim", work, "semantic-7", "--arm", "semantic", "--seed", "7")
-    assert ended.returncode == 75, ended.stderr
+    assert ended.exit_code == 75, ended.output
     assert "stopped and saved; to go on: stellar-train claim" in ended.stdout
     assert (work / "semantic-7/checkpoint.safetensors").exists()
 

@@ -44,7 +44,7 @@ def sources(tmp_path: Path) -> Path:
 
 def test_the_bundled_models_making_ends_with_75_where_a_signal_stops_it(sources: Path) -> None:
     ended = stopped("tiny", sources, "runs/reconstruction")
-    assert ended.returncode == 75, ended.stderr
+    assert ended.exit_code == 75, ended.output
     assert "stopped and saved; to go on: stellar-train tiny" in ended.stdout
     assert (sources / "runs/reconstruction/checkpoint.safetensors").exists()
 
