@@ -29,7 +29,6 @@ from training.run.learnt import told, with_learnt_losses
 
 pytestmark = pytest.mark.long
 
-COMMAND = [sys.executable, "-m", "training.cli"]
 ENVIRONMENT = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -111,15 +110,13 @@ def test_a_full_disk_is_one_sentence_and_the_state_before_stays(pictures: Path, 
     started = stellar_train_here("run", "--pictures", pictures, *steps, "--out", out)
     assert started.exit_code == 0, started.stderr
     half = (out / "state.pt").stat().st_size // 2
-    full = subprocess.run(
-        [*COMMAND, "run", "--out", str(out), "--resume", "--steps", "8"],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (half, half)),
-    )
-    assert full.returncode == 1
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (half, before[1]))
+    try:
+        full = stellar_train_here("run", "--out", out, "--resume", "--steps", "8")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert full.exit_code == 1
     assert full.stderr.startswith(f"error: {out}: the state after step 8 could not be written")
     assert "Traceback" not in full.stderr
     assert torch.load(out / "state.pt")["progress"]["step"] == 4
