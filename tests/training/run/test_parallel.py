@@ -15,9 +15,12 @@ import pytest
 import torch
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
+from typer.testing import CliRunner
 
 from model import get_preset, load_checkpoint
 from model.config import DECODER_HEADS
+from tests.service.fleet.cluster import free_port
+from training.cli import app
 from training.config import RunConfig
 from training.data.pictures import picture_batches
 from training.recipes import get_recipe
@@ -30,8 +33,13 @@ CPU = Processes(0, 1, torch.device("cpu"))
 ENVIRONMENT = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "localhost"]
 TORCHRUN += ["--nproc-per-node", "2"]
-OF_ANY_SHAPE = ENVIRONMENT | {"TORCH_COMPILE_OVERRIDE_DYNAMO_CONFIGS": "0-99:assume_static_by_default=False"}
-"""For every shape the same kernels from the beginning; else they are built for the first one, too."""
+COMPILING = ENVIRONMENT | {
+    # For every shape the same kernels from the beginning; else they are built for the first one, too.
+    "TORCH_COMPILE_OVERRIDE_DYNAMO_CONFIGS": "0-99:assume_static_by_default=False",
+    # What the processor says of its vectors is believed; else each kind is tried by a compiler and a process.
+    "TORCHINDUCTOR_VEC_ISA_OK": "1",
+}
+WHOLE_VIEWS = {"steps": 3, "masked_views": 0, "local_crops": 0}
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
@@ -49,12 +57,11 @@ def train(
     pictures: Path,
     out: Path,
     *settings: str,
-    resume: bool = False,
     environment: Mapping[str, str] = ENVIRONMENT,
 ) -> str:
     chosen = [part for setting in ("training.bf16=false", *settings) for part in ("--set", setting)]
-    goal = ["--resume"] if resume else ["--pictures", str(pictures), "--preset", "debug"]
-    command = [*start, "-m", "training.cli", "run", "--out", str(out), *goal, *chosen]
+    goal = ["--pictures", str(pictures), "--preset", "debug", "--out", str(out)]
+    command = [*start, "-m", "training.cli", "run", *goal, *chosen]
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -70,6 +77,23 @@ def train(
             raise
     assert process.returncode == 0, told + errors
     return told
+
+
+def resumed_with_another(run: Path, setting: str) -> str:
+    """What the first of two processes told that went on with a run: this one, which has PyTorch loaded."""
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "GLOO_SOCKET_IFNAME": "lo"}
+    environment = ENVIRONMENT | meeting | {"WORLD_SIZE": "2"}
+    arguments = ["run", "--out", str(run), "--resume", "--set", setting]
+    command = [sys.executable, "-m", "training.cli", *arguments]
+    with subprocess.Popen(command, env=environment | {"RANK": "1", "LOCAL_RANK": "1"}) as other:
+        try:
+            own = environment | {"RANK": "0", "LOCAL_RANK": "0"}
+            done = CliRunner().invoke(app, arguments, env=own)
+            assert done.exit_code == 0, done.output
+            assert other.wait() == 0
+        finally:
+            other.kill()
+    return done.stdout
 
 
 def same_run(one: Path, other: Path) -> None:
@@ -108,8 +132,7 @@ def test_two_processes_train_as_one_with_the_same_batch_and_resume(pictures: Pat
     same_run(two, alone)
     same_state(two, alone)
     (two / "state.pt").unlink()  # the one before it stays
-    told = train(TORCHRUN, pictures, two, "training.parallel=fsdp", resume=True)
-    assert "step 4 of 8" in told
+    assert "step 4 of 8" in resumed_with_another(two, "training.parallel=fsdp")
     same_run(two, alone)
     same_state(two, alone)
 
@@ -123,10 +146,10 @@ def run_config(pictures: Path, **overrides: object) -> RunConfig:
 def plain(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three steps without any option, of a model whose blocks are of one size, which saves kernels.
 
-    So do views of one kind: of small crops, CLS alone is computed, for which blocks are compiled once more.
+    So do views of one kind: of others only the first tokens are computed, for which blocks are compiled anew.
     """
     folder = tmp_path_factory.mktemp("runs") / "plain"
-    Trainer(of_one_size(run_config(pictures, steps=3, local_crops=0)), folder, CPU).run()
+    Trainer(of_one_size(run_config(pictures, **WHOLE_VIEWS)), folder, CPU).run()
     return folder
 
 
@@ -139,7 +162,7 @@ def of_one_size(config: RunConfig) -> RunConfig:
 def test_activations_that_are_computed_again_change_no_loss(
     pictures: Path, plain: Path, tmp_path: Path
 ) -> None:
-    config = run_config(pictures, steps=3, local_crops=0, activation_checkpointing=True)
+    config = run_config(pictures, **WHOLE_VIEWS, activation_checkpointing=True)
     Trainer(of_one_size(config), tmp_path, CPU).run()
     same_run(tmp_path, plain)
 
@@ -149,8 +172,9 @@ def test_compiled_blocks_change_no_loss(pictures: Path, plain: Path, tmp_path: P
     model = of_one_size(run_config(pictures)).model
     names = ("decoder_width", "decoder_mlp_width", "num_heads")
     sizes = [f"model.{name}={getattr(model, name)}" for name in names]
-    compiled = (*sizes, "training.compile=true", "training.steps=3", "training.local_crops=0")
-    train(start, pictures, tmp_path / "run", *compiled, environment=OF_ANY_SHAPE)
+    views = [f"training.{name}={value}" for name, value in WHOLE_VIEWS.items()]
+    compiled = (*sizes, *views, "training.compile=true")
+    train(start, pictures, tmp_path / "run", *compiled, environment=COMPILING)
     same_run(tmp_path / "run", plain)
 
 
