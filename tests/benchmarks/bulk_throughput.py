@@ -22,11 +22,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import skimage.data
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from sklearn.datasets import load_sample_images
 
 from service.bulk.job import Job
 from service.bulk.part import Layout, Part
@@ -36,7 +33,7 @@ from service.runtime.engine import Engine
 from service.settings import BUNDLED_MODELS, Settings
 from service.tokens.pictures import decode_image
 from tests.service.photos import encoded
-from training.data.photos import PHOTOS
+from training.data.photos import whole_photos
 
 PICTURES, ROUNDS = 1200, 3
 TIMED_PICTURES, BATCH = 240, 8
@@ -46,10 +43,10 @@ OPTIONS = Options(tokens=True, shard_bytes=8 * 2**20)
 
 def write_pictures(folder: Path) -> None:
     """Parts of sample photos, no two the same: tables of repeated pictures would be small."""
-    photos = [getattr(skimage.data, name)() for name in PHOTOS] + load_sample_images().images
+    photos = [*whole_photos().values()]
     draw = np.random.default_rng(0)
     for number in range(PICTURES):
-        photo = Image.fromarray(photos[number % len(photos)])
+        photo = photos[number % len(photos)]
         width, height = (int(size * draw.uniform(0.6, 1)) for size in photo.size)
         left, top = draw.integers(0, photo.width - width + 1), draw.integers(0, photo.height - height + 1)
         part = photo.crop((int(left), int(top), int(left) + width, int(top) + height))

@@ -14,14 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import skimage.data
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from sklearn.datasets import load_sample_images
 
 from service.runtime.bundle import read_bundle
 from service.runtime.engine import CONCEPTS, OUTPUTS, Engine
@@ -30,7 +27,7 @@ from service.tokens.edits import apply_edits, parse_edits
 from service.tokens.pictures import Source, decode_image
 from service.tokens.token_file import Arrays, ImageTokens, Storage, compact, expand, pack
 from tests.service.photos import encoded
-from training.data.photos import PHOTOS
+from training.data.photos import whole_photos
 from training.evaluation.evaluation import LABELLED_SETS
 from training.evaluation.knn import knn_accuracy
 
@@ -61,8 +58,7 @@ class Benchmark:
         bundle = read_bundle(BUNDLED_MODELS / "stellar-tiny")
         self.engine = Engine(bundle, Settings.model_validate({"max_batch": BATCH}), tell=print)
         self.manifest = bundle.manifest
-        arrays = [getattr(skimage.data, name)() for name in PHOTOS] + load_sample_images().images
-        files = [encoded(Image.fromarray(array)) for array in arrays]
+        files = [encoded(photo) for photo in whole_photos().values()]
         self.photos = np.stack([self._pixels(file) for file in files])
         self.photo_tokens = self._encode(self.photos)
         paths = {name: sorted((pictures / "labelled" / name).glob("*/*.png")) for name in (GALLERY, QUERIES)}

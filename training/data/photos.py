@@ -6,20 +6,26 @@ H, W pixels
 from __future__ import annotations
 
 from functools import cache
+from importlib.metadata import distribution
 
 import numpy as np
-import skimage.data
 import torch
 from jaxtyping import Float
 from PIL import Image
-from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from service.tokens.size import ImageSize, sides
 from service.tokens.upright import resized
 
-PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
-"""scikit-image's colour photos that come in its wheel; with scikit-learn's two they are never trained on."""
+PHOTOS = {
+    "astronaut": ("scikit-image", "skimage/data/astronaut.png"),
+    "chelsea": ("scikit-image", "skimage/data/chelsea.png"),
+    "coffee": ("scikit-image", "skimage/data/coffee.png"),
+    "rocket": ("scikit-image", "skimage/data/rocket.jpg"),
+    "china": ("scikit-learn", "sklearn/datasets/images/china.jpg"),
+    "flower": ("scikit-learn", "sklearn/datasets/images/flower.jpg"),
+}
+"""Colour photos that come in wheels: of which package, and where they lie. They are never trained on."""
 
 
 def sample_photos(size: ImageSize) -> dict[str, Float[Tensor, "3 H W"]]:
@@ -29,10 +35,13 @@ def sample_photos(size: ImageSize) -> dict[str, Float[Tensor, "3 H W"]]:
 
 @cache
 def whole_photos() -> dict[str, Image.Image]:
-    """The photos as they are, by name."""
-    arrays = {name: getattr(skimage.data, name)() for name in PHOTOS}
-    arrays |= dict(zip(("china", "flower"), load_sample_images().images, strict=True))
-    return {name: Image.fromarray(array) for name, array in arrays.items()}
+    """The photos as they are, by name; their packages, which take a second to import, are not."""
+    return {name: _photo(package, path) for name, (package, path) in PHOTOS.items()}
+
+
+def _photo(package: str, path: str) -> Image.Image:
+    with Image.open(str(distribution(package).locate_file(path))) as image:
+        return image.convert("RGB")
 
 
 def middle(image: Image.Image, size: ImageSize) -> Float[Tensor, "3 H W"]:
