@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tests.forked import SERVICE, Forked
@@ -43,9 +44,10 @@ class Bulk:
             return code, told.read()
 
 
-def rows(destination: Path) -> pa.Table:
-    """What a job has written, in the order of ids."""
-    return pq.read_table(destination / "parts").sort_by("id")
+def rows(destination: Path, within: str = "") -> pa.Table:
+    """What a job has written of pictures below a folder, in the order of ids."""
+    table = pq.read_table(destination / "parts").sort_by("id")
+    return table.filter(pc.starts_with(table["id"], within))
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import signal
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import numpy as np
@@ -16,7 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save
 
+from service.bulk.destination import Destination
 from service.bulk.job import TRIES
+from service.tokens.names import escaped
 from tests.service.bulk.command import Bulk, rows, wait_until
 from tests.service.bulk.conftest import files_of
 from tests.service.bulk.sources import write_archive, write_folder, write_parquet
@@ -30,6 +34,7 @@ pytestmark = pytest.mark.long
 
 PHOTOS = {f"{name}.jpg": photo(name) for name in ("astronaut", "chelsea", "coffee", "rocket")}
 BROKEN = photo("rocket")[:2000]
+FILES = {f"{kind.name}{kind.suffix}": kind for kind in KINDS}
 MARK = "STELLAR_TEST_MARK"
 
 
@@ -52,46 +57,73 @@ def listeners(mark: str) -> Iterator[str]:
             continue  # it has ended
 
 
+class Done(NamedTuple):
+    """A job on this machine, with tokens and by CLS, over all that a folder may hold."""
+
+    folder: Path
+    out: Path
+    told: list[str]
+    """Lines."""
+    code: int
+    heard: set[str]
+    """Addresses that it has listened on."""
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """The folder is an odd one, which is reached by a link, with photos and with every kind of picture."""
+    above = tmp_path_factory.mktemp("done")
+    source, out, mark = above / "linked", above / "new/out", secrets.token_hex()
+    folder = odd_folder(above / "b\udce4r")
+    source.symlink_to(folder)
+    write_folder(source / "deep", PHOTOS | {"empty.png": b"", "broken.jpg": BROKEN})
+    write_folder(source / "kinds", {name: kind.make() for name, kind in FILES.items()})
+    heard: set[str] = set()
+    with Bulk(**{MARK: mark}).start(source, out, "--tokens", "--pooling", "cls") as job:
+        while job.poll() is None:
+            heard |= set(listeners(mark))
+            time.sleep(0.5)
+        assert job.stderr is not None
+        told = job.stderr.read().splitlines()
+    return Done(folder, out, told, job.returncode, heard)
+
+
+def errors(out: Path, within: str = "") -> dict[str, str]:
+    """What rows have failed, by what is below a folder, and why."""
+    failed = pq.read_table(out / "errors").to_pylist()
+    return {row["id"].removeprefix(within): row["code"] for row in failed if row["id"].startswith(within)}
+
+
 def test_every_kind_of_picture_has_the_service_s_own_vector_or_its_error_under_its_name(
-    cluster: Bulk, server: Server, tmp_path: Path
+    done: Done, server: Server
 ) -> None:
-    files = {f"{kind.name}{kind.suffix}": kind for kind in KINDS}
-    source = write_folder(tmp_path / "source", {name: kind.make() for name, kind in files.items()})
-    code, told = cluster(source, tmp_path / "out")
-    assert code == 1, told
-    refused = {name: kind.error for name, kind in files.items() if kind.error}
-    errors = pq.read_table(tmp_path / "out/errors").to_pylist()
-    assert {row["id"]: row["code"] for row in errors} == refused
-    table = rows(tmp_path / "out")
-    assert table["id"].to_pylist() == sorted(files.keys() - refused)
-    want = [server.embedded(files[name].make())[0] for name in table["id"].to_pylist()]
+    refused = {name: kind.error for name, kind in FILES.items() if kind.error}
+    assert errors(done.out, "kinds/") == refused
+    table = rows(done.out, "kinds/")
+    assert table["id"].to_pylist() == [f"kinds/{name}" for name in sorted(FILES.keys() - refused)]
+    made = (FILES[name.removeprefix("kinds/")].make() for name in table["id"].to_pylist())
+    want = [server.embedded(each, pooling="cls")[0] for each in made]
     np.testing.assert_allclose(table["embedding"].to_pylist(), want, atol=1e-5)
 
 
 def test_a_folder_has_the_service_s_own_vectors_and_tokens_and_nobody_can_listen_in(
-    server: Server, client: httpx.Client, tmp_path: Path
+    done: Done, server: Server, client: httpx.Client
 ) -> None:
-    files = {f"deep/{name}": content for name, content in PHOTOS.items()}
-    source = write_folder(tmp_path / "source", files | {"empty.png": b"", "broken.jpg": BROKEN, "a.txt": b""})
-    out = tmp_path / "new/out"
-    found: set[str] = set()
-    with Bulk(**{MARK: str(tmp_path)}).start(source, out, "--tokens", "--pooling", "cls") as job:
-        while job.poll() is None:
-            found |= set(listeners(str(tmp_path)))
-            time.sleep(0.5)
-        assert job.stderr is not None
-        told = job.stderr.read().splitlines()
-    assert job.returncode == 1, told
-    assert told[-1].startswith(f"4 written to {out}, 2 failed; ")
-    assert "0 of 1 shards were there" in told[-1]
+    assert done.code == 1, done.told
+    written = rows(done.out).num_rows
+    assert done.told[-1].startswith(f"{written} written to {done.out}, {len(errors(done.out))} failed; ")
+    assert "0 of 1 shards were there" in done.told[-1]
     # 127.0.0.1, the same as an IPv6 address, ::1
-    assert found <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
-    assert found
-    errors = {row["id"]: row["code"] for row in pq.read_table(out / "errors").to_pylist()}
-    assert errors == {"empty.png": "empty_image", "broken.jpg": "corrupt_image"}
+    assert done.heard <= {
+        "0100007F",
+        "0000000000000000FFFF00000100007F",
+        "00000000000000000000000001000000",
+    }
+    assert done.heard
+    assert errors(done.out, "deep/") == {"empty.png": "empty_image", "broken.jpg": "corrupt_image"}
 
-    table = rows(out)
-    assert table["id"].to_pylist() == sorted(files)
+    table = rows(done.out, "deep/")
+    assert table["id"].to_pylist() == [f"deep/{name}" for name in sorted(PHOTOS)]
     assert table.schema.metadata[b"model"].startswith(b"stellar-tiny@")
     want = server.embedded(*PHOTOS.values(), pooling="cls")
     np.testing.assert_allclose(table["embedding"].to_pylist(), want, atol=1e-5)
@@ -117,21 +149,16 @@ def test_a_folder_has_the_service_s_own_vectors_and_tokens_and_nobody_can_listen
     assert np.sqrt(np.square(difference).mean()) < 4
 
 
-def test_links_odd_names_and_what_is_left_out(cluster: Bulk, tmp_path: Path) -> None:
+def test_links_odd_names_and_what_is_left_out(done: Done) -> None:
     """The same folder as other commands list it in test_commands.py."""
-    odd, out, linked = odd_folder(tmp_path / "b\udce4r"), tmp_path / "out", tmp_path / "linked"
-    code, told = cluster(odd, out)
+    code, told = Bulk()(done.folder, done.out)
     assert code == 2
-    assert told.startswith(
-        rf"error: {tmp_path}/b\xe4r/pictures is not UTF-8, and Ray takes no such path: reach"
-    )
-    linked.symlink_to(odd)
-    code, told = cluster(linked, out)
-    assert (code, told.splitlines()[0]) == (1, ODD_LINE)
-    assert told.splitlines()[-1].startswith(f"2 written to {out}, 1 failed; ")
-    assert rows(out)["id"].to_pylist() == ODD_NAMES
-    failed = pq.read_table(out / "errors").to_pylist()
-    assert [(row["id"], row["code"]) for row in failed] == [(ODD_FAILED, "corrupt_image")]
+    above = escaped(str(done.folder.parent))
+    assert told.startswith(f"error: {above}/pictures is not UTF-8, and Ray takes no such path: reach")
+    assert done.told[0] == ODD_LINE
+    names = set(rows(done.out)["id"].to_pylist())
+    assert {name for name in names if not name.startswith(("deep/", "kinds/"))} == set(ODD_NAMES)
+    assert errors(done.out)[ODD_FAILED] == "corrupt_image"
 
 
 def test_parquet_and_webdataset_on_a_cluster_have_the_same_vectors(
@@ -156,11 +183,10 @@ def test_parquet_and_webdataset_on_a_cluster_have_the_same_vectors(
     assert len(list((out / "parts").iterdir())) == 3
     assert rows(out)["id"].to_pylist() == list(PHOTOS)
     np.testing.assert_allclose(rows(out)["embedding"].to_pylist(), want, atol=1e-5)
-    errors = {row["id"]: row["code"] for row in pq.read_table(out / "errors").to_pylist()}
-    assert errors == {"none": "empty_image", "broken": "corrupt_image"}
+    assert errors(out) == {"none": "empty_image", "broken": "corrupt_image"}
 
     out = tmp_path / "from-archives"
-    code, told = cluster(f"file://{archives}/*.tar", out, "--workers", 2)
+    code, told = cluster(f"file://{archives}/*.tar", out)
     assert code == 1, told
     assert rows(out)["id"].to_pylist() == ["IMG_2023", *(name.removesuffix(".jpg") for name in PHOTOS)]
     want = server.embedded(plain(1), *PHOTOS.values())
@@ -247,7 +273,11 @@ def writers(file: Path) -> Iterator[int]:
 
 
 def test_from_an_object_store_to_another_place_in_it(
-    cluster: Bulk, toy_models: Path, object_store: dict[str, str], tmp_path: Path
+    cluster: Bulk,
+    toy_models: Path,
+    object_store: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     files = files_of(object_store)
     for level in range(4):
@@ -255,9 +285,13 @@ def test_from_an_object_store_to_another_place_in_it(
     arguments = ("s3://bucket/source", "s3://bucket/out", "--shard-bytes", 1)
     code, told = cluster(*arguments, STELLAR_MODELS_DIR=str(toy_models))
     assert code == 0, told
-    files.rm_file("bucket/out/parts/000002.parquet")
     code, told = cluster(*arguments, STELLAR_MODELS_DIR=str(toy_models))
     assert code == 0, told
-    assert "1 written to s3://bucket/out, 0 failed; " in told
+    assert "0 written to s3://bucket/out, 0 failed; " in told
+    assert "; 4 of 4 shards were there" in told
     files.get("bucket/out", str(tmp_path), recursive=True)
     assert sorted(rows(tmp_path / "out")["id"].to_pylist()) == [f"{level}.png" for level in range(4)]
+    files.rm_file("bucket/out/parts/000002.parquet")
+    for name, value in object_store.items():
+        monkeypatch.setenv(name, value)
+    assert Destination("s3://bucket/out").done() == {0, 1, 3}
