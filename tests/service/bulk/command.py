@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +17,22 @@ from tests.forked import SERVICE, Forked
 TIMEOUT_S = 240
 
 
+class Job(Forked):
+    """A job that runs."""
+
+    def __init__(self, arguments: tuple[object, ...], environment: Mapping[str, str]) -> None:
+        self._told = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        command = ("service.cli", "bulk", *map(str, arguments))
+        super().__init__(SERVICE, *command, environment=environment, stderr=self._told)
+
+    def ended(self) -> tuple[int, str]:
+        """Wait for its end; exit code and standard error."""
+        code = self.wait()
+        with self._told:
+            self._told.seek(0)
+            return code, self._told.read()
+
+
 class Bulk:
     """`stellar-service bulk` as a process, in an environment of its own."""
 
@@ -26,22 +40,13 @@ class Bulk:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("STELLAR_")}
         self.environment = kept | {"STELLAR_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "200"} | environment
 
-    def start(self, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: object, **environment: str) -> Job:
         """Start a job."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "service.cli", "bulk", *map(str, arguments)],
-            env=self.environment | environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return Job(arguments, self.environment | environment)
 
     def __call__(self, *arguments: object, **environment: str) -> tuple[int, str]:
         """Exit code and standard error of a job."""
-        with tempfile.TemporaryFile("w+") as told:
-            command = ("service.cli", "bulk", *map(str, arguments))
-            code = Forked(SERVICE, *command, environment=self.environment | environment, stderr=told).wait()
-            told.seek(0)
-            return code, told.read()
+        return self.start(*arguments, **environment).ended()
 
 
 def rows(destination: Path, within: str = "") -> pa.Table:

@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from service.bulk.destination import Destination
 from service.bulk.job import TRIES
 from service.tokens.names import escaped
-from tests.service.bulk.command import Bulk, rows, wait_until
+from tests.service.bulk.command import Bulk, Job, rows, wait_until
 from tests.service.bulk.conftest import files_of
 from tests.service.bulk.sources import write_archive, write_folder, write_parquet
 from tests.service.odd_folder import ODD_FAILED, ODD_LINE, ODD_NAMES, odd_folder
@@ -38,8 +38,8 @@ FILES = {f"{kind.name}{kind.suffix}": kind for kind in KINDS}
 MARK = "STELLAR_TEST_MARK"
 
 
-def listeners(mark: str) -> Iterator[str]:
-    """Local addresses, as the kernel has them, that processes with a mark in their environment listen on."""
+def listeners(job: Job, mark: str) -> Iterator[str]:
+    """Local addresses, as the kernel has them, that a job listens on, or who is marked in its environment."""
     listening = {
         line.split()[9]: line.split()[1].partition(":")[0]
         for table in ("/proc/net/tcp", "/proc/net/tcp6")
@@ -48,7 +48,8 @@ def listeners(mark: str) -> Iterator[str]:
     }
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if f"{MARK}={mark}".encode() in (process / "environ").read_bytes():
+            marked = f"{MARK}={mark}".encode() in (process / "environ").read_bytes()
+            if marked or process.name == str(job.pid):  # which has its parent's there
                 for link in (process / "fd").iterdir():
                     inode = os.readlink(link).removeprefix("socket:[").removesuffix("]")  # noqa: PTH115
                     if inode in listening:
@@ -79,13 +80,12 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     write_folder(source / "deep", PHOTOS | {"empty.png": b"", "broken.jpg": BROKEN})
     write_folder(source / "kinds", {name: kind.make() for name, kind in FILES.items()})
     heard: set[str] = set()
-    with Bulk(**{MARK: mark}).start(source, out, "--tokens", "--pooling", "cls") as job:
-        while job.poll() is None:
-            heard |= set(listeners(mark))
-            time.sleep(0.5)
-        assert job.stderr is not None
-        told = job.stderr.read().splitlines()
-    return Done(folder, out, told, job.returncode, heard)
+    job = Bulk(**{MARK: mark}).start(source, out, "--tokens", "--pooling", "cls")
+    while job.poll() is None:
+        heard |= set(listeners(job, mark))
+        time.sleep(0.5)
+    code, told = job.ended()
+    return Done(folder, out, told.splitlines(), code, heard)
 
 
 def errors(out: Path, within: str = "") -> dict[str, str]:
@@ -207,18 +207,18 @@ def test_kills_leave_neither_gaps_nor_duplicates(cluster: Bulk, toy_models: Path
     out = tmp_path / "out"
     arguments = (source, out, "--shard-bytes", 1)
     models = {"STELLAR_MODELS_DIR": str(toy_models)}
-    with cluster.start(*arguments, **models) as job:
-        wait_until(lambda: len(list(out.glob("parts/[0-9]*"))) >= 3)
-        job.kill()
-        job.communicate()
+    job = cluster.start(*arguments, **models)
+    wait_until(lambda: len(list(out.glob("parts/[0-9]*"))) >= 3)
+    job.kill()
+    job.ended()
     before = {path: path.stat().st_mtime_ns for path in out.glob("parts/[0-9]*")}
     assert len(before) < 13
     (out / "parts/.000012.parquet.1.partial").touch()  # as a kill may leave one
-    with cluster.start(*arguments, **models) as job:
-        wait_until(lambda: len(list(out.glob("parts/[0-9]*"))) > len(before))
-        wait_until(lambda: killed(out.glob("parts/.*.partial")) != set())
-        _, told = job.communicate()
-    assert job.returncode == 1, told
+    job = cluster.start(*arguments, **models)
+    wait_until(lambda: len(list(out.glob("parts/[0-9]*"))) > len(before))
+    wait_until(lambda: killed(out.glob("parts/.*.partial")) != set())
+    code, told = job.ended()
+    assert code == 1, told
     (there,) = re.findall(r"; (\d+) of 13 shards were there", told.splitlines()[-1])
     assert len(before) <= int(there) < 13  # a worker may have ended one after the job was killed
     code, told = cluster(*arguments, **models)
@@ -243,13 +243,13 @@ def test_a_shard_that_kills_its_workers_is_left_and_the_others_are_done(
     out = tmp_path / "out"
     died = set[Path]()
     options = ("--shard-bytes", 1, "--workers", 1)
-    with cluster.start(source, out, *options, STELLAR_MODELS_DIR=str(toy_models)) as job:
-        while job.poll() is None:
-            begun = set(out.glob("parts/.000001.parquet.*.partial")) - died
-            died |= {file for file in begun if killed([file])}
-            time.sleep(0.02)
-        _, told = job.communicate()
-    assert job.returncode == 2, told
+    job = cluster.start(source, out, *options, STELLAR_MODELS_DIR=str(toy_models))
+    while job.poll() is None:
+        begun = set(out.glob("parts/.000001.parquet.*.partial")) - died
+        died |= {file for file in begun if killed([file])}
+        time.sleep(0.02)
+    code, told = job.ended()
+    assert code == 2, told
     assert "shard 1: its worker died" in told
     assert len(died) == TRIES
     assert rows(out)["id"].to_pylist() == ["a.png", "c.png", "d.png"]
