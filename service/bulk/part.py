@@ -19,8 +19,9 @@ from service.errors import ServiceError
 from service.runtime.bundle import Manifest
 from service.runtime.engine import OUTPUTS, VECTORS, Arrays
 from service.tokens.box import WHOLE, Box, box_text
-from service.tokens.pictures import Fit, Source
-from service.tokens.pooling import LISTS, Pooling, normalized
+from service.tokens.choices import LISTS, Fit, Pooling
+from service.tokens.pictures import Source
+from service.tokens.pooling import normalized
 from service.tokens.token_file import shares_to_uint8
 
 

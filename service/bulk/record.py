@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from service.bulk.shards import Kind
 from service.tokens.box import WHOLE, Box
-from service.tokens.pictures import Fit
-from service.tokens.pooling import Pooling
+from service.tokens.choices import Fit, Pooling
 
 
 class Options(BaseModel):

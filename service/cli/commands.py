@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -10,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from service.tokens.box import Box, parse_box
+from service.tokens.choices import Fit, Pooling
 from service.tokens.names import escaped
-from service.tokens.pictures import Fit
-from service.tokens.pooling import Pooling
 
 if TYPE_CHECKING:
     from service.cli.folder import Job
@@ -246,6 +244,8 @@ def _run(
     concurrency: int,
 ) -> None:
     """Do the work; exit with 1 where some pictures failed, with 2 where nothing could be done."""
+    import asyncio
+
     try:
         from service.cli.folder import job
         from service.client import StellarError

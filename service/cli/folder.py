@@ -20,10 +20,10 @@ from service.bulk.table import check_place, clear_killed, table, written_whole
 from service.client import AsyncStellarClient, ImageTokens, Result, pack
 from service.client.served import Served
 from service.tokens.box import Box, box_text
+from service.tokens.choices import LISTS, Fit, Pooling
 from service.tokens.files import pictures_within
 from service.tokens.names import escaped
-from service.tokens.pictures import SUFFIXES, Fit
-from service.tokens.pooling import LISTS, Pooling
+from service.tokens.pictures import SUFFIXES
 from service.tokens.token_file import unpack_row
 
 P = TypeVar("P")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -115,7 +114,9 @@ def settings() -> None:
 
 def version() -> None:
     """Print the version."""
-    typer.echo(package_version("stellar-service"))
+    from importlib.metadata import version
+
+    typer.echo(version("stellar-service"))
 
 
 def _serve(settings: Settings) -> bool:

@@ -26,8 +26,7 @@ from service.client.pictures import Picture, decoded, encoded
 from service.client.served import ServedModels
 from service.client.stream import Result, in_order
 from service.tokens.box import WHOLE, Box, box_text
-from service.tokens.pictures import Fit
-from service.tokens.pooling import Pooling
+from service.tokens.choices import Fit, Pooling
 from service.tokens.token_file import SAFETENSORS, ImageTokens, Storage, pack, unpack
 
 DEFAULT_URL = "http://127.0.0.1:8000"

@@ -24,7 +24,8 @@ from service.models.models import Models
 from service.models.served import ServedModel
 from service.settings import Settings
 from service.tokens.box import WHOLE, Box
-from service.tokens.pictures import Fit, Pictures
+from service.tokens.choices import Fit
+from service.tokens.pictures import Pictures
 from service.watch.metrics import Metrics
 
 BEARER = Security(

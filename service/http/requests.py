@@ -38,8 +38,7 @@ from service.http.documents import SMALL_BYTES, Text, read_body, read_object
 from service.http.items import Item, from_base64
 from service.http.multipart import Part, read_form
 from service.tokens.box import WHOLE, Box, parse_box
-from service.tokens.pictures import Fit
-from service.tokens.pooling import Pooling
+from service.tokens.choices import Fit, Pooling
 from service.tokens.token_file import SAFETENSORS, Storage
 
 FILE_FIELDS = {

@@ -18,8 +18,9 @@ from service.errors import QueueFull, ServiceError
 from service.http.items import Item
 from service.models.served import ServedModel
 from service.tokens.box import WHOLE, Box
-from service.tokens.pictures import DecodedImage, Fit, Pictures
-from service.tokens.pooling import Pooling, normalized
+from service.tokens.choices import Fit, Pooling
+from service.tokens.pictures import DecodedImage, Pictures
+from service.tokens.pooling import normalized
 from service.tokens.types import Floats, Pixels, Tokens
 from service.watch.metrics import Metrics
 

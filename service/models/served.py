@@ -13,7 +13,7 @@ from service.batching.lanes import Admission, Lane
 from service.errors import BadOption
 from service.runtime.bundle import Manifest
 from service.runtime.engine import CONCEPTS, OUTPUTS, VECTORS
-from service.tokens.pooling import Pooling
+from service.tokens.choices import Pooling
 from service.tokens.types import Floats, Pixels, Tokens
 
 

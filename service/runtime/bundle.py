@@ -17,7 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from service.tokens.pooling import Pooled, Pooling
+from service.tokens.choices import Pooling
+from service.tokens.pooling import Pooled
 from service.tokens.size import image_size, sides
 
 REFERENCE = "reference.safetensors"

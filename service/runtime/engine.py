@@ -17,7 +17,8 @@ from service.runtime.reference import ENCODED, Deviation, Reference, deviation, 
 from service.runtime.sessions import Graph, Sessions, Tell, open_sessions, thread_count
 from service.runtime.statistics import read_statistics
 from service.settings import Settings
-from service.tokens.pooling import Pooling, mean_of
+from service.tokens.choices import Pooling
+from service.tokens.pooling import mean_of
 from service.watch.logs import logger
 
 Stage = Literal["encode", "decode"]

@@ -11,19 +11,17 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from service.tokens.box import WHOLE, Box, pixels_of
+from service.tokens.choices import Fit
 from service.tokens.header import read_header
 from service.tokens.opened import one_picture, opened, orientation_of
 from service.tokens.size import ImageSize, sides
 from service.tokens.upright import Upright
-
-Fit = Literal["crop", "stretch", "pad"]
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),

@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-if TYPE_CHECKING:  # clients know poolings without what runs models
+if TYPE_CHECKING:
     from service.tokens.types import Floats
-
-Pooling = Literal["mean", "cls", "tokens", "whitened", "concepts"]
-"""The mean of the tokens, the CLS token, or one that is made for search, (D,); every token, or what it shows
-beside others of its number, (r, D).
-"""
-
-LISTS: frozenset[Pooling] = frozenset({"tokens", "concepts"})
-"""Those of several vectors."""
 
 Pooled = Literal["mean", "shares", "cls"]
 """What is whitened: the mean of the tokens, the same weighted by their shares of the picture, or CLS."""

@@ -34,8 +34,9 @@ from rich.table import Table
 
 from model.judges import neighbours_agree
 from service.client import ImageTokens, unpack
+from service.tokens.choices import Pooling
 from service.tokens.pictures import decode_image
-from service.tokens.pooling import Pooling, normalized
+from service.tokens.pooling import normalized
 from tests.benchmarks.collages import MIDDLES, choose, cut, draw_collages
 from tests.recipe import DEFINITIONS
 

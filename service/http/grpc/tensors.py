@@ -14,7 +14,7 @@ from service.http.oip.calls import Call, Parameters, check_batch, chosen, specs_
 from service.http.oip.messages import MAX_AXES, OutputParameters
 from service.http.oip.tensors import Datatype, Tensor, TensorSpec
 from service.http.requests import limit_images, validated
-from service.tokens.pooling import Pooling
+from service.tokens.choices import Pooling
 
 FIELDS: Mapping[Datatype, tuple[int, str]] = {
     "UINT8": (4, "uint_contents"),

@@ -17,7 +17,7 @@ from service.http.oip.calls import MAX_TENSORS, Call, Name, Parameters, check_ba
 from service.http.oip.tensors import Tensor, TensorSpec
 from service.http.requests import Sent, limit_images, validated
 from service.http.responses import JSON
-from service.tokens.pooling import Pooling
+from service.tokens.choices import Pooling
 
 HEADER_LENGTH = "inference-header-content-length"
 OCTETS = "application/octet-stream"

@@ -22,7 +22,7 @@ from service.models.models import Models
 from service.models.served import ServedModel
 from service.runtime.bundle import Manifest
 from service.tokens.box import WHOLE
-from service.tokens.pictures import Fit
+from service.tokens.choices import Fit
 
 
 class Stage(ABC):

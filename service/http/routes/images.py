@@ -45,8 +45,8 @@ from service.http.tokens import read_tokens
 from service.http.work import Seen, Work, all_good
 from service.models.served import ServedModel
 from service.tokens.box import WHOLE
+from service.tokens.choices import Pooling
 from service.tokens.edits import Edit, apply_edits, parse_edits
-from service.tokens.pooling import Pooling
 from service.tokens.token_file import SAFETENSORS
 from service.tokens.types import Floats
 

@@ -18,7 +18,7 @@ from service.http.openai.embeddings import EmbeddingsOptions, read_embeddings
 from service.http.openapi import EMBEDDINGS_DOCS
 from service.http.responses import json_response, numbers
 from service.models.served import ServedModel
-from service.tokens.pooling import Pooling
+from service.tokens.choices import Pooling
 from service.tokens.types import Floats
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=WorkRoute, dependencies=[BEARER])

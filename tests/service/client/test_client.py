@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.client import AsyncStellarClient, StellarClient, StellarError, pack, unpack
-from service.tokens.pooling import Pooling
+from service.tokens.choices import Pooling
 from tests.service.photos import encoded, photo, pixels_of
 from tests.service.server import Server, running
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageDraw
 
 from service.errors import BadImage, CorruptImage, EmptyImage, TooManyPixels, UnknownImageFormat
-from service.tokens.pictures import PAD_COLOUR, DecodedImage, Fit, Pictures, decode_image
+from service.tokens.choices import Fit
+from service.tokens.pictures import PAD_COLOUR, DecodedImage, Pictures, decode_image
 from tests.service.photos import encoded, photo, png_header
 
 MAX_PIXELS = 50_000_000

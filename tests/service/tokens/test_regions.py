@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.tokens.box import WHOLE, Box, pixels_of
-from service.tokens.pictures import PAD_COLOUR, Fit, Source, decode_image
+from service.tokens.choices import Fit
+from service.tokens.pictures import PAD_COLOUR, Source, decode_image
 from service.tokens.regions import NOWHERE, regions
 from service.tokens.types import Floats
 from tests.service.photos import encoded
