@@ -37,11 +37,15 @@ def loaded_by(*modules: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("module", ["service.http.app", "service.cli", "service.http.server"])
-def test_serving_imports_neither_torch_nor_model_nor_training(module: str) -> None:
-    loaded = loaded_by(module)
-    assert "service" in loaded
-    assert not loaded & {"torch", "model", "training", "onnx", "skimage", "sklearn", "jaxtyping"}
+@pytest.fixture(scope="module")
+def serving() -> set[str]:
+    """What is loaded by all that serves without Redis."""
+    return loaded_by("service.http.app", "service.cli", "service.http.server")
+
+
+def test_serving_imports_neither_torch_nor_model_nor_training(serving: set[str]) -> None:
+    assert "service" in serving
+    assert not serving & {"torch", "model", "training", "onnx", "skimage", "sklearn", "jaxtyping"}
 
 
 @pytest.mark.parametrize("module", ["service.runtime.engine", "model", "training"])
@@ -54,14 +58,14 @@ def test_onnx_runtime_reports_to_nobody(module: str) -> None:
     assert done.stdout == "1\n"
 
 
-def test_redis_client_is_loaded_only_where_redis_is_used() -> None:
-    assert "redis" not in loaded_by("service.http.app", "service.cli", "service.http.server")
+def test_redis_client_is_loaded_only_where_redis_is_used(serving: set[str]) -> None:
+    assert "redis" not in serving
     assert "redis" in loaded_by("service.fleet.process")
 
 
-def test_supervisor_brings_neither_framework_nor_runtime() -> None:
+def test_supervisor_brings_neither_framework_nor_runtime_nor_pictures() -> None:
     loaded = loaded_by("service.cli", "service.processes.supervisor")
-    assert not loaded & {"fastapi", "starlette", "uvicorn", "onnxruntime"}
+    assert not loaded & {"fastapi", "starlette", "uvicorn", "onnxruntime", "numpy", "PIL"}
 
 
 def test_server_that_has_served_has_no_torch_in_its_memory(
