@@ -173,9 +173,18 @@ def recalibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def newer(recalibrated: Server, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tables that this server gives of the same pictures."""
+    folder = tmp_path_factory.mktemp("newer")
+    (folder / "photos").symlink_to(photos / "photos")
+    commands(recalibrated, folder)
+    return folder
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_what_is_deleted_and_what_another_version_replaces_is_gone(
-    store: str, server: Server, recalibrated: Server, photos: Path, tmp_path: Path
+    store: str, server: Server, recalibrated: Server, newer: Path, photos: Path, tmp_path: Path
 ) -> None:
     with opened(store, server, photos, tmp_path) as page:
         page.run(page.make, page.fill, page.search, page.delete)
@@ -184,8 +193,8 @@ def test_what_is_deleted_and_what_another_version_replaces_is_gone(
         page.run(page.search)
         assert "trip/coffee.jpg" not in dict(page.found("containing"))
 
-        (tmp_path / "photos").symlink_to(photos / "photos")
-        commands(recalibrated, tmp_path)
+        for name in TABLES:
+            shutil.copy(newer / name, tmp_path)
         page.run(page.fill, page.search)
         old, new = (each.client.get("/models").json()["models"][0]["id"] for each in (server, recalibrated))
         assert len(page.rows()) == 2 * (WITH_DISC + WITHOUT + 1) - 1
