@@ -99,6 +99,6 @@ def test_random_regions_are_as_large_but_no_better_than_chance() -> None:
     model = Stellar(PRESETS["debug"]).eval()
     image = sample_photos(32)["coffee"]
     generator = torch.Generator().manual_seed(1)
-    found = [drop for _ in range(300) for drop in drops(model, image, generator)]
+    found = [drop for _ in range(100) for drop in drops(model, image, generator)]
     share, area = (np.mean(x) for x in zip(*((d.random.share, d.area) for d in found), strict=True))
     assert share == pytest.approx(area, abs=0.02)

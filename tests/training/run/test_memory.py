@@ -2,54 +2,55 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library's malloc, and /proc")
+
 SCRIPT = """
-import ctypes
+import ctypes, json
 from pathlib import Path
-from training.run.memory import keep_freed_memory
+import torch
+from training.run.memory import keep_freed_memory, peak_gib
 
 def held():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
-if {keep}:
-    keep_freed_memory()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-size, before = 200_000_000, held()
-block = libc.malloc(size)
-ctypes.memset(block, 1, size)
-assert held() - before > 0.9 * size
-libc.free(block)
-print((held() - before) / size)
+
+def freed(size):
+    "What is held of a block when it is there and when it was freed, beside the whole process then."
+    before = held()
+    block = libc.malloc(size)
+    ctypes.memset(block, 1, size)
+    whole = held()
+    libc.free(block)
+    return (whole - before) / size, (held() - before) / size, whole / 2**30
+
+told = {"given back": freed(400_000_000), "peak": peak_gib(torch.device("cpu"))}
+keep_freed_memory()
+print(json.dumps(told | {"kept": freed(200_000_000)}))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library's malloc")
-@pytest.mark.parametrize("keep", [True, False])
-def test_what_is_freed_stays_with_the_process_if_it_is_told_to_keep_it(keep: bool) -> None:
-    command = [sys.executable, "-c", SCRIPT.format(keep=keep)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (float(done.stdout) > 0.9) == keep
+@pytest.fixture(scope="module")
+def told() -> dict[str, Any]:
+    """Of a process of its own: what it does holds for all of one."""
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
 
 
-PEAK = """
-import torch
-from pathlib import Path
-from training.run.memory import peak_gib
-
-block = b"1" * 2**29
-held = int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**30
-del block
-print(held, peak_gib(torch.device("cpu")))
-"""
+def test_what_is_freed_stays_with_the_process_if_it_is_told_to_keep_it(told: dict[str, Any]) -> None:
+    for case, keeps in (("given back", False), ("kept", True)):
+        there, freed, _ = told[case]
+        assert there > 0.9
+        assert (freed > 0.9) == keeps
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-def test_the_most_memory_at_a_time_is_told_though_it_was_freed_again() -> None:
-    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
-    held, peak = map(float, done.stdout.split())
-    assert peak == pytest.approx(held, abs=0.02)
+def test_the_most_memory_at_a_time_is_told_though_it_was_freed_again(told: dict[str, Any]) -> None:
+    assert told["peak"] == pytest.approx(told["given back"][2], abs=0.02)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from model import Stellar, get_preset, save_checkpoint
 from model.published import REPOSITORY
-from tests.model.hub import Hub
+from tests.model.hub import Hub, having
+from training.cli import app
 from training.recipes import NAMED
 from training.run.weights import read_weights
 
@@ -41,13 +40,13 @@ def test_a_run_starts_from_published_weights_by_their_name(
 ) -> None:
     out = tmp_path / "run"
     with Hub(published) as hub:
-        variables = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        variables |= {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": hub.url}
-        command = [sys.executable, "-m", "training.cli", "run", "--init", "stellar-b8", "--out", str(out)]
+        variables = {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": hub.url}
+        command = ["run", "--init", "stellar-b8", "--out", str(out)]
         command += ["--pictures", str(pictures), "--preset", "debug", "--steps", "1", "--learning-rate", "0"]
         command += [word for setting in SETTINGS for word in ("--set", setting)]
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        with having(variables):
+            done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.stderr
     before = load_file(published / REPOSITORY / "main" / "stellar-b8.safetensors")
     after = load_file(out / "checkpoint.safetensors")
     assert before.keys() == after.keys()
