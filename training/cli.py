@@ -187,14 +187,7 @@ def evaluate(
     """Measure reconstruction, edits and, on the pictures that are named, what frozen features are worth."""
     from model import load_checkpoint
     from training.data.labelled import examples
-    from training.evaluation.evaluation import (
-        measure,
-        measure_labelled,
-        save_evaluation,
-        show_evaluation,
-        untrained_like,
-    )
-    from training.evaluation.segmentation import segmentation
+    from training.evaluation.evaluation import measure, save_evaluation, show_evaluation, untrained_like
 
     missing: dict[str, str] = {}
     shown = None
@@ -202,11 +195,16 @@ def evaluate(
         model = load_checkpoint(checkpoint).eval()
         teacher = _teacher(teacher_of) if teacher_of else None
         figures = measure(model, pictures / "labelled" if pictures else None, teacher)
+        # What these two measure with takes a second to import.
         if labelled is not None:
+            from training.evaluation.labelled import measure_labelled
+
             of_labelled = measure_labelled(model, labelled, probe_steps=probe_steps)
             figures, missing = figures | of_labelled.figures, of_labelled.missing
             shown = examples(labelled / "test", model.config.size, 6)
         if label_maps is not None:
+            from training.evaluation.segmentation import segmentation
+
             figures |= segmentation(model, untrained_like(model), label_maps, steps=probe_steps)
     show_evaluation(figures, missing)
     if out is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,17 +21,14 @@ from torch import Tensor
 
 from model import Stellar
 from service.tokens.size import ImageSize
-from training.data.labelled import labelled_batches
 from training.data.photos import middle, sample_photos
 from training.data.pictures import read_whole
-from training.evaluation.decoder_probe import Kind, decoder_probe
 from training.evaluation.features import features
 from training.evaluation.grid import draw_grid
 from training.evaluation.knn import chance, knn_accuracy
 from training.evaluation.locality import locality
 from training.evaluation.numbers import same_number
-from training.evaluation.reconstruction import Likeness, likeness, reconstructed
-from training.evaluation.semantics import labelled_semantics
+from training.evaluation.reconstruction import reconstructed
 from training.losses.pretrained import Pretrained
 
 BATCH_SIZE = 64
@@ -42,8 +39,6 @@ COLOUR_BINS = 4
 """Of each channel, in a histogram of 64 colours."""
 NUMBERED_PICTURES = 500
 """Each token of as many held-out pictures is compared with all tokens of the others."""
-
-Value = TypeVar("Value")
 
 LABELLED_SETS = ("noto", "twemoji", "stamps-gallery", "stamps-query", "clipart-query")
 
@@ -131,30 +126,6 @@ def semantics(model: Stellar, labelled: Path, teacher: Pretrained | None = None)
                 found[gallery], known, found[query], asked, k, leave_one_out=gallery == query
             )
     return figures | _numbers(model, sets["twemoji"])
-
-
-def measure_labelled(model: Stellar, pictures: Path, *, probe_steps: int) -> Likeness:
-    """Figures on a labelled set with the parts `train` and `test`, and why some are missing.
-
-    Each part is a folder LABEL/NAME.*, or of Parquet files or WebDataset archives with a label. Semantics
-    (`labelled_semantics`), `labelled_…`, the likeness of the test pictures' reconstructions (`likeness`), and
-    the PSNR of decoders trained for `probe_steps` steps on frozen tokens and on frozen patches.
-    Raises `ValueError` where a part has no labelled pictures.
-    """
-    model, train, test = model.eval(), pictures / "train", pictures / "test"
-    figures = labelled_semantics(model, untrained_like(model), pictures)
-    batches = labelled_batches(test, model.config.size, BATCH_SIZE)
-    told = likeness(model, (batch.images for batch in batches))
-    figures |= _of_labelled(told.figures)  # `measure` has the same of the sample photos
-    kinds: tuple[Kind, ...] = ("tokens", "dense")
-    for kind in kinds:
-        decoded = decoder_probe(model, str(train), test, kind, steps=probe_steps)
-        figures[f"decoder_probe_psnr_db_{kind}"] = decoded
-    return Likeness(figures, _of_labelled(told.missing))
-
-
-def _of_labelled(by_name: dict[str, Value]) -> dict[str, Value]:
-    return {f"labelled_{name}": value for name, value in by_name.items()}
 
 
 def untrained_like(model: Stellar) -> Stellar:

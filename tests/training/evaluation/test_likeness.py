@@ -9,7 +9,8 @@ from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from model import Stellar, get_preset
-from training.evaluation.reconstruction import likeness, reconstructed
+from training.evaluation.likeness import likeness
+from training.evaluation.reconstruction import reconstructed
 
 
 @pytest.fixture(scope="module")
