@@ -11,7 +11,8 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from tests.service.server import running
-from tests.studio.conftest import FLAGS, WINDOW, find_chromium
+from tests.studio.conftest import FLAGS, find_chromium
+from tests.studio.screenshots import WINDOW
 from tests.studio.visitor import Visitor
 
 EDITS = 40

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 from tests.service.photos import photo
 from tests.service.server import Server, running
-from tests.studio.conftest import FLAGS, WINDOW, find_chromium
+from tests.studio.conftest import FLAGS, find_chromium
 from tests.studio.visitor import Visitor
+
+WINDOW: ViewportSize = {"width": 1440, "height": 1000}
 
 
 def main(folder: Path) -> None:
