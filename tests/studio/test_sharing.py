@@ -40,23 +40,28 @@ def edit_with_a_second_photo(visitor: Visitor, cat: bytes) -> None:
     visitor.settle()
 
 
-@pytest.mark.parametrize("language", ["curl", "python"])
-def test_calls_draw_what_the_page_shows(visitor: Visitor, cat: bytes, tmp_path: Path, language: str) -> None:
+def assert_calls_draw_it(visitor: Visitor, scratch: Path, photos: dict[str, bytes]) -> None:
+    """Each call draws what the page shows, in a folder of its own with the photos."""
+    for language in ("curl", "python"):
+        folder = scratch / language
+        folder.mkdir()
+        for name, photo in photos.items():
+            (folder / name).write_bytes(photo)
+        drawn = pixels_of(run_call(language, visitor.call(language), folder))
+        assert np.abs(drawn.astype(int) - visitor.picture()).max() <= 1, language
+
+
+def test_calls_draw_what_the_page_shows(visitor: Visitor, cat: bytes, tmp_path: Path) -> None:
     visitor.load_photo(NAME, cat)
     edit_with_a_second_photo(visitor, cat)
-    for name in (NAME, "the cat.jpg"):
-        (tmp_path / name).write_bytes(cat)
-    drawn = pixels_of(run_call(language, visitor.call(language), tmp_path))
-    assert np.abs(drawn.astype(int) - visitor.picture()).max() <= 1
+    assert_calls_draw_it(visitor, tmp_path, {NAME: cat, "the cat.jpg": cat})
 
 
-@pytest.mark.parametrize("language", ["curl", "python"])
-def test_call_for_a_sample_fetches_the_sample(visitor: Visitor, tmp_path: Path, language: str) -> None:
+def test_call_for_a_sample_fetches_the_sample(visitor: Visitor, tmp_path: Path) -> None:
     visitor.token(8).click()
     visitor.page.click("#drop-token")
     visitor.settle()
-    drawn = pixels_of(run_call(language, visitor.call(language), tmp_path))
-    assert np.abs(drawn.astype(int) - visitor.picture()).max() <= 1
+    assert_calls_draw_it(visitor, tmp_path, {})
 
 
 def test_call_and_link_are_copied(context: BrowserContext, visitor: Visitor) -> None:
@@ -297,10 +302,7 @@ def test_call_touches_no_file_of_the_same_name(visitor: Visitor, cat: bytes, tmp
     assert np.abs(drawn.astype(int) - visitor.picture()).max() <= 1
 
 
-@pytest.mark.parametrize("language", ["curl", "python"])
-def test_own_photo_and_sample_of_one_name_are_two_files(
-    visitor: Visitor, cat: bytes, tmp_path: Path, language: str
-) -> None:
+def test_own_photo_and_sample_of_one_name_are_two_files(visitor: Visitor, cat: bytes, tmp_path: Path) -> None:
     visitor.load_photo("coffee.jpg", cat)
     visitor.page.get_by_role("button", name="Second photo: a cup of coffee").click()
     expect(visitor.page.locator("#second-photo")).to_have_attribute(
@@ -310,9 +312,7 @@ def test_own_photo_and_sample_of_one_name_are_two_files(
     visitor.page.select_option("#partner", "second 3")
     visitor.page.click("#take")
     visitor.settle()
-    (tmp_path / "coffee.jpg").write_bytes(cat)
-    drawn = pixels_of(run_call(language, visitor.call(language), tmp_path))
-    assert np.abs(drawn.astype(int) - visitor.picture()).max() <= 1
+    assert_calls_draw_it(visitor, tmp_path, {"coffee.jpg": cat})
 
 
 def test_two_own_photos_of_one_name_are_told_apart(visitor: Visitor, cat: bytes, coffee: bytes) -> None:
