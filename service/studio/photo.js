@@ -5,7 +5,7 @@ import { decoded } from "./decoded.js";
 import { sendable } from "./sendable.js";
 import { areAlike, scaledTo, sizeOf } from "./size.js";
 
-/** Of the part that is shown, the longer one. */
+/** Of the part that is shown, the longer one at most. */
 const VIEW_SIDE = 1024;
 const SMALL_SIDE = 320;
 
@@ -126,7 +126,9 @@ export class Photo {
     const [scaleX, scaleY] = [whole.width / source.width, whole.height / source.height];
     const [left, top, right, bottom] = source.rectangle;
     const cut = [left * scaleX, top * scaleY, (right - left) * scaleX, (bottom - top) * scaleY];
-    [this.view, this.seen] = await Promise.all([partOf(whole, cut, scaledTo(size, VIEW_SIDE)), partOf(whole, cut, size)]);
+    // A small photo has no more to show than its own pixels: the screen's enlarge them.
+    const longer = Math.min(VIEW_SIDE, Math.max(cut[2], cut[3]));
+    [this.view, this.seen] = await Promise.all([partOf(whole, cut, scaledTo(size, longer)), partOf(whole, cut, size)]);
     if (!this.fits) this.small = await smallOf(whole);
     whole.close();
   }
