@@ -39,7 +39,7 @@ COMPILING = ENVIRONMENT | {
     # What the processor says of its vectors is believed; else each kind is tried by a compiler and a process.
     "TORCHINDUCTOR_VEC_ISA_OK": "1",
 }
-WHOLE_VIEWS = {"steps": 3, "masked_views": 0, "local_crops": 0}
+THREE = {"steps": 3, "local_crops": 0}
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
@@ -146,10 +146,10 @@ def run_config(pictures: Path, **overrides: object) -> RunConfig:
 def plain(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three steps without any option, of a model whose blocks are of one size, which saves kernels.
 
-    So do views of one kind: of others only the first tokens are computed, for which blocks are compiled anew.
+    So do views without small crops: of these CLS alone is computed, for which blocks are compiled once more.
     """
     folder = tmp_path_factory.mktemp("runs") / "plain"
-    Trainer(of_one_size(run_config(pictures, **WHOLE_VIEWS)), folder, CPU).run()
+    Trainer(of_one_size(run_config(pictures, **THREE)), folder, CPU).run()
     return folder
 
 
@@ -162,7 +162,7 @@ def of_one_size(config: RunConfig) -> RunConfig:
 def test_activations_that_are_computed_again_change_no_loss(
     pictures: Path, plain: Path, tmp_path: Path
 ) -> None:
-    config = run_config(pictures, **WHOLE_VIEWS, activation_checkpointing=True)
+    config = run_config(pictures, **THREE, activation_checkpointing=True)
     Trainer(of_one_size(config), tmp_path, CPU).run()
     same_run(tmp_path, plain)
 
@@ -172,7 +172,7 @@ def test_compiled_blocks_change_no_loss(pictures: Path, plain: Path, tmp_path: P
     model = of_one_size(run_config(pictures)).model
     names = ("decoder_width", "decoder_mlp_width", "num_heads")
     sizes = [f"model.{name}={getattr(model, name)}" for name in names]
-    views = [f"training.{name}={value}" for name, value in WHOLE_VIEWS.items()]
+    views = [f"training.{name}={value}" for name, value in THREE.items()]
     compiled = (*sizes, *views, "training.compile=true")
     train(start, pictures, tmp_path / "run", *compiled, environment=COMPILING)
     same_run(tmp_path / "run", plain)
