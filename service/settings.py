@@ -112,6 +112,9 @@ class Settings(BaseSettings):
         description="Most open connections; of more, those at rest for longest are closed.",
     )
     header_timeout_s: float = Field(10.0, gt=0, description="Longest time for a request's head; beyond: 408.")
+    keep_alive_s: float = Field(
+        75.0, gt=0, description="Longest rest between an answer and the next request of a connection."
+    )
     min_body_rate: int = Field(
         16 * 2**10, ge=0, description="Least bytes a second at which a body must come; below: 408; 0: any."
     )

@@ -81,6 +81,12 @@ class Connection(HttpToolsProtocol):
         """Whether a request waits for its answer."""
         return self.cycle is not None and not self.cycle.response_complete
 
+    @property
+    def _at_rest(self) -> bool:
+        """Whether it was answered, and nothing of a next request has come."""
+        busy = self.at_work or self._in_head or self._in_body or self._parting
+        return self.cycle is not None and not busy
+
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         if self._parting or (self._in_body and not self.at_work):  # it is thrown away
@@ -194,7 +200,7 @@ class Connection(HttpToolsProtocol):
             if waited_for and self._body.too_slow(tick_s, limits.header_timeout_s, limits.min_body_rate):
                 rate = f"{limits.min_body_rate} bytes a second"
                 self._refuse(RequestTimeout(f"The body came too slowly: expected {rate}."))
-        elif now - self._since > limits.header_timeout_s:
+        elif now - self._since > (limits.keep_alive_s if self._at_rest else limits.header_timeout_s):
             if self._in_head and not self._parting:
                 self._refuse(RequestTimeout("The head of the request took too long: send it at once."))
             else:

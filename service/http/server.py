@@ -6,6 +6,7 @@ SIGHUP makes it take in what has changed in the models' folder.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import socket
@@ -139,6 +140,7 @@ def run_server(settings: Settings, member: Member | None = None) -> bool:
         ws="none",
         log_config=None,
         access_log=False,
+        timeout_keep_alive=math.ceil(settings.keep_alive_s),
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )
     server = Server(config, application, door, member, grpc)

@@ -102,7 +102,7 @@ async def _happen(cluster: Cluster) -> None:
         await asyncio.sleep(REPLACED_S - KILLED_S)
         await asyncio.to_thread(cluster.worker, "--metrics-port", str(lost.port))
 
-    limits = httpx.Limits(max_connections=None, keepalive_expiry=1)  # the service drops them after 5 s
+    limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=cluster.apis[0].url, timeout=60, limits=limits) as client:
         await asyncio.gather(*map(ask, range(max(CLIENTS.values()))), lose_a_worker())
 

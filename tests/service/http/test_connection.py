@@ -21,8 +21,12 @@ LONG = MAX_HEAD_BYTES + 1
 
 @pytest.fixture(scope="module")
 def brisk(tmp_path_factory: pytest.TempPathFactory, toy_models: Path) -> Iterator[Server]:
-    """A server that waits a second for what must come."""
-    settings = {"STELLAR_HEADER_TIMEOUT_S": "1", "STELLAR_API_KEYS": "secret"}
+    """A server that waits a second for what must come, and six for what may."""
+    settings = {
+        "STELLAR_HEADER_TIMEOUT_S": "1",
+        "STELLAR_KEEP_ALIVE_S": "6",
+        "STELLAR_API_KEYS": "secret",
+    }
     log = tmp_path_factory.mktemp("brisk") / "log"
     with running(log, settings, "--models", str(toy_models)) as server:
         server.client.headers["x-api-key"] = "secret"
@@ -96,7 +100,13 @@ def test_body_in_small_chunks_is_read(brisk: Server) -> None:
 
 def test_silent_connection_is_closed_without_a_word(brisk: Server) -> None:
     assert read(connect(brisk)) == b""
+
+
+def test_connection_that_was_answered_may_rest_for_longer_and_is_closed_in_the_end(brisk: Server) -> None:
     answered = connect(brisk, ASK + b"\r\n")
+    assert answered.recv(65536).startswith(b"HTTP/1.1 200 OK")
+    assert read(connect(brisk)) == b""  # a silent one has come and gone since
+    answered.sendall(ASK + b"\r\n")
     assert read(answered).count(b"HTTP/1.1 200 OK") == 1
 
 
