@@ -4,7 +4,7 @@
     ├── BadRequest 400            the request can't be understood
     │   ├── BadOption             an option is unknown or out of its range
     │   ├── BadEdit               an edit is unknown, malformed or impossible here
-    │   ├── BadTokens             semantics or localization don't fit the model
+    │   ├── BadTokens             semantics, localization or their grid don't fit the model
     │   ├── BadTensor             a tensor is not what the protocol or the model takes
     │   ├── MalformedRequest      it is no HTTP/1.1
     │   ├── IncompleteForm        a form without its last boundary: something of it may be missing
@@ -113,7 +113,7 @@ class BadEdit(BadRequest):
 
 
 class BadTokens(BadRequest):
-    """Semantics or localization don't fit the model."""
+    """Semantics, localization or their grid don't fit the model."""
 
     code, title = "bad_tokens", "Bad tokens"
 

@@ -12,6 +12,10 @@ EXAMPLE_IMAGE = "data:image/jpeg;base64,/9j/4AAQ…"
 FILE = {"type": "string", "format": "binary"}
 FILES = {"type": "array", "items": FILE, "description": "One image, or several under the same name."}
 BASE64 = {"type": "string", "description": "Base64 or a data URI."}
+TOKENS = {
+    "type": "object",
+    "description": "An item of what /tokens answers: semantics, localization, and their grid if it is told.",
+}
 
 EXAMPLE_EDITS = [
     {"op": "drop", "token": 3},
@@ -46,7 +50,7 @@ def _docs(
     files = {"image": FILES} | ({"donor": FILES, "tokens": FILE} if tokens else {})
     strings = {"image": BASE64, "images": {"type": "array", "items": BASE64}}
     if tokens:
-        strings |= {"donors": {"type": "array", "items": BASE64}, "tokens": {"type": "object"}}
+        strings |= {"donors": {"type": "array", "items": BASE64}, "tokens": TOKENS}
     content: dict[str, Any] = {
         "multipart/form-data": {"schema": {"type": "object", "properties": files | fields}},
         "application/json": {
@@ -97,6 +101,7 @@ TOKENS_DOCS = _docs(
                         "index": 0,
                         "semantics": [[0.3, -1.2]],
                         "localization": [[[0.9, 0.1]]],
+                        "grid": [8, 8],
                         "concepts": [[0.1, -0.4]],
                         "source": {
                             "width": 640,

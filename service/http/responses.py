@@ -93,12 +93,13 @@ def _npy_header(*shape: int) -> bytes:
 def tokens_item(
     model: ServedModel, image: DecodedImage, tokens: Tokens, encoding: Encoding, heatmaps: bool
 ) -> dict[str, Any]:
-    """An image's tokens as JSON fields; localization has the shape (h, w, r)."""
+    """An image's tokens as JSON fields; localization has the shape (h, w, r), of which grid tells h and w."""
     grid = model.manifest.grid
     maps = tokens.localization.reshape(*grid, -1)
     item = {
         "semantics": numbers(tokens.semantics, encoding),
         "localization": numbers(maps, encoding),
+        "grid": grid,
         "source": asdict(image.source),
     }
     if tokens.concepts is not None:

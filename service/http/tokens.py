@@ -25,7 +25,8 @@ def read_tokens(
 ) -> list[tuple[Floats, Floats]]:
     """Pairs of semantics (r, D) and localization (N, r) from what /tokens answers, in either form.
 
-    Rows of the localization are scaled to sum to 1. Raises `BadTokens` and `TooManyImages`.
+    JSON may have the grid [h, w] beside them, which base64 does not show. Rows of the localization are scaled
+    to sum to 1. Raises `BadTokens` and `TooManyImages`.
     """
     r, width, n = manifest.num_sparse_tokens, manifest.width, manifest.num_patches
     if isinstance(tokens, bytes):
@@ -41,10 +42,14 @@ def read_tokens(
         raise BadTokens(f"semantics: expected numbers of at most {LARGEST:.0f}, got {largest:g}.")
     localization = _array("localization", arrays["localization"], (n, r))
     shape = _shape(arrays["localization"])
+    told = {"localization": list(shape[-3:-1])} if len(shape) > 2 and shape[-2] != n else {}
+    if isinstance(tokens, dict) and "grid" in given:
+        told["grid"] = tokens["grid"]
     # As many patches in other rows would be a scrambled picture.
-    if len(shape) > 2 and shape[-2] != n and shape[-3:-1] != manifest.grid:
-        (h, w), (rows, columns) = manifest.grid, shape[-3:-1]
-        raise BadTokens(f"localization: expected {h} rows of {w} patches, got {rows} of {columns}.")
+    for name, grid in told.items():
+        if grid != list(manifest.grid):
+            expected = f"the grid {list(manifest.grid)}, rows and columns of patches"
+            raise BadTokens(f"{name}: expected {expected}, got {shown(grid)}.")
     if len(semantics) != len(localization):
         raise BadTokens(f"tokens: {len(semantics)} semantics for {len(localization)} localizations.")
     limit_images(len(semantics), max_images)

@@ -6,7 +6,7 @@ import { base64OfFloats } from "./base64.js";
 
 /** Semantics S (r × D), what there is, and localization L (N × r), where it is. */
 export class Tokens {
-  /** @type {{semantics: string, localization: string} | null} */
+  /** @type {{semantics: string, localization: string, grid: number[]} | null} */
   #document = null;
 
   /**
@@ -51,7 +51,7 @@ export class Tokens {
 
   /** As the service takes them; kept, since edits are sent beside the same tokens each time. */
   get document() {
-    this.#document ??= { semantics: base64OfFloats(this.semantics), localization: base64OfFloats(this.localization) };
+    this.#document ??= { semantics: base64OfFloats(this.semantics), localization: base64OfFloats(this.localization), grid: this.grid };
     return this.#document;
   }
 

@@ -66,7 +66,11 @@ def test_a_photo_is_shown_in_the_model_s_shape_and_a_click_finds_what_is_there(
             expect(visitor.token(token)).to_have_attribute("aria-pressed", "true")
             page.keyboard.press("Escape")
         page.mouse.click(*middle_of(visitor, (1, 2)))
-        page.click("#drop-token")
+        with page.expect_request("**/reconstruct") as sent:
+            page.click("#drop-token")
+        body = sent.value.post_data_json
+        assert body
+        assert body["tokens"]["grid"] == [3, 2]
         edits = [{"op": "drop", "token": BLUE}]
         assert visitor.edits() == edits
         assert visitor.picture().shape == (12, 8, 3)

@@ -44,6 +44,10 @@ def coded(array: Any) -> str:
         save({"semantics": S.astype(np.float64), "localization": L.astype(np.float64)}),
         {"semantics": S.tolist(), "localization": L.reshape(2, 2, 2, 3).tolist()},
         {"semantics": coded(S), "localization": coded(L), "source": {}},
+        {"semantics": coded(S), "localization": coded(L), "grid": [2, 2]},
+        {"semantics": coded(S), "localization": coded(L), "grid": None},
+        # In a file the shape tells it, and what else is there is left alone.
+        save({"semantics": S, "localization": L.reshape(2, 2, 2, 3), "grid": np.array([1, 4])}),
     ],
 )
 def test_tokens_are_read_from_every_form(manifest: Manifest, tokens: Any) -> None:
@@ -75,8 +79,23 @@ def test_tokens_of_a_picture_that_lies_on_its_side_are_refused(tmp_path: Path, w
     """They are as many numbers."""
     tall = read_bundle(write_toy(tmp_path / "tall", patches=(3, 2))).manifest
     wide = write({"semantics": S[0], "localization": np.ones((2, 3, 3), np.float32)})
-    with pytest.raises(BadTokens, match="localization: expected 3 rows of 2 patches, got 2 of 3"):
+    with pytest.raises(BadTokens) as caught:
         read_tokens(wide, tall, 1)
+    expected = "the grid [3, 2], rows and columns of patches"
+    assert caught.value.detail == f"localization: expected {expected}, got [2, 3]."
+
+
+@pytest.mark.parametrize("grid", [[2, 3], [6, 1], [3], [], 6, "3x2", {"rows": 3}, [[3, 2]], True])
+@pytest.mark.parametrize("write", [coded, lambda array: array.reshape(3, 2, 3).tolist()])
+def test_grids_that_are_not_the_model_s_are_refused(tmp_path: Path, write: Any, grid: Any) -> None:
+    """Even beside lists in the model's own shape: one of the two is wrong."""
+    tall = read_bundle(write_toy(tmp_path / "tall", patches=(3, 2))).manifest
+    tokens = {"semantics": S[0].tolist(), "localization": write(np.ones((6, 3)))}
+    with pytest.raises(BadTokens) as caught:
+        read_tokens(tokens | {"grid": grid}, tall, 1)
+    expected = "the grid [3, 2], rows and columns of patches"
+    assert caught.value.detail == f"grid: expected {expected}, got {grid!r}."
+    assert len(read_tokens(tokens | {"grid": [3, 2]}, tall, 1)) == 1
 
 
 ONES = np.ones((4, 3))

@@ -65,6 +65,22 @@ def test_its_answers_are_those_of_plain_formulas(service: Server) -> None:
     assert (changed.min(axis=0).tolist(), changed.max(axis=0).tolist()) == ([8, 4], [11, 7])
 
 
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+def test_tokens_in_json_tell_their_grid_and_no_other_is_drawn(service: Server, encoding: str) -> None:
+    sent = {"image": encoded(Image.fromarray(SEEN), "PNG")}
+    answer = service.client.post("/tokens", files=sent, data={"encoding_format": encoding}).json()
+    [item] = answer["data"]
+    assert item["grid"] == answer["grid"] == [3, 2]
+    png = {"accept": "image/png"}
+    of_before = {name: value for name, value in item.items() if name != "grid"}
+    for tokens in (item, of_before):
+        drawn = service.client.post("/reconstruct", json={"tokens": tokens}, headers=png)
+        np.testing.assert_array_equal(pixels_of(drawn.content), results(SEEN[None])["drawn"][0])
+    refused = service.client.post("/reconstruct", json={"tokens": item | {"grid": [2, 3]}}, headers=png)
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_tokens")
+    assert "grid: expected the grid [3, 2]" in refused.json()["detail"]
+
+
 def test_it_tells_its_size_as_height_and_width(service: Server) -> None:
     [model] = service.client.get("/models").json()["models"]
     assert (model["image_size"], model["grid"]) == ([12, 8], [3, 2])
