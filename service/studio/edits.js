@@ -1,4 +1,4 @@
-// Edits on tokens: the same rules as service/tokens/edits.py, so that regions and shares follow at once.
+// Edits on tokens: the same rules as service/tokens/canvas.py, so that regions and shares follow at once.
 // The picture itself always comes from the service.
 
 import { Tokens } from "./tokens.js";

@@ -23,7 +23,8 @@ from rich.table import Table
 from service.runtime.bundle import read_bundle
 from service.runtime.engine import CONCEPTS, OUTPUTS, Engine
 from service.settings import BUNDLED_MODELS, Settings
-from service.tokens.edits import apply_edits, parse_edits
+from service.tokens.canvas import apply_edits
+from service.tokens.edits import parse_edits
 from service.tokens.pictures import Source, decode_image
 from service.tokens.token_file import Arrays, ImageTokens, Storage, compact, expand, pack
 from tests.service.photos import encoded

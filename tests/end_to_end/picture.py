@@ -17,7 +17,8 @@ from PIL import Image
 from service.runtime.bundle import read_bundle
 from service.runtime.engine import Engine
 from service.settings import BUNDLED_MODELS, Settings
-from service.tokens.edits import apply_edits, parse_edits
+from service.tokens.canvas import apply_edits
+from service.tokens.edits import parse_edits
 from service.tokens.heatmaps import region_map, tile, token_map
 from service.tokens.pictures import decode_image
 from service.tokens.types import Floats, Pixels

@@ -34,7 +34,8 @@ from service.http.tokens import read_tokens
 from service.runtime.bundle import Manifest, read_bundle
 from service.runtime.engine import STAGES as WIRE_STAGES
 from service.settings import read_settings
-from service.tokens.edits import apply_edits, parse_edits
+from service.tokens.canvas import apply_edits
+from service.tokens.edits import parse_edits
 from service.tokens.pictures import decode_image
 from service.tokens.token_file import load_arrays
 from tests.service.toy import write_toy

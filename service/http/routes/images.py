@@ -45,8 +45,9 @@ from service.http.tokens import read_tokens
 from service.http.work import Seen, Work, all_good
 from service.models.served import ServedModel
 from service.tokens.box import WHOLE
+from service.tokens.canvas import apply_edits
 from service.tokens.choices import Pooling
-from service.tokens.edits import Edit, apply_edits, parse_edits
+from service.tokens.edits import Edit, parse_edits
 from service.tokens.token_file import SAFETENSORS
 from service.tokens.types import Floats
 
