@@ -2,7 +2,7 @@
 
 It is uvicorn's with httptools, which is fast and has no limits of its own; the one with h11 limits heads
 only, and takes longer for each request. What is added stands in the methods that the two libraries call.
-`Connection.check` is called a few times a second, so that no request has to start a timer.
+The door has it looked at a few times a second, so that no request has to start a timer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import http
 import random
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -25,9 +25,8 @@ from service.errors import (
     TooBusy,
 )
 from service.http.dialects import error_response
-
-if TYPE_CHECKING:
-    from service.http.door import Door
+from service.http.door import Door
+from service.http.pace import Pace
 
 MAX_HEAD_BYTES = 64 * 2**10
 MAX_HEADERS = 100
@@ -44,7 +43,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, door: Door, **given: Any) -> None:
         super().__init__(**given)
         self._door = door
-        self.spare = False
+        self._spare = False
         """Whether it was let in beyond the most, where all others were at work."""
         self._since = 0.0
         """When it was opened, the head at work began, or the last answer was written."""
@@ -56,8 +55,8 @@ class Connection(HttpToolsProtocol):
         self._framing = 0
         """Bytes of the message at work that are no body, save those that the body behind them may have around
         it: a long body earns no room for trailers."""
-        self._body = _Pace()
-        self._answer = _Pace()
+        self._body = Pace()
+        self._answer = Pace()
         self._pending = 0
         """Bytes of answers that the client had not taken when it was last looked at."""
         self._answering: RequestResponseCycle | None = None
@@ -67,10 +66,10 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self._way_out = _WayOut(self, transport)
         self._since = self.loop.time()
-        self._door.enter(self)
+        self._spare = self._door.enter(transport, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._door.leave(self)
+        self._door.leave(self.transport)
         if self._answering is not None:  # uvicorn would tell the last one only
             self._answering.disconnected = True
             self._answering.message_event.set()
@@ -90,8 +89,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         if self._parting or (self._in_body and not self.at_work):  # it is thrown away
-            self.transport.pause_reading()
-            self._door.throw_away(self)
+            self._door.throw_away(self.transport)
         if self._parting:
             return
         self._framing += len(data)
@@ -105,11 +103,6 @@ class Connection(HttpToolsProtocol):
         else:
             if self._framing > MAX_HEAD_BYTES:
                 self._refuse(MalformedRequest() if self._in_body else HeadTooLarge())
-
-    def read_on(self) -> None:
-        """Read what comes next."""
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         """Read a request as if it had not offered another protocol, for which the parser skips its body."""
@@ -147,7 +140,7 @@ class Connection(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise MalformedRequest
             return
-        if self.spare and self._door.refuses(self.url):
+        if self._spare and self._door.refuses(self.url):
             raise TooBusy
         super().on_headers_complete()
         self.cycle.transport = self._way_out
@@ -155,7 +148,7 @@ class Connection(HttpToolsProtocol):
             self._answering = self.cycle
         if self.expect_100_continue:
             self.cycle.keep_alive = False  # who is refused may send the body, or leave it away
-        self._door.work(self)
+        self._door.work(self.transport)
         self._in_body = True
         self._body.begin()
 
@@ -179,18 +172,18 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if not self.at_work:
             self._since = self.loop.time()
-            self._door.rest(self)
+            self._door.rest(self.transport)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._door.rest(self)
+        self._door.rest(self.transport)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self.at_work:
-            self._door.work(self)
+            self._door.work(self.transport)
 
-    def check(self, now: float, tick_s: float) -> None:
+    def _check(self, now: float, tick_s: float) -> None:
         """End what takes too long: a head, a body, an answer that is not taken, silence."""
         limits = self._door.limits
         if self._is_stuck(tick_s):
@@ -267,29 +260,6 @@ class _WayOut(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()
-
-
-class _Pace:
-    """Whether bytes move fast enough: a stock of seconds goes down while they are waited for, and each byte
-    adds to it what it may take. It is never more than full: who was fast may not stand still for longer.
-    """
-
-    def __init__(self) -> None:
-        self.moved = 0
-        self._left_s: float | None = None
-
-    def begin(self) -> None:
-        """Fill the stock."""
-        self.moved, self._left_s = 0, None
-
-    def too_slow(self, tick_s: float, full_s: float, bytes_s: int) -> bool:
-        """Whether the stock is empty after another `tick_s`; never at a rate of 0 bytes a second."""
-        if not bytes_s:
-            return False
-        left_s = full_s if self._left_s is None else self._left_s
-        self._left_s = min(left_s + self.moved / bytes_s, full_s) - tick_s
-        self.moved = 0
-        return self._left_s < 0
 
 
 def _length(headers: Iterable[tuple[bytes, bytes]]) -> int:

@@ -4,6 +4,8 @@ At most `Door.most` are open. A new one then takes the place of the one that has
 is silent, sends its head slowly, takes no more of its answer, or has had all of it. So nobody holds places
 without requests at work, and those are bounded by rates and times. There is no limit by address: behind one
 stand whole companies, and proxies.
+
+A connection is its transport here: the door can end it, or read no further, whatever it speaks.
 """
 
 from __future__ import annotations
@@ -11,10 +13,9 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import deque
-from typing import Any
+from collections.abc import Callable
 
 from service.errors import ServiceError
-from service.http.connection import Connection
 from service.http.middleware import PROBE
 from service.settings import Settings
 from service.watch.logs import logger
@@ -37,42 +38,42 @@ class Door:
         self.limits = settings
         self.most = min(settings.max_connections, _most_connections())
         self._metrics = metrics
-        self._open: set[Connection] = set()
-        self._resting: dict[Connection, None] = {}
+        self._open: dict[asyncio.Transport, Callable[[float, float], None]] = {}
+        """And what looks at each of them."""
+        self._resting: dict[asyncio.Transport, None] = {}
         """Those whose requests are not at work; the one that has rested longest is the first."""
-        self._thrown_away: deque[Connection] = deque()
+        self._thrown_away: deque[asyncio.Transport] = deque()
         """Those that wait until the next piece of what they are sent is read, and thrown away."""
         self._checked = 0.0
 
-    def connect(self, **given: Any) -> Connection:
-        """A connection, as uvicorn makes them."""
-        return Connection(self, **given)
+    def enter(self, connection: asyncio.Transport, check: Callable[[float, float], None]) -> bool:
+        """A connection was opened; True where it is let in beyond the most, as all others are at work.
 
-    def enter(self, connection: Connection) -> None:
-        """A connection was opened."""
-        self._open.add(connection)
+        `check` looks at it, and is told the loop's time and the seconds since it was called last.
+        """
+        self._open[connection] = check
         if len(self._open) > self.most:
             oldest = next(iter(self._resting), None)
             if oldest is not None:
                 self.leave(oldest)
-                oldest.transport.abort()
+                oldest.abort()
             elif len(self._open) > self.most + SPARE:
-                self._open.discard(connection)
-                connection.transport.abort()
-                return
-            connection.spare = len(self._open) > self.most
+                del self._open[connection]
+                connection.abort()
+                return False
         self._resting[connection] = None
+        return len(self._open) > self.most
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: asyncio.Transport) -> None:
         """A connection is lost, or was ended."""
-        self._open.discard(connection)
+        self._open.pop(connection, None)
         self._resting.pop(connection, None)
 
-    def work(self, connection: Connection) -> None:
+    def work(self, connection: asyncio.Transport) -> None:
         """It has a request at work."""
         self._resting.pop(connection, None)
 
-    def rest(self, connection: Connection) -> None:
+    def rest(self, connection: asyncio.Transport) -> None:
         """It has been answered, or does not take its answer."""
         if connection in self._open:
             self._resting.setdefault(connection)
@@ -94,14 +95,17 @@ class Door:
             request_id=request_id,
         )
 
-    def throw_away(self, connection: Connection) -> None:
-        """Let it read the next piece in its turn."""
+    def throw_away(self, connection: asyncio.Transport) -> None:
+        """Read on in its turn, for what came and what still comes is thrown away."""
+        connection.pause_reading()
         self._thrown_away.append(connection)
         if len(self._thrown_away) == 1:
             asyncio.get_running_loop().call_later(PAUSE_S, self._next_piece)
 
     def _next_piece(self) -> None:
-        self._thrown_away.popleft().read_on()
+        connection = self._thrown_away.popleft()
+        if not connection.is_closing():
+            connection.resume_reading()
         if self._thrown_away:
             asyncio.get_running_loop().call_later(PAUSE_S, self._next_piece)
 
@@ -110,8 +114,8 @@ class Door:
         now = asyncio.get_running_loop().time()
         tick_s = min(now - self._checked, LONGEST_TICK_S)
         self._checked = now
-        for connection in tuple(self._open):
-            connection.check(now, tick_s)
+        for check in tuple(self._open.values()):
+            check(now, tick_s)
 
 
 def _most_connections() -> int:

@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from fastapi import FastAPI
 from service.host.member import Member
 from service.host.port import listen_on
 from service.http.app import create_app
+from service.http.connection import Connection
 from service.http.door import Door
 from service.settings import Settings
 from service.watch.logs import logger
@@ -136,7 +138,7 @@ def run_server(settings: Settings, member: Member | None = None) -> bool:
         application,
         host=settings.host,
         port=settings.port,
-        http=door.connect,  # type: ignore[arg-type]  # a class, or whatever makes a protocol
+        http=partial(Connection, door),  # type: ignore[arg-type]  # a class, or whatever makes a protocol
         ws="none",
         log_config=None,
         access_log=False,

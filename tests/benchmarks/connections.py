@@ -22,7 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.cli import app
-from service.http.door import Door
+from service.http import server as http_server
 from tests.service.photos import photo
 from tests.service.server import SERVE, Server
 
@@ -83,7 +83,7 @@ def main() -> None:
 def serve(connection: str) -> None:
     """The service as it is, but for its connections."""
     kind = {"httptools": HttpToolsProtocol, "h11": H11Protocol}[connection]
-    Door.connect = lambda door, **given: kind(**given)  # type: ignore[assignment,method-assign]
+    http_server.Connection = lambda door, **given: kind(**given)  # type: ignore[assignment,attr-defined]
     app(["serve", *sys.argv[2:]])
 
 
