@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.http.openai.embeddings import EmbeddingsOptions
-from service.http.requests import EmbedOptions, Options, ReconstructOptions, TokensOptions
+from service.http.options import EmbedOptions, Options, ReconstructOptions, TokensOptions
 from service.tokens.token_file import SAFETENSORS
 
 EXAMPLE_IMAGE = "data:image/jpeg;base64,/9j/4AAQ…"

@@ -10,7 +10,7 @@ import pytest
 
 import service.errors
 from service.errors import ServiceError
-from service.http.requests import EmbedOptions, ReconstructOptions, TokensOptions
+from service.http.options import EmbedOptions, ReconstructOptions, TokensOptions
 from service.settings import Settings
 from service.tokens.edits import parse_edits
 from tests.docs.pages import BLOCK, MADE, PAGES, ROOT

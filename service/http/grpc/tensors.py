@@ -13,7 +13,8 @@ from service.http.grpc.wire import Pieces, Sent, length
 from service.http.oip.calls import Call, Parameters, check_batch, chosen, specs_of
 from service.http.oip.messages import MAX_AXES, OutputParameters
 from service.http.oip.tensors import Datatype, Tensor, TensorSpec
-from service.http.requests import limit_images, validated
+from service.http.options import validated
+from service.http.requests import limit_images
 from service.tokens.choices import Pooling
 
 FIELDS: Mapping[Datatype, tuple[int, str]] = {

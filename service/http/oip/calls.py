@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 
 from service.errors import BadTensor
 from service.http.oip.tensors import Tensor, TensorSpec
-from service.http.requests import Sent
+from service.http.options import Sent
 
 MAX_TENSORS = 16
 """Most inputs or outputs that a request may name; a stage has three at most."""

@@ -15,7 +15,8 @@ from service.http.compression import accepted_encoding, compress
 from service.http.documents import read_object
 from service.http.oip.calls import MAX_TENSORS, Call, Name, Parameters, check_batch, chosen, specs_of
 from service.http.oip.tensors import Tensor, TensorSpec
-from service.http.requests import Sent, limit_images, validated
+from service.http.options import Sent, validated
+from service.http.requests import limit_images
 from service.http.responses import JSON
 from service.tokens.choices import Pooling
 

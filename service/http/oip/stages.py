@@ -15,7 +15,7 @@ import numpy as np
 from service.errors import UnknownModel
 from service.http.oip.calls import Call, Parameters
 from service.http.oip.tensors import Tensor, TensorSpec
-from service.http.requests import SentBox
+from service.http.options import SentBox
 from service.http.tokens import read_tokens
 from service.http.work import Work, all_good
 from service.models.models import Models

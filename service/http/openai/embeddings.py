@@ -9,7 +9,8 @@ from pydantic import Field, WithJsonSchema
 from service.errors import BadRequest, NoImage, ServiceError, TextInput, shown
 from service.http.documents import Text, read_object
 from service.http.items import from_base64, head_of
-from service.http.requests import Options, Sent, limit_images, validated
+from service.http.options import Options, Sent, validated
+from service.http.requests import limit_images
 
 UNNAMED = "default/not-specified"
 """What Infinity's client has in `model` unless told otherwise."""

@@ -16,14 +16,8 @@ from service.http.disconnect import run_while_connected
 from service.http.documents import read_value
 from service.http.items import Item
 from service.http.openapi import EMBED_DOCS, RECONSTRUCT_DOCS, TOKENS_DOCS
-from service.http.requests import (
-    EmbedOptions,
-    ReconstructOptions,
-    TokensOptions,
-    Upload,
-    in_thread_if,
-    read_upload,
-)
+from service.http.options import EmbedOptions, ReconstructOptions, TokensOptions
+from service.http.requests import Upload, in_thread_if, read_upload
 from service.http.responses import (
     JSON,
     NPY,
