@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from service.batching.batcher import Outputs
 from service.batching.lanes import Lane
+from service.fleet.names import Names
 from service.fleet.wire import Request, Taken
+from service.runtime.bundle import Manifest
 from service.runtime.engine import Arrays, Stage
 
 
@@ -20,6 +22,12 @@ class Source:
     lane: Lane
     taken: Taken
     """What an entry must hold."""
+
+    @classmethod
+    def of(cls, names: Names, manifest: Manifest, stage: Stage, lane: Lane) -> Source:
+        """Of a stage and a lane of a model."""
+        stream, taken = names.requests(manifest.id, stage, lane), Taken.by(stage, manifest)
+        return cls(stream, manifest.id, stage, lane, taken)
 
 
 @dataclass(frozen=True, eq=False)
