@@ -6,25 +6,15 @@ import { byId, element, say } from "./element.js";
 import { chooseFiles } from "./intake.js";
 import { FoundMap } from "./foundmap.js";
 import { bestOf, cosine } from "./tokens.js";
-import { sendable } from "./sendable.js";
+import { Candidate } from "./candidate.js";
+import { Embedded } from "./embedded.js";
 import { Regions } from "./regions.js";
 import { firstOf, vectorsOf } from "./embedding.js";
 import { SAMPLES } from "./samples.js";
-import { THUMB, drawSmall, outline, thumbOf } from "./thumb.js";
+import { THUMB, drawSmall, outline } from "./thumb.js";
 
 const CALLED = 7; // results in the call that is shown
 const LIT = 12; // results on which the found token's region is drawn
-
-/**
- * @typedef {object} Item a photo to search
- * @property {File} file
- * @property {string} sample its name among the samples, or ""
- * @property {string} seenAs by which model, and how it got its shape: what the vectors come from
- * @property {Map<string, Float32Array | null>} vectors by their pooling: D or r × D numbers, null where the file can't be read
- * @property {import("./tokens.js").Tokens | null} tokens fetched for the best results only
- * @property {HTMLCanvasElement} canvas
- * @property {HTMLElement} card
- */
 
 /** What a file that is added twice has in common with itself. @param {File} file */
 function sameness({ name, webkitRelativePath, size, lastModified }) {
@@ -33,9 +23,9 @@ function sameness({ name, webkitRelativePath, size, lastModified }) {
 
 /** The search view. */
 export class Search {
-  /** @type {Item[]} */
+  /** @type {Candidate[]} */
   #items = [];
-  /** @type {Pick<Item, "file" | "seenAs" | "vectors"> | null} the photo that is searched for */
+  /** @type {Embedded | null} the photo that is searched for */
   #asked = null;
   /** @type {Set<string>} files that are no pictures */
   #refused = new Set();
@@ -64,16 +54,11 @@ export class Search {
     return `${this.studio.model} ${this.studio.photo?.fit}`;
   }
 
-  /** Whether vectors of the model that is chosen are there, or can't be. @param {Item} item @param {string} pooling */
-  #has(item, pooling) {
-    return item.seenAs === this.#way && item.vectors.has(pooling);
-  }
-
   /** All photos, the one that is searched for first. */
   get #all() {
     const { photo } = this.studio;
     const { picture: file, box } = photo;
-    if (this.#asked?.file !== file || this.#asked.box !== (box || undefined)) this.#asked = { file, box: box || undefined, seenAs: "", vectors: new Map() };
+    if (this.#asked?.file !== file || this.#asked.box !== (box || undefined)) this.#asked = new Embedded(file, box || undefined);
     return [this.#asked, ...this.#items];
   }
 
@@ -92,10 +77,7 @@ export class Search {
         this.#refused.add(sameness(file));
         continue;
       }
-      const canvas = element("canvas", { width: THUMB, height: THUMB, "aria-hidden": "true" });
-      const card = element("li", { className: "found" });
-      const sample = sampled ? file.name.replace(/\.jpg$/, "") : "";
-      this.#items.push({ file, sample, seenAs: "", vectors: new Map(), tokens: null, canvas, card });
+      this.#items.push(new Candidate(this.studio, file, sampled ? file.name.replace(/\.jpg$/, "") : ""));
     }
     await this.#embed();
   }
@@ -176,7 +158,7 @@ export class Search {
     drawSmall(this.query, studio.photo.view);
     this.regions = new Regions(studio.tokens);
     if (studio.selected !== null) outline(this.query, this.regions, studio.selected, studio.selected);
-    if (this.#items.length && this.#all.some((item) => !this.#has(item, this.#pooling))) void this.#embed();
+    if (this.#items.length && this.#all.some((item) => !item.has(this.#way, this.#pooling))) void this.#embed();
     else this.#rank();
   }
 
@@ -189,7 +171,7 @@ export class Search {
       for (;;) {
         const way = this.#way;
         const pooling = this.#pooling;
-        const left = this.#all.filter((item) => !this.#has(item, pooling));
+        const left = this.#all.filter((item) => !item.has(way, pooling));
         if (!left.length) break;
         this.note.textContent = `Reading ${left.length} photo${left.length > 1 ? "s" : ""}…`;
         // Of the photo that is searched for the model may see a part; of others the same as of all.
@@ -198,7 +180,7 @@ export class Search {
         const [model, fit] = way.split(" ");
         const how = { fit, ...(box ? { box } : {}) };
         const answers = await vectorsOf(studio.api, batch.map(({ file }) => file), { model: studio.models.named(model), how, pooling });
-        await Promise.all(batch.map((item, i) => this.#take(item, answers[i], way, pooling)));
+        await Promise.all(batch.map((item, i) => item.take(answers[i], way, pooling)));
         if (this.#shown) this.#rank();
       }
     } catch (error) {
@@ -211,35 +193,25 @@ export class Search {
     }
   }
 
-  async #take(item, answer, way, pooling) {
-    if (item.seenAs !== way) {
-      item.vectors.clear();
-      item.tokens = item.thumb = null;
-    }
-    item.seenAs = way;
-    item.vectors.set(pooling, answer instanceof Problem ? null : answer);
-    if (item.canvas && item.vectors.get(pooling)) await this.#draw(item);
-  }
-
   #rank() {
     const { studio } = this;
     if (!studio.photo) return;
-    const pooling = this.#pooling;
-    const [{ vectors }, ...items] = this.#all;
-    const asked = this.#has(this.#asked, pooling) ? vectors.get(pooling) : null;
+    const [way, pooling] = [this.#way, this.#pooling];
+    const [photo, ...items] = this.#all;
+    const asked = photo.has(way, pooling) ? photo.vector(pooling) : null;
     const width = studio.tokens.width;
     const query = studio.selected === null ? asked : asked?.subarray(studio.selected * width, (studio.selected + 1) * width);
-    const known = items.filter((item) => this.#has(item, pooling));
-    const read = query ? known.filter((item) => item.vectors.get(pooling)) : [];
+    const known = items.filter((item) => item.has(way, pooling));
+    const read = query ? known.filter((item) => item.vector(pooling)) : [];
     const ranked = read.map((item) => ({
       item,
       ...(studio.selected === null
-        ? { token: null, score: cosine(item.vectors.get(pooling), query) }
-        : bestOf(item.vectors.get(pooling), query)),
+        ? { token: null, score: cosine(item.vector(pooling), query) }
+        : bestOf(item.vector(pooling), query)),
     }));
     ranked.sort((a, b) => b.score - a.score);
-    this.list.replaceChildren(...ranked.map((each, i) => this.#card(each, i)));
-    const unread = known.filter((item) => !item.vectors.get(pooling)).length + this.#refused.size;
+    this.list.replaceChildren(...ranked.map(({ item, ...found }, i) => item.card(found, i < LIT)));
+    const unread = known.filter((item) => !item.vector(pooling)).length + this.#refused.size;
     const by = studio.selected === null ? "the whole photo" : `token ${studio.selected}`;
     this.note.textContent = [
       read.length ? `${read.length} photo${read.length > 1 ? "s" : ""} ranked by ${by}.` : "No photos yet.",
@@ -248,10 +220,10 @@ export class Search {
     if (read.length) say(this.note.textContent);
     this.#showCall(ranked.map(({ item }) => item));
     const whole = studio.selected === null && query;
-    this.map.show(whole ? { vector: query, canvas: this.query } : null, ranked.map(({ item }) => ({ item, vector: item.vectors.get(pooling) })));
+    this.map.show(whole ? { vector: query, canvas: this.query } : null, ranked.map(({ item }) => ({ item, vector: item.vector(pooling) })));
   }
 
-  /** The same by API: the vectors of this photo and of the best results. @param {Item[]} found */
+  /** The same by API: the vectors of this photo and of the best results. @param {Candidate[]} found */
   #showCall(found) {
     const { studio } = this;
     const others = found.slice(0, CALLED).map(({ file, sample }) => ["image", { name: file.name, sample }]);
@@ -266,38 +238,5 @@ export class Search {
       ? [{ ...call, files: [asked], fields: { ...fields, box }, out: "asked.json" }, { ...call, files: others, out: "vectors.json" }]
       : [{ ...call, files: [asked, ...others], fields: { ...fields, box }, out: "vectors.json" }];
     this.box.show(calls, left);
-  }
-
-  #card({ item, token, score }, i) {
-    const { card, canvas, file, sample } = item;
-    const text = token === null ? "" : ` · token ${token}`;
-    const name = element("span", {}, file.name);
-    const open = element("button", { type: "button", title: `Open ${file.name}`, onclick: () => this.studio.arrivals.open(file, sample) }, canvas, name);
-    card.replaceChildren(open, element("p", { className: "minor" }, `${score.toFixed(3)}${text}`));
-    card.dataset.score = score.toFixed(6);
-    if (i < LIT) void this.#light(item, token);
-    return card;
-  }
-
-  /** Draw a photo again, without light on it. What the browser can't read has no picture. @param {any} item */
-  async #draw(item) {
-    const [model, fit] = item.seenAs.split(" ");
-    item.thumb ??= await thumbOf(item.file, fit, this.studio.models.named(model).image_size).catch(() => null);
-    if (item.thumb) drawSmall(item.canvas, item.thumb);
-  }
-
-  /** Draw where the found token is. */
-  async #light(item, token) {
-    item.lit = token;
-    if (token !== null && !item.tokens) {
-      const { seenAs } = item;
-      const sent = await sendable(item.file, this.studio.manifest.image_size);
-      const [model, fit] = seenAs.split(" ");
-      const answer = await this.studio.api.tokens(sent, model, { fit }).catch(() => null);
-      if (item.seenAs === seenAs) item.tokens = answer?.tokens ?? null;
-    }
-    if (item.lit !== token) return;
-    await this.#draw(item);
-    if (token !== null && item.tokens && item.lit === token) outline(item.canvas, new Regions(item.tokens), token, this.studio.selected ?? 0);
   }
 }
