@@ -57,6 +57,19 @@ def directory(data: bytes) -> Tags:
     return tags
 
 
+def number_in(tags: Tags, tag: int, default: int | None = None) -> int:
+    """A tag's number, the first of several. Raises `ValueError` where there is none."""
+    return int(numbers_in(tags, tag, default)[0])
+
+
+def numbers_in(tags: Tags, tag: int, default: int | None = None) -> NDArray[np.unsignedinteger]:
+    """A tag's numbers, at least one. Raises `ValueError` where there are none."""
+    value = tags.get(tag, default)
+    if value is None or isinstance(value, memoryview):
+        raise ValueError(f"expected numbers in tag {tag}")
+    return np.atleast_1d(value)
+
+
 def orientation_alone(exif: bytes) -> bytes | None:
     """A block of EXIF that says nothing but which side is up; None where the block does not, or is junk.
 

@@ -26,7 +26,7 @@ from service.tokens.isobmff import MAX_BOXES
 from service.tokens.jpeg import MAX_SCANS, MAX_SEGMENTS
 from service.tokens.pictures import Pictures, decode_image
 from service.tokens.png import MAX_CHUNKS
-from service.tokens.tiff import MAX_PLACES
+from service.tokens.samples import MAX_PLACES
 from tests.service.photos import encoded
 from tests.service.tokens.files import chunk, jpeg, png, segment, shorts, tiff
 from tests.service.tokens.kinds import KINDS, Kind
