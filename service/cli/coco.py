@@ -97,12 +97,13 @@ def write_masks(source: Path, out: Path) -> int:
             for region in regions(localization, seen):
                 file.write(b",\n" if annotation else b"\n")
                 annotation += 1
-                mask = rle.encode(region.mask)
+                size = [seen.height, seen.width]
+                mask = rle.frPyObjects({"size": size, "counts": region.counts}, *size)
                 about = {
                     "id": annotation,
                     "image_id": len(images),
                     "category_id": FIRST + region.token,
-                    "segmentation": {"size": mask["size"], "counts": mask["counts"].decode()},
+                    "segmentation": {"size": size, "counts": mask["counts"].decode()},
                     "area": int(rle.area(mask)),
                     "bbox": rle.toBbox(mask).tolist(),
                     "iscrowd": 0,

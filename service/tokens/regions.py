@@ -24,8 +24,8 @@ class Region(NamedTuple):
     token: int
     share: float
     """What it holds of it, on average."""
-    mask: NDArray[np.uint8]
-    """(H, W), column by column: 1 within, 0 elsewhere."""
+    counts: NDArray[np.int64]
+    """COCO's run lengths: of pixels outside and within by turns, from outside on, column by column."""
 
 
 def regions(localization: Floats, source: Source) -> Iterator[Region]:
@@ -39,14 +39,18 @@ def regions(localization: Floats, source: Source) -> Iterator[Region]:
     columns = _patches(source.width, (left, right), (source.box[0], source.box[2]), w)
     largest = np.full((h + 1, w + 1), NOWHERE, np.int16)  # the last ones are what `NOWHERE` leads to
     largest[:h, :w] = localization.argmax(axis=2)
-    owner = np.asfortranarray(largest[rows][:, columns])  # (H, W)
+    # A column of pixels changes only where its patches do: in h + 2 runs at most.
+    tops = np.flatnonzero(np.diff(rows, prepend=rows[0] - 1))
+    owner = largest[rows[tops]].T[columns].ravel()  # (W · runs)
     pixels = np.outer(
         *(np.bincount(place[place >= 0], minlength=n) for place, n in ((rows, h), (columns, w)))
     )
     for token in np.unique(largest[:h, :w][pixels > 0]).tolist():
         weights = pixels * (largest[:h, :w] == token)
         share = float(np.average(localization[..., token], weights=weights))
-        yield Region(token, share, (owner == token).view(np.uint8))
+        column, run = np.divmod(np.flatnonzero(np.diff(owner == token, prepend=False)), len(tops))
+        ends = column * source.height + tops[run]
+        yield Region(token, share, np.diff(ends, prepend=0, append=source.width * source.height))
 
 
 def _patches(
@@ -58,6 +62,7 @@ def _patches(
     """
     middles = np.arange(length) + 0.5
     start, end = seen
-    patches = np.floor((middles - start) / (end - start) * count).astype(np.int64)
+    shares = (middles - start) / (end - start)  # rounded, the last may be 1
+    patches = np.minimum(np.floor(shares * count), count - 1).astype(np.int64)
     inside = (max(start, box[0]) <= middles) & (middles < min(end, box[1]))
     return np.where(inside, patches, NOWHERE)

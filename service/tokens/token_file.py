@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from service.tokens.box import Box
-from service.tokens.pictures import Source
+from service.tokens.pictures import MAX_PIXELS, Source
 from service.tokens.pooling import placed
 
 SAFETENSORS = "application/vnd.safetensors"
@@ -146,7 +146,7 @@ def source_of(width: Any, height: Any, rectangle: Any, box: Any = None) -> Sourc
             rectangle=_rectangle(rectangle),
             box=_rectangle((0.0, 0.0, width, height) if box is None else box),
         )
-        if min(source.width, source.height) < 1:
+        if min(source.width, source.height) < 1 or source.width * source.height > MAX_PIXELS:
             raise ValueError
     except (TypeError, ValueError):
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from service.tokens.box import WHOLE, Box, pixels_of
 from service.tokens.choices import Fit
 from service.tokens.pictures import PAD_COLOUR, Source, decode_image
-from service.tokens.regions import NOWHERE, regions
+from service.tokens.regions import NOWHERE, Region, regions
 from service.tokens.types import Floats
 from tests.service.photos import encoded
 
@@ -60,9 +61,9 @@ def test_masks_cover_what_the_model_saw_where_it_is_in_the_picture(
     found = {region.token: region for region in regions(localized(image.pixels), image.source)}
     assert not found.keys() & {MARGIN, NOTHING}
     for token, region in found.items():
-        np.testing.assert_array_equal(region.mask, inside & (paint == token))
+        np.testing.assert_array_equal(mask(region, image.source), inside & (paint == token))
         assert region.share == pytest.approx(0.75)
-    assert sum(int(region.mask.sum()) for region in found.values()) == inside.sum()
+    assert sum(int(region.counts[1::2].sum()) for region in found.values()) == inside.sum()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -79,8 +80,23 @@ def test_regions_of_any_rectangle_are_those_of_a_plain_loop(seed: int) -> None:
     found = list(regions(localization, source))
     assert [region.token for region in found] == sorted({*owner.ravel().tolist()} - {NOWHERE})
     for region in found:
-        np.testing.assert_array_equal(region.mask, owner == region.token)
+        np.testing.assert_array_equal(mask(region, source), owner == region.token)
+        assert region.counts[1:].all()
         assert region.share == pytest.approx(shares[owner == region.token].mean())
+
+
+def test_a_middle_that_rounding_puts_at_the_end_is_of_the_last_patch() -> None:
+    source = Source(
+        width=400, height=1, rectangle=(-1000, 0, math.nextafter(320.5, 321), 1), box=(0, 0, 400, 1)
+    )
+    localization = np.eye(2, dtype=np.float32)[None]  # token 1 holds the right half
+    assert [region.counts.tolist() for region in regions(localization, source)] == [[0, 321, 79]]
+
+
+def mask(region: Region, source: Source) -> NDArray[np.int64]:
+    """(H, W): 1 within, 0 elsewhere."""
+    within = np.arange(len(region.counts)) % 2
+    return within.repeat(region.counts).reshape(source.width, source.height).T
 
 
 def by_a_loop(localization: Floats, source: Source) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -181,6 +181,7 @@ def test_sources_of_no_picture_are_refused(sources: str) -> None:
     [
         {"width": 0},
         {"height": -1},
+        {"width": 2**14, "height": 2**14},
         {"width": 5.5},
         {"width": "5"},
         {"rectangle": None},
